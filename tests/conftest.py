@@ -1,0 +1,35 @@
+"""What every test may ask for: one thread each, and the real data beside the checkout where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy, torch or faiss start their pools
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Keep OpenCV on one thread: several test runs share a machine."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; the test is skipped, and says so, where there is none."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip(f"needs the real data in {folder}, which is not here")
+    return folder
