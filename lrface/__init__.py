@@ -1,0 +1,90 @@
+"""lrface: recognise people in faces 8 to 64 pixels wide.
+
+    import lrface
+
+    matcher = lrface.FaceMatcher.open("staff.gallery")
+    matcher.enroll_folder("people/")
+    for face in matcher.identify("frame.jpg"):
+        print(face.name, face.similarity, face.box)
+
+The names below are imported when they are first used, so that `import lrface` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "FaceMatcher": "matcher",
+    "EnrolmentReport": "enrolment",
+    "PhotoReport": "enrolment",
+    "Gallery": "gallery",
+    "Contract": "gallery",
+    "Calibration": "decision",
+    "Embedder": "embedding",
+    "FaceDetector": "detection",
+    "open_detector": "detection",
+    "Manifest": "models",
+    "models_folder": "models",
+    "VideoSource": "video",
+    "read_image": "images",
+    "Candidate": "types",
+    "Detections": "types",
+    "Face": "types",
+    "Identification": "types",
+    "CalibrationError": "errors",
+    "ContractError": "errors",
+    "EnrolmentError": "errors",
+    "GalleryError": "errors",
+    "ImageError": "errors",
+    "LrfaceError": "errors",
+    "ModelError": "errors",
+    "ProviderError": "errors",
+    "VideoError": "errors",
+}
+
+__all__ = sorted([*_HOME, "__version__"])
+
+if TYPE_CHECKING:
+    from lrface.decision import Calibration as Calibration
+    from lrface.detection import FaceDetector as FaceDetector
+    from lrface.detection import open_detector as open_detector
+    from lrface.embedding import Embedder as Embedder
+    from lrface.enrolment import EnrolmentReport as EnrolmentReport
+    from lrface.enrolment import PhotoReport as PhotoReport
+    from lrface.errors import CalibrationError as CalibrationError
+    from lrface.errors import ContractError as ContractError
+    from lrface.errors import EnrolmentError as EnrolmentError
+    from lrface.errors import GalleryError as GalleryError
+    from lrface.errors import ImageError as ImageError
+    from lrface.errors import LrfaceError as LrfaceError
+    from lrface.errors import ModelError as ModelError
+    from lrface.errors import ProviderError as ProviderError
+    from lrface.errors import VideoError as VideoError
+    from lrface.gallery import Contract as Contract
+    from lrface.gallery import Gallery as Gallery
+    from lrface.images import read_image as read_image
+    from lrface.matcher import FaceMatcher as FaceMatcher
+    from lrface.models import Manifest as Manifest
+    from lrface.models import models_folder as models_folder
+    from lrface.types import Candidate as Candidate
+    from lrface.types import Detections as Detections
+    from lrface.types import Face as Face
+    from lrface.types import Identification as Identification
+    from lrface.video import VideoSource as VideoSource
+
+
+def __getattr__(name: str) -> object:
+    """Imports an exported name from its module at its first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,119 @@
+"""Canonical crops: five landmarks -> similarity transform -> 112x112 -> the level's size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from lrface.errors import ImageError
+from lrface.types import Array, FloatArray, ImageArray
+
+CROP = 112
+"""Side in pixels of the canonical crop."""
+
+TEMPLATE: FloatArray = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32
+)
+"""The ArcFace template, float32 [5, 2], pixels of the 112x112 crop."""
+
+_MEAN = complex(*TEMPLATE.mean(axis=0).astype(float))
+_CENTRED = (TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]).astype(complex) - _MEAN
+
+
+def estimate_similarity(landmarks: Array) -> FloatArray:
+    """The similarity transform that takes the landmarks to the template with the least squared error (Umeyama, 1991).
+
+    In the plane a similarity without reflection is z -> a z + b over the complex numbers, so the least squares have a
+    closed form: a = sum(conj(z - mean z) (t - mean t)) / sum |z - mean z|^2.
+
+    Args:
+        landmarks: [5, 2], x, y in pixels of the picture.
+
+    Returns:
+        float32 [2, 3], picture pixels -> crop pixels.
+
+    Raises:
+        ImageError: The landmarks are not finite or (nearly) one point.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise ImageError(f"cannot align: landmarks {points.shape} must be 5 finite points; check the detector")
+    z = points[:, 0] + 1j * points[:, 1]
+    centre = z.mean()
+    z = z - centre
+    spread = float((z.real**2 + z.imag**2).sum())
+    a = complex(np.vdot(z, _CENTRED) / spread) if spread > 1e-6 else 0j
+    if abs(a) < 1e-6:  # a spread of nothing, or points of no common orientation: there is no face to align
+        raise ImageError("cannot align: the five landmarks do not form a face; check the detector")
+    b = _MEAN - a * centre
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
+
+
+def native_crop_px(landmarks: Array) -> float:
+    """Width, in source pixels, of the canonical crop.
+
+    Args:
+        landmarks: [5, 2], pixels of the picture.
+
+    Raises:
+        ImageError: The landmarks do not form a face.
+    """
+    matrix = estimate_similarity(landmarks)
+    return float(CROP / np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
+def align(image: ImageArray, landmarks: Array) -> ImageArray:
+    """Cuts the canonical crop; what lies outside of the picture is black.
+
+    Args:
+        image: uint8 [h, w, 3].
+        landmarks: [5, 2], pixels of the picture.
+
+    Returns:
+        uint8 [112, 112, 3], channels as in the picture.
+
+    Raises:
+        ImageError: The landmarks do not form a face.
+    """
+    matrix = estimate_similarity(landmarks).astype(np.float64)
+    # A large face is averaged in whole blocks first (bilinear sampling alone would alias); any face is cut out of its
+    # picture first (OpenCV warps no picture wider than 32,767 pixels).
+    factor = max(1, int(1.0 / np.hypot(matrix[0, 0], matrix[1, 0])))
+    part, moved = _part_under_crop(image, matrix, factor)
+    if part.size == 0:
+        return np.zeros((CROP, CROP, image.shape[2]), np.uint8)
+    crop: ImageArray = cv2.warpAffine(part, moved, (CROP, CROP), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    return crop
+
+
+def shrink(crop: ImageArray, level: int) -> ImageArray:
+    """The canonical crop shrunk by area.
+
+    Args:
+        crop: uint8 [112, 112, 3].
+        level: The side wanted, 1..112 pixels.
+
+    Returns:
+        uint8 [level, level, 3].
+    """
+    if level == crop.shape[0]:
+        return crop
+    small: ImageArray = cv2.resize(crop, (level, level), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return small
+
+
+def _part_under_crop(image: ImageArray, matrix: Array, factor: int) -> tuple[ImageArray, Array]:
+    """The part of the picture under the crop, shrunk by a whole factor, and the transform that goes with it."""
+    height, width = image.shape[:2]
+    inverse = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0], [CROP, 0], [0, CROP], [CROP, CROP]], np.float64) @ inverse[:, :2].T + inverse[:, 2]
+    x1, y1 = np.clip(np.floor(corners.min(axis=0)) - 2 * factor, 0, (width, height)).astype(int)
+    x2, y2 = np.clip(np.ceil(corners.max(axis=0)) + 2 * factor, 0, (width, height)).astype(int)
+    x2, y2 = x2 - (x2 - x1) % factor, y2 - (y2 - y1) % factor  # whole blocks only, so that the scale is exact
+    part = image[y1:y2, x1:x2]
+    if factor > 1 and part.size:
+        size = ((x2 - x1) // factor, (y2 - y1) // factor)
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    # a pixel of the part is the mean of `factor` source pixels, so its centre lies (factor - 1) / 2 further
+    offset = np.array([x1, y1], np.float64) + (factor - 1) / 2
+    return part, np.column_stack([matrix[:, :2] * factor, matrix[:, 2] + matrix[:, :2] @ offset])

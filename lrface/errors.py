@@ -1,0 +1,39 @@
+"""The errors of lrface. Each message says what is wrong and, after that, the mend."""
+
+from __future__ import annotations
+
+
+class LrfaceError(Exception):
+    """Base of every error that lrface raises on purpose."""
+
+
+class ImageError(LrfaceError):
+    """A picture cannot be used: missing, truncated, too large, of an unknown format or of a wrong shape."""
+
+
+class ModelError(LrfaceError):
+    """A model file or its manifest is missing, altered, or not what its manifest says."""
+
+
+class ProviderError(LrfaceError):
+    """The execution provider that was asked for is not the one in use."""
+
+
+class GalleryError(LrfaceError):
+    """A gallery file cannot be read or written."""
+
+
+class ContractError(GalleryError):
+    """A gallery, a calibration and the loaded models do not belong together."""
+
+
+class EnrolmentError(LrfaceError):
+    """Nothing could be enrolled from what was given."""
+
+
+class VideoError(LrfaceError):
+    """A video, camera or stream cannot be read or written."""
+
+
+class CalibrationError(LrfaceError):
+    """There is no usable threshold: the calibration is missing, malformed, or of other models."""

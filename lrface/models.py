@@ -1,0 +1,324 @@
+"""The models folder: `manifest.json`, its entries, and ONNX sessions on bytes whose hash was checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrface.errors import ModelError, ProviderError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from lrface.decision import Calibration
+
+SCHEMA = 1
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
+_MEND_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"
+_MEND_FILE = "reinstall lrface or restore the file; a model file is never edited in place"
+
+
+def models_folder() -> Path:
+    """The models that belong to this installation: those of the wheel, else those of the checkout."""
+    package = Path(__file__).resolve().parent
+    wheel = package / "_models"
+    return wheel if (wheel / "manifest.json").is_file() else package.parent / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """How a uint8 picture becomes the graph's tensor: NCHW float32, (x - mean) * scale.
+
+    Attributes:
+        name: Of the graph's input.
+        channels: "RGB" or "BGR".
+        mean: In grey levels, 0..255.
+        scale: Applied after the mean.
+        height: Pixels; None where the graph takes any.
+        width: Pixels; None where the graph takes any.
+        multiple: Height and width must be multiples of it (detectors).
+    """
+
+    name: str
+    channels: str
+    mean: float
+    scale: float
+    height: int | None = None
+    width: int | None = None
+    multiple: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """What every model of a manifest states: name, file (inside the folder), SHA-256, licence, card, input."""
+
+    name: str
+    file: str
+    sha256: str
+    license: str
+    card: str
+    input: ModelInput
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderEntry(ModelEntry):
+    """An embedder: its level (side of the input in pixels), its space and its output."""
+
+    level: int
+    template: str
+    space: str
+    output: str
+    dim: int
+    normalized: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorEntry(ModelEntry):
+    """A detector in the manifest's contract: the names of its three outputs and its score threshold (0..1)."""
+
+    boxes: str
+    scores: str
+    landmarks: str
+    score_threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What `Manifest.verify` found for one model; `detail` is "ok" or what is wrong."""
+
+    name: str
+    file: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The models of one folder.
+
+    Attributes:
+        folder: Where they lie.
+        embedders: By level, pixels.
+        detectors: In the manifest's order.
+    """
+
+    folder: Path
+    embedders: dict[int, EmbedderEntry]
+    detectors: tuple[DetectorEntry, ...]
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> Manifest:
+        """Reads `manifest.json`; no model file is opened yet.
+
+        Args:
+            folder: A models folder; None for the bundled one.
+
+        Raises:
+            ModelError: No manifest, not JSON, another schema, an entry that is incomplete or leaves the folder.
+        """
+        where = Path(folder) if folder is not None else models_folder()
+        path = where / "manifest.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ModelError(f"no models at {where} ({error.strerror or error}): {_MEND_FOLDER}") from error
+        except ValueError as error:
+            raise ModelError(f"{path} is not JSON ({error}): {_MEND_FOLDER}") from error
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if schema != SCHEMA:
+            raise ModelError(f"{path} has schema {schema!r}, this lrface reads {SCHEMA}: update lrface or the models")
+        embedders: dict[int, EmbedderEntry] = {}
+        detectors: list[DetectorEntry] = []
+        try:
+            for item in data["models"]:
+                if item["kind"] == "embedder":
+                    entry = _embedder(item)
+                    if entry.level in embedders:
+                        raise ValueError(f"two embedders at level {entry.level}")
+                    embedders[entry.level] = entry
+                elif item["kind"] == "detector":
+                    detectors.append(_detector(item))
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ModelError(f"{path} is malformed ({what}): {_MEND_FOLDER}") from error
+        return cls(where, dict(sorted(embedders.items())), tuple(detectors))
+
+    @property
+    def detector(self) -> DetectorEntry:
+        """The first detector.
+
+        Raises:
+            ModelError: The manifest names none.
+        """
+        if not self.detectors:
+            raise ModelError(f"{self.folder} holds no detector: pass one by path (YuNet, SCRFD), or {_MEND_FOLDER}")
+        return self.detectors[0]
+
+    @property
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """All models."""
+        return (*self.embedders.values(), *self.detectors)
+
+    def calibration(self) -> Calibration:
+        """The thresholds that belong to these models.
+
+        Raises:
+            CalibrationError: Missing, malformed, or of other models.
+        """
+        from lrface.decision import Calibration
+
+        calibration = Calibration.load(self.folder / "calibration.json")
+        calibration.check(self)
+        return calibration
+
+    def read(self, entry: ModelEntry) -> bytes:
+        """The bytes of a model, hash checked.
+
+        Raises:
+            ModelError: Missing, or its SHA-256 is not the manifest's.
+        """
+        return read_model(self.folder / entry.file, entry.sha256)
+
+    def verify(self) -> list[ModelStatus]:
+        """Reads and hashes every model."""
+        found = []
+        for entry in self.entries:
+            try:
+                self.read(entry)
+                found.append(ModelStatus(entry.name, entry.file, True, "ok"))
+            except ModelError as error:
+                found.append(ModelStatus(entry.name, entry.file, False, str(error)))
+        return found
+
+
+def read_model(path: Path, sha256: str | None) -> bytes:
+    """Reads a model file once; what is returned is what was hashed.
+
+    Raises:
+        ModelError: The file cannot be read, or its SHA-256 is not `sha256`.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path} ({error.strerror or error}): {_MEND_FILE}") from error
+    _check_hash(data, sha256, str(path))
+    return data
+
+
+def open_session(
+    data: bytes | Path, sha256: str | None, device: str = "cpu", threads: int = 1
+) -> onnxruntime.InferenceSession:
+    """Opens an ONNX model on the device asked for, or not at all.
+
+    Args:
+        data: The model's bytes, or its file.
+        sha256: What these bytes must hash to; None only for a model that the user names by path.
+        device: "cpu", "cuda", "cuda:<n>" or "coreml".
+        threads: Of the CPU, for one run.
+
+    Raises:
+        ModelError: Unreadable, another hash, not ONNX, or a graph that keeps weights in other files.
+        ProviderError: The device is unknown, or its provider is not the one in use.
+    """
+    name = str(data) if isinstance(data, Path) else "the model"
+    if isinstance(data, Path):
+        data = read_model(data, sha256)
+    else:
+        _check_hash(data, sha256, name)
+    if b"\n\x08location" in data:  # the key of TensorProto.external_data: such files would be loaded unhashed
+        raise ModelError(f"{name} keeps weights in other files, whose hash is not checked: export it as one file")
+    return _session(data, name, device, threads)
+
+
+def _session(data: bytes, name: str, device: str, threads: int) -> onnxruntime.InferenceSession:
+    kind, _, index = device.partition(":")
+    if kind not in PROVIDERS or (index and not (kind == "cuda" and index.isdigit())):
+        raise ProviderError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
+    import onnxruntime as ort
+
+    wanted = PROVIDERS[kind]
+    if wanted not in ort.get_available_providers():
+        raise ProviderError(_no_provider(kind, wanted, "this onnxruntime was built without it"))
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = max(1, threads)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised below, with its mend
+    settings: dict[str, str] = {}
+    if kind == "cuda":
+        # no TF32, so that an embedding is the same on either device; no search for each new input size
+        settings = {"device_id": index or "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    try:
+        session = ort.InferenceSession(data, options, providers=[(wanted, settings)])
+    except Exception as error:  # onnxruntime's own exceptions share no base but Exception
+        if kind != "cpu" and wanted.removesuffix("ExecutionProvider").lower() in str(error).lower():
+            raise ProviderError(_no_provider(kind, wanted, str(error))) from error
+        raise ModelError(f"{name} is not an ONNX model that onnxruntime can load ({error}): {_MEND_FILE}") from error
+    if session.get_providers()[0] != wanted:
+        raise ProviderError(_no_provider(kind, wanted, f"onnxruntime fell back to {session.get_providers()[0]}"))
+    return session
+
+
+def _no_provider(kind: str, wanted: str, why: str) -> str:
+    mend = {
+        "cuda": "install the NVIDIA driver, CUDA and cuDNN that this onnxruntime-gpu needs (and no plain onnxruntime "
+        "beside it), or use device='cpu'; `lrface doctor` tells more",
+    }.get(kind, "use device='cpu'")
+    return f"device {kind!r} was asked for but {wanted} is not in use ({why}): {mend}"
+
+
+def _check_hash(data: bytes, sha256: str | None, name: str) -> None:
+    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
+        raise ModelError(f"{name} is altered: its SHA-256 is {found[:12]}…, expected {sha256[:12]}…: {_MEND_FILE}")
+
+
+def _common(item: Mapping[str, Any]) -> dict[str, Any]:
+    file, given = str(item["file"]), item["input"]
+    if Path(file).name != file or file in ("", ".", "..") or "\\" in file or ":" in file:
+        raise ValueError(f"file {file!r} leaves the models folder")
+    if given["channels"] not in ("RGB", "BGR"):
+        raise ValueError(f"channels {given['channels']!r}")
+    sha256 = str(item["sha256"])
+    if len(sha256) != 64:
+        raise ValueError(f"sha256 of {file} has {len(sha256)} digits")
+    sizes = {key: int(given[key]) for key in ("height", "width", "multiple") if given.get(key) is not None}
+    return {
+        "name": str(item["name"]),
+        "file": file,
+        "sha256": sha256,
+        "license": str(item["license"]),
+        "card": str(item["card"]),
+        "input": ModelInput(
+            str(given["name"]), given["channels"], float(given["mean"]), float(given["scale"]), **sizes
+        ),
+    }
+
+
+def _embedder(item: Mapping[str, Any]) -> EmbedderEntry:
+    output, level = item["output"], int(item["level"])
+    entry = EmbedderEntry(
+        **_common(item),
+        level=level,
+        template=str(item["template"]),
+        space=str(item["space"]),
+        output=str(output["name"]),
+        dim=int(output["dim"]),
+        normalized=bool(output["normalized"]),
+    )
+    if entry.template != "arcface-112" or not (entry.input.height == entry.input.width == level) or entry.dim < 1:
+        raise ValueError(f"{entry.name}: template, input size and level do not agree")
+    return entry
+
+
+def _detector(item: Mapping[str, Any]) -> DetectorEntry:
+    output = item["output"]
+    return DetectorEntry(
+        **_common(item),
+        boxes=str(output["boxes"]),
+        scores=str(output["scores"]),
+        landmarks=str(output["landmarks"]),
+        score_threshold=float(item["score_threshold"]),
+    )
