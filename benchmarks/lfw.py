@@ -1,0 +1,234 @@
+"""LFW verification at low resolution: this project's models, any ONNX embedder, and the teachers fed the up-scaled face.
+
+    python benchmarks/lfw.py                                # the bundled models and the two teachers
+    python benchmarks/lfw.py --model other.onnx             # any embedder: RGB, (x - 127.5) / 127.5, its own input size
+
+Protocol: the standard 6,000 pairs in 10 folds (View 2), each fold's threshold chosen on the other nine; mean and standard
+deviation of the accuracy in %, TAR in % at FAR 1e-2 and 1e-3 over all pairs. Faces are detected and aligned once on the
+full picture. *Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. LR-LR: both faces of a pair at r.
+HR-LR: the first as the gallery's network sees an ordinary photo, the second at r. No mirroring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common import RESULTS, SHARED, sha256, table, write_result
+from lrface.align import align
+from lrface.detection import FaceDetector, open_detector
+from lrface.embedding import Embedder
+from lrface.metrics import fold_accuracies, tar_at_far
+from lrface.models import Manifest
+from training.teachers import Teacher, TeacherSpec, embed_all
+
+Crops = npt.NDArray[np.uint8]
+Embeddings = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that embeds a face seen at r x r pixels.
+
+    Attributes:
+        name: for the table.
+        low: crops uint8 [n, 112, 112, 3] and r to embeddings of the faces at r.
+        high: crops to embeddings of the full faces, in the same space; None where there is no such network.
+        sizes: the r that it is made for.
+        sha256: of its file; "" for several.
+    """
+
+    name: str
+    low: Callable[[Crops, int], Embeddings]
+    high: Callable[[Crops], Embeddings] | None
+    sizes: tuple[int, ...]
+    sha256: str = ""
+
+
+def lfw_pairs(path: Path) -> tuple[list[tuple[str, str]], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """``pairs.txt``: picture names of each pair, genuine or not, and the fold of each."""
+    lines = path.read_text().split("\n")
+    folds, per_fold = (int(number) for number in lines[0].split())
+    names, same, fold = [], [], []
+    for i, line in enumerate(line for line in lines[1:] if line.strip()):
+        part = line.split("\t")
+        first, second = (part[0], part[1]), (part[0], part[2]) if len(part) == 3 else (part[2], part[3])
+        names.append(tuple(f"{person}/{person}_{int(number):04d}.jpg" for person, number in (first, second)))
+        same.append(len(part) == 3)
+        fold.append(i // (2 * per_fold))
+    if len(set(fold)) != folds:
+        raise ValueError(f"{path}: {len(set(fold))} folds, the first line says {folds}")
+    return names, np.array(same), np.array(fold)
+
+
+def lfw_crops(archive: Path, names: list[str], detector: FaceDetector, cache: Path | None) -> Crops:
+    """Canonical crops uint8 [n, 112, 112, 3] of the named pictures: the face nearest to the middle of each."""
+    if cache is not None and cache.exists():
+        return np.load(cache)
+    crops, missed = [], 0
+    with zipfile.ZipFile(archive) as pictures:
+        for name in tqdm(names, desc="align LFW", unit="picture"):
+            data = np.frombuffer(pictures.read(f"lfw-deepfunneled/{name}"), np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            found = detector.detect(image)
+            if not len(found):
+                missed += 1
+                crops.append(cv2.resize(image[65:185, 65:185], (112, 112)))  # deep funneling puts the face here
+                continue
+            centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+            middle = np.array(image.shape[1::-1]) / 2
+            nearest = int(np.argmin(np.linalg.norm(centres - middle, axis=1)))
+            crops.append(align(image, found.landmarks[nearest]))
+    print(f"{missed} of {len(names)} pictures without a detected face (centre crop taken)")
+    out = np.stack(crops)
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        np.save(cache, out)
+    return out
+
+
+def shrunk(crops: Crops, size: int) -> Crops:
+    """Crops shrunk by area to uint8 [n, size, size, 3]."""
+    return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
+
+
+def upscaled(crops: Crops, size: int) -> Crops:
+    """Crops shrunk by area and brought back to 112 by bicubic interpolation, as a teacher would be fed."""
+    return np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_CUBIC) for crop in shrunk(crops, size)])
+
+
+def bundled(manifest: Manifest, threads: int) -> list[Contender]:
+    """The manifest's students; the largest level of a space enrols."""
+    embedders = {level: Embedder(e, manifest.folder, threads=threads) for level, e in manifest.embedders.items()}
+    if not embedders:
+        return []
+    gallery = embedders[max(embedders)]
+    return [
+        Contender(
+            entry.name, lambda crops, _, e=embedders[level]: e.embed(crops),
+            gallery.embed if level != gallery.level else None, (level,), entry.sha256,
+        )
+        for level, entry in sorted(manifest.embedders.items(), reverse=True)
+    ]  # fmt: skip
+
+
+def onnx_contender(name: str, teachers: list[Teacher], sizes: tuple[int, ...], digest: str = "") -> Contender:
+    """Embedders of full faces, fed up-scaled ones."""
+    return Contender(
+        name,
+        lambda crops, size: embed_all(teachers, upscaled(crops, size)),
+        lambda crops: embed_all(teachers, crops),
+        sizes,
+        digest,
+    )
+
+
+def faces_per_second(embed: Callable[[Crops], Any], crops: Crops, seconds: float = 2.0) -> float:
+    """Throughput in batches of 32: the median of repeated batches, after a warm-up."""
+    batch = np.ascontiguousarray(crops[:32])
+    embed(batch)
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        start = time.perf_counter()
+        embed(batch)
+        times.append(time.perf_counter() - start)
+    return len(batch) / float(np.median(times))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lfw", type=Path, default=SHARED / "lfw", help="folder of the zip and pairs.txt")
+    parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="any ONNX embedder besides; may repeat")
+    parser.add_argument("--teachers", type=Path, default=SHARED / "teachers")
+    parser.add_argument("--detector", default=str(SHARED / "detectors" / "yunet_n_dynamic.onnx"),
+                        help="aligns the faces; 'bundled' for lrface's own")  # fmt: skip
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 16])
+    parser.add_argument("--limit", type=int, default=0, help="only so many pairs of each fold: a try-out, no figure")
+    parser.add_argument("--cache", type=Path, default=None, help="folder for the aligned crops; faces: not in git")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+
+    names, same, fold = lfw_pairs(args.lfw / "pairs.txt")
+    if args.limit:
+        half = len(names) // len(np.unique(fold)) // 2
+        keep = np.flatnonzero(np.arange(len(names)) % half < args.limit)
+        names, same, fold = [names[i] for i in keep], same[keep], fold[keep]
+    pictures = sorted({name for pair in names for name in pair})
+    row = {name: i for i, name in enumerate(pictures)}
+    a, b = (np.array([row[pair[side]] for pair in names]) for side in (0, 1))
+    detector = open_detector(None if args.detector == "bundled" else args.detector, threads=args.threads)
+    cache = None
+    if args.cache is not None:
+        cache = args.cache / f"lfw-{Path(args.detector).stem}-{len(pictures)}.npy"
+    crops = lfw_crops(args.lfw / "lfw-deepfunneled.zip", pictures, detector, cache)
+
+    contenders = bundled(Manifest.load(args.models), args.threads)
+    for path in args.model:
+        teacher = Teacher(path, TeacherSpec(size=_input_size(path)), args.threads)
+        contenders.append(onnx_contender(path.stem, [teacher], tuple(args.sizes), sha256(path)))
+    teachers = [Teacher(path, threads=args.threads) for path in sorted(args.teachers.glob("*.onnx"))]
+    for teacher in teachers:
+        contenders.append(
+            onnx_contender(f"{teacher.path.stem}, up-scaled", [teacher], tuple(args.sizes), sha256(teacher.path))
+        )
+    if len(teachers) > 1:
+        contenders.append(onnx_contender("teachers concatenated, up-scaled", teachers, tuple(args.sizes)))
+
+    rows: list[dict[str, Any]] = []
+    for contender in contenders:
+        high = contender.high(crops) if contender.high else None
+        for size in (size for size in args.sizes if size in contender.sizes):
+            low = contender.low(crops, size)
+            rate = faces_per_second(lambda batch, c=contender, s=size: c.low(batch, s), crops)
+            for protocol, first in (("LR-LR", low), ("HR-LR", high)):
+                if first is None:
+                    continue
+                scores = np.sum(first[a] * low[b], axis=1)
+                accuracy = 100 * fold_accuracies(scores, same, fold)
+                rows.append({
+                    "model": contender.name, "sha256": contender.sha256, "size": size, "protocol": protocol,
+                    "accuracy": float(accuracy.mean()), "std": float(accuracy.std()),
+                    "tar_1e-2": 100 * tar_at_far(scores, same, 1e-2), "tar_1e-3": 100 * tar_at_far(scores, same, 1e-3),
+                    "faces_per_second": rate,
+                })  # fmt: skip
+                print(f"{contender.name} {size} {protocol}: {rows[-1]['accuracy']:.2f}", file=sys.stderr)
+    rows.sort(key=lambda r: (-r["size"], r["protocol"] != "LR-LR"))
+    peer = {r["size"]: r["faces_per_second"] for r in rows if r["model"].startswith("edgeface_xs")}
+    print(table(
+        ["r", "protocol", "model", "accuracy", "TAR@FAR 1e-2 / 1e-3", "faces/s", "x EdgeFace-XS"],
+        [[str(r["size"]), r["protocol"], r["model"], f"{r['accuracy']:.2f} +- {r['std']:.2f}",
+          f"{r['tar_1e-2']:.1f} / {r['tar_1e-3']:.1f}", f"{r['faces_per_second']:.0f}",
+          f"{r['faces_per_second'] / peer[r['size']]:.1f}" if r["size"] in peer else "-"] for r in rows],
+    ))  # fmt: skip
+    path = write_result("lfw", {
+        "protocol": "aligned degradation by area, 10 folds, no mirroring; throughput in batches of 32 incl. resizing",
+        "detector": Path(args.detector).name, "threads": args.threads, "pairs": len(names),
+        "seed": None, "rows": rows,
+    }, args.out)  # fmt: skip
+    print(f"written: {path}")
+
+
+def _input_size(path: Path) -> int:
+    import onnxruntime as ort
+
+    side = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0].shape[-1]
+    return side if isinstance(side, int) else 112
+
+
+if __name__ == "__main__":
+    main()

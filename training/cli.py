@@ -1,0 +1,46 @@
+"""``python -m training``: distil, export, calibrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from training.faces import default_cache, load_faces
+from training.recipe import load_recipe
+
+SHARED = Path("../shared/data")
+
+
+@click.group()
+def main() -> None:
+    """Make lrface's models: teachers in, ONNX students out."""
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--faces", type=click.Path(exists=True, path_type=Path), default=SHARED / "train", show_default=True,
+              help="Folder of Parquet files, or people/<name>/*.jpg.")  # fmt: skip
+@click.option("--teachers", type=click.Path(exists=True, path_type=Path), default=SHARED / "teachers",
+              show_default=True, help="Folder of the teachers' ONNX files.")  # fmt: skip
+@click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="Folder for derived files.")
+@click.option("--run", type=click.Path(path_type=Path), default=None, help="Folder of the run; <cache>/runs/<name>.")
+@click.option("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch.")
+def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | None, threads: int) -> None:
+    """Train the student of a RECIPE; started again, it resumes."""
+    import torch
+
+    from training.distill import distill as train
+    from training.teachers import Teacher, cached_embeddings
+    from training.validate import load_pairs
+
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        plan = load_recipe(recipe)
+        data = load_faces(faces, cache)
+        guides = [Teacher(teachers / name) for name in plan.teachers]
+        embeddings = cached_embeddings(guides, data, cache)
+        train(plan, data, embeddings, load_pairs(faces / "val_pairs.csv", data), run or cache / "runs" / plan.name)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,204 @@
+"""One training run: a recipe's student learns the teachers' space from low-resolution views.
+
+``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, resumed from), ``log.jsonl``,
+``curves.png``, and the recipe that it began with.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from training.faces import FaceSet
+from training.losses import LOSSES
+from training.recipe import Recipe, recipe_from
+from training.students import Student, count_macs
+from training.targets import project, projection
+from training.validate import Pairs, validate
+from training.views import student_view, to_input
+
+
+class Objective(nn.Module):
+    """Weighted sum of the recipe's losses."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict({spec.name: LOSSES[spec.name](**spec.arguments) for spec in recipe.losses})
+        self.weights = {spec.name: spec.weight for spec in recipe.losses}
+
+    def forward(self, student: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss and its unweighted terms, of features ``[n, d]``."""
+        parts = {name: term(student, guide) for name, term in self.terms.items()}
+        total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
+        return total, {name: value.detach() for name, value in parts.items()}
+
+
+class Ema:
+    """Exponential moving average of weights and BatchNorm statistics; starts as a plain mean, so that it warms up."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.steps += 1
+        weight = max(1 - self.decay, 1 / (self.steps + 1))
+        for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, weight)
+            else:
+                mine.copy_(theirs)
+
+
+def learning_rate(step: int, steps: int, rate: float, warmup: float) -> float:
+    """One cycle: linear from 4 % over the first ``warmup`` of the steps, then a cosine to zero."""
+    rise = max(1, int(warmup * steps))
+    if step < rise:
+        return rate * (0.04 + 0.96 * step / rise)
+    return rate * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))
+
+
+def distill(
+    recipe: Recipe,
+    faces: FaceSet,
+    embeddings: npt.NDArray[np.float32],
+    pairs: Pairs,
+    run: Path,
+    device: torch.device | None = None,
+) -> Path:
+    """Train, or resume, one student.
+
+    Args:
+        recipe: what to train.
+        faces: crops and splits; only the ``train`` split is trained on.
+        embeddings: the teachers' unit embeddings ``[len(faces), d]``.
+        pairs: validation pairs for the log.
+        run: the run's folder.
+        device: by default a GPU where there is one.
+
+    Returns:
+        The checkpoint, see ``load_student``.
+
+    Raises:
+        ValueError: the folder belongs to another recipe.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run.mkdir(parents=True, exist_ok=True)
+    said = json.dumps(asdict(recipe), indent=1)
+    kept = run / "recipe.json"
+    if kept.exists() and json.loads(kept.read_text()) != json.loads(said):
+        raise ValueError(f"{run} was begun with another recipe; name another --run folder or remove it")
+    kept.write_text(said)
+
+    rows = faces.rows("train")
+    basis = projection(embeddings[rows], recipe.student.dim)
+    targets = project(embeddings, basis)
+    torch.manual_seed(recipe.seed)
+    model = Student(**asdict(recipe.student)).to(device, memory_format=torch.channels_last)
+    objective = Objective(recipe).to(device)
+    parameters = [*model.parameters(), *objective.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.schedule.rate, weight_decay=recipe.schedule.weight_decay)
+    ema = Ema(model, recipe.schedule.ema)
+    checkpoint, epoch = run / "checkpoint.pt", 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        ema.model.load_state_dict(state["ema"])
+        ema.steps = state["ema_steps"]
+        optimizer.load_state_dict(state["optimizer"])
+        objective.load_state_dict(state["objective"])
+        epoch = state["epoch"]
+    batches = len(rows) // recipe.schedule.batch
+    if not batches:
+        raise ValueError(f"{len(rows)} training faces are less than one batch of {recipe.schedule.batch}")
+    print(f"{recipe.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
+          f"{count_macs(model) / 1e6:.1f} M MACs, {len(rows)} faces, epochs {epoch} to {recipe.schedule.epochs}")  # fmt: skip
+
+    for epoch in range(epoch, recipe.schedule.epochs):
+        started = time.monotonic()
+        # Seeded by epoch: a resumed run sees what an uninterrupted one would have seen.
+        rng = np.random.default_rng([recipe.seed, epoch])
+        order = rng.permutation(rows)
+        sums: dict[str, float] = {}
+        model.train()
+        bar = tqdm(range(batches), desc=f"epoch {epoch + 1}/{recipe.schedule.epochs}", mininterval=5)
+        for i in bar:
+            step = epoch * batches + i
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(
+                    step, batches * recipe.schedule.epochs, recipe.schedule.rate, recipe.schedule.warmup
+                )
+            picked = order[i * recipe.schedule.batch : (i + 1) * recipe.schedule.batch]
+            views = np.stack(
+                [student_view(faces.crops[j], recipe.student.level, recipe.degradation, rng) for j in picked]
+            )
+            x = torch.from_numpy(to_input(views)).to(device, memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16):
+                features = model(x)
+            loss, parts = objective(features, torch.from_numpy(targets[picked]).to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimizer.step()
+            ema.update(model)
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        line: dict[str, Any] = {"epoch": epoch + 1, "seconds": round(time.monotonic() - started, 1)}
+        line |= {name: round(value / batches, 5) for name, value in sums.items()}
+        found = validate(ema.model, recipe.student.level, faces, pairs, targets, device)
+        line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
+        state = {
+            "model": model.state_dict(), "ema": ema.model.state_dict(), "ema_steps": ema.steps, "epoch": epoch + 1,
+            "optimizer": optimizer.state_dict(), "objective": objective.state_dict(), "basis": torch.from_numpy(basis),
+        }  # fmt: skip
+        torch.save(state, run / "checkpoint.part")
+        (run / "checkpoint.part").replace(checkpoint)
+        with (run / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        tqdm.write(json.dumps(line))
+        draw_curves(run)
+    return checkpoint
+
+
+def load_student(run: Path) -> tuple[Recipe, Student, npt.NDArray[np.float32]]:
+    """The recipe, the averaged student and the projection ``[d, dim]`` of a run's last checkpoint."""
+    recipe = recipe_from(json.loads((run / "recipe.json").read_text()), str(run / "recipe.json"))
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    student = Student(**asdict(recipe.student))
+    student.load_state_dict(state["ema"])
+    return recipe, student.eval(), state["basis"].numpy()
+
+
+def draw_curves(run: Path) -> None:
+    """Draw ``log.jsonl`` into ``curves.png``: losses, and what validation says."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    # A resumed run may have repeated an epoch: the last line of each counts.
+    lines = {line["epoch"]: line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines())}
+    epochs = sorted(lines)
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4))
+    losses = [k for k in lines[epochs[-1]] if not k.startswith("val_") and k not in ("epoch", "seconds")]
+    panels = (losses, ["val_lr_lr", "val_hr_lr", "val_tar_1e-2"], ["val_cosine"])
+    for axis, names, title in zip(axes, panels, ("loss", "validation, %", "cosine to teachers"), strict=True):
+        for name in names:
+            axis.plot(epochs, [lines[e].get(name, np.nan) for e in epochs], label=name)
+        axis.set(title=title, xlabel="epoch")
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(run / "curves.png")
+    plt.close(figure)

@@ -1,0 +1,138 @@
+"""Aligned training faces: read once from Parquet files or plain folders, then mapped from a cache.
+
+A cache is one folder with ``crops.npy`` (uint8 ``[n, 112, 112, 3]``, BGR, ArcFace template) and ``faces.parquet``
+(one row a crop: name, source, identity, split, native_crop_px). It holds faces: keep it outside git.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+SIZE = 112
+COLUMNS = ["name", "source", "identity", "split", "native_crop_px"]
+
+
+def default_cache() -> Path:
+    """Folder for everything that training derives from faces: ``$LRFACE_CACHE`` or ``~/.cache/lrface``."""
+    return Path(os.environ.get("LRFACE_CACHE", "~/.cache/lrface")).expanduser()
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Aligned crops with their table.
+
+    Attributes:
+        crops: uint8 ``[n, 112, 112, 3]``, BGR, aligned to the ArcFace template; may be a read-only memory map.
+        table: one row a crop, columns ``COLUMNS``; ``identity`` is "" where unknown.
+        key: short hash of what the set was made from; names caches of embeddings.
+    """
+
+    crops: npt.NDArray[np.uint8]
+    table: pd.DataFrame
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Indices ``[m]`` of the crops of one split (``"train"`` or ``"val"``)."""
+        return np.flatnonzero((self.table["split"] == split).to_numpy())
+
+
+def load_faces(source: Path, cache: Path) -> FaceSet:
+    """Read a training set, through the cache.
+
+    Args:
+        source: a folder of Parquet files with columns ``COLUMNS`` and ``image`` (encoded 112x112 crops), or a folder
+            ``people/<name>/*.jpg`` of ordinary photos, which are detected and aligned with the bundled detector.
+        cache: folder for derived files.
+
+    Raises:
+        FileNotFoundError: the folder holds neither.
+    """
+    files = sorted(source.glob("*.parquet")) or sorted(p for p in source.glob("*/*") if p.is_file())
+    if not files:
+        raise FileNotFoundError(
+            f"{source}: neither *.parquet files nor <name>/<picture> folders; name the right folder"
+        )
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(source)}:{file.stat().st_size}\n".encode())
+    key = digest.hexdigest()[:12]
+    folder = cache / f"faces-{key}"
+    if not (folder / "faces.parquet").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        parquet = files[0].suffix == ".parquet"
+        _write_cache(folder, _from_parquet(files) if parquet else _from_folders(source, files))
+    table = pd.read_parquet(folder / "faces.parquet")
+    return FaceSet(np.load(folder / "crops.npy", mmap_mode="r"), table, key)
+
+
+def _from_parquet(files: list[Path]) -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]:
+    for file in tqdm(files, desc="decode", unit="file"):
+        frame = pd.read_parquet(file)
+        frame["identity"] = frame["identity"].fillna("")
+        for row in frame.to_dict("records"):
+            crop = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_COLOR)
+            yield crop.astype(np.uint8, copy=False), {column: row[column] for column in COLUMNS}
+
+
+def _from_folders(source: Path, files: list[Path]) -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]:
+    from lrface.align import align, native_crop_px
+    from lrface.detection import open_detector
+    from lrface.errors import LrfaceError
+    from lrface.images import read_image
+
+    detector = open_detector()
+    for file in tqdm(files, desc="align", unit="photo"):
+        try:
+            image = read_image(file)
+        except LrfaceError as error:
+            tqdm.write(f"left out: {error}")
+            continue
+        found = detector.detect(image)
+        if len(found) != 1:
+            tqdm.write(f"left out: {file}: {len(found)} faces, needs exactly one")
+            continue
+        # A person, not a photo, belongs to a split: nobody is seen in both.
+        split = "val" if hashlib.sha256(file.parent.name.encode()).digest()[0] < 13 else "train"
+        yield (
+            align(image, found.landmarks[0]),
+            {
+                "name": str(file.relative_to(source).with_suffix("")),
+                "source": source.name,
+                "identity": file.parent.name,
+                "split": split,
+                "native_crop_px": round(native_crop_px(found.landmarks[0])),
+            },
+        )
+
+
+def _write_cache(folder: Path, faces: Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]) -> None:
+    """Stream crops to disk; the table is written last, so a cache without it is begun anew."""
+    raw = folder / "crops.raw"
+    rows = []
+    with raw.open("wb") as out:
+        for crop, row in faces:
+            if crop.shape != (SIZE, SIZE, 3):
+                raise ValueError(f"{row['name']}: crop {crop.shape}, expected {(SIZE, SIZE, 3)}; align it first")
+            out.write(crop.tobytes())
+            rows.append(row)
+    if not rows:
+        raise ValueError("no usable face in the training set")
+    crops = np.memmap(raw, np.uint8, "r", shape=(len(rows), SIZE, SIZE, 3))
+    np.save(folder / "crops.npy", crops)
+    raw.unlink()
+    temporary = folder / "faces.parquet.part"
+    pd.DataFrame(rows, columns=COLUMNS).astype({"source": str}).to_parquet(temporary)
+    temporary.replace(folder / "faces.parquet")

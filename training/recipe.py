@@ -1,0 +1,113 @@
+"""A recipe: one small TOML file that says how a student is made."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from training.losses import LOSSES
+from training.views import Degradation
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """The student's network, see ``training.students.Student``."""
+
+    level: int
+    dim: int = 256
+    widths: tuple[int, int, int] = (48, 128, 256)
+    depths: tuple[int, int, int] = (1, 1, 1)
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """One term of the loss: its name in ``training.losses.LOSSES``, its weight, its arguments."""
+
+    name: str
+    weight: float = 1.0
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with one cycle: a linear warm-up over ``warmup`` of all steps, then a cosine down to zero."""
+
+    epochs: int
+    batch: int = 256
+    rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run produces, its data aside.
+
+    Attributes:
+        name: of the model that it makes.
+        teachers: ONNX files (or names below ``--teachers``), concatenated.
+        student, degradation, losses, schedule: see their classes.
+        seed: of weights, order and views.
+    """
+
+    name: str
+    teachers: tuple[str, ...]
+    student: StudentSpec
+    losses: tuple[LossSpec, ...]
+    schedule: Schedule
+    degradation: Degradation = Degradation()
+    seed: int = 1
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        ValueError: an unknown key, loss or a value of the wrong kind, with its place.
+    """
+    with path.open("rb") as file:
+        try:
+            raw = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: not TOML: {error}") from error
+    return recipe_from(raw, str(path))
+
+
+def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
+    """A recipe from its plain tables, checked; ``where`` names them in an error. Raises as ``load_recipe``."""
+    raw = dict(raw)
+    losses = tuple(_build(LossSpec, item, f"{where}: losses") for item in raw.pop("losses", []))
+    for loss in losses:
+        if loss.name not in LOSSES:
+            raise ValueError(f"{where}: unknown loss {loss.name!r}; one of {sorted(LOSSES)}")
+    if not losses:
+        raise ValueError(f"{where}: no [[losses]]; name at least one of {sorted(LOSSES)}")
+    parts = {
+        "student": _build(StudentSpec, raw.pop("student", {}), f"{where}: student"),
+        "schedule": _build(Schedule, raw.pop("schedule", {}), f"{where}: schedule"),
+        "degradation": _build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
+    }
+    return _build(Recipe, {**raw, **parts, "losses": losses}, where)
+
+
+def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
+    checked = {}
+    for name, value in values.items():
+        want = str(known[name].type)
+        if want.startswith("tuple") and isinstance(value, (list, tuple)):
+            value = tuple(value)
+        elif want == "float" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif want in ("int", "float", "str") and type(value).__name__ != want:
+            raise ValueError(f"{where}: {name} = {value!r} is a {type(value).__name__}, expected {want}")
+        checked[name] = value
+    try:
+        return kind(**checked)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error

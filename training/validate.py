@@ -1,0 +1,69 @@
+"""How good a student is on people it never saw: the validation pairs, never LFW."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+
+from lrface.metrics import fold_accuracies, tar_at_far
+from training.faces import FaceSet
+from training.views import aligned_view, to_input
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Validation pairs: rows ``a`` and ``b`` of a ``FaceSet``, genuine or not, in folds; all ``[n]``."""
+
+    a: npt.NDArray[np.int64]
+    b: npt.NDArray[np.int64]
+    same: npt.NDArray[np.bool_]
+    fold: npt.NDArray[np.int64]
+
+
+def load_pairs(path: Path, faces: FaceSet) -> Pairs:
+    """Read ``val_pairs.csv`` (fold, a, b, same)."""
+    table = pd.read_csv(path)
+    row = {name: i for i, name in enumerate(faces.table["name"])}
+    a, b = (table[column].map(row).to_numpy() for column in "ab")
+    return Pairs(a, b, table["same"].to_numpy().astype(bool), table["fold"].to_numpy())
+
+
+def embed_views(
+    model: nn.Module, crops: npt.NDArray[np.uint8], level: int, device: torch.device
+) -> npt.NDArray[np.float32]:
+    """Unit embeddings ``[n, dim]`` of aligned views of crops uint8 ``[n, 112, 112, 3]``."""
+    model.eval()
+    out = []
+    with torch.inference_mode():
+        for i in range(0, len(crops), 256):
+            views = np.stack([aligned_view(crop, level) for crop in crops[i : i + 256]])
+            x = torch.from_numpy(to_input(views)).to(device, memory_format=torch.channels_last)
+            out.append(nn.functional.normalize(model(x).float(), dim=1).cpu().numpy())
+    return np.concatenate(out)
+
+
+def validate(
+    model: nn.Module, level: int, faces: FaceSet, pairs: Pairs, targets: npt.NDArray[np.float32], device: torch.device
+) -> dict[str, float]:
+    """Accuracy in %, LR-LR and HR-LR (the other face as the teachers see it), and mean cosine to the teachers.
+
+    Args:
+        targets: the teachers' embeddings ``[len(faces), dim]`` in the student's space.
+    """
+    rows = np.unique(np.concatenate([pairs.a, pairs.b, faces.rows("val")]))
+    table = np.zeros_like(targets)
+    table[rows] = embed_views(model, faces.crops[rows], level, device)
+    low = np.sum(table[pairs.a] * table[pairs.b], axis=1)
+    cross = np.sum(targets[pairs.a] * table[pairs.b], axis=1)
+    return {
+        "lr_lr": 100 * float(fold_accuracies(low, pairs.same, pairs.fold).mean()),
+        "hr_lr": 100 * float(fold_accuracies(cross, pairs.same, pairs.fold).mean()),
+        "tar_1e-2": 100 * tar_at_far(low, pairs.same, 1e-2),
+        "cosine": float(np.mean(np.sum(table[rows] * targets[rows], axis=1))),
+    }
