@@ -1,12 +1,12 @@
-"""LFW verification at low resolution: this project's models, any ONNX embedder, and the teachers fed the up-scaled face.
+"""LFW verification at low resolution: our models, any ONNX embedder, and the teachers fed the up-scaled face.
 
     python benchmarks/lfw.py                                # the bundled models and the two teachers
     python benchmarks/lfw.py --model other.onnx             # any embedder: RGB, (x - 127.5) / 127.5, its own input size
 
-Protocol: the standard 6,000 pairs in 10 folds (View 2), each fold's threshold chosen on the other nine; mean and standard
-deviation of the accuracy in %, TAR in % at FAR 1e-2 and 1e-3 over all pairs. Faces are detected and aligned once on the
-full picture. *Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. LR-LR: both faces of a pair at r.
-HR-LR: the first as the gallery's network sees an ordinary photo, the second at r. No mirroring.
+Protocol: the standard 6,000 pairs in 10 folds (View 2), each fold's threshold chosen on the other nine; mean and
+standard deviation of the accuracy in %, TAR in % at FAR 1e-2 and 1e-3 over all pairs. Faces are detected and aligned
+once on the full picture. *Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. LR-LR: both faces
+of a pair at r. HR-LR: the first as the gallery's network sees an ordinary photo, the second at r. No mirroring.
 """
 
 from __future__ import annotations

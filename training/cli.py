@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from training.faces import default_cache, load_faces
+from training.manifest import MODELS
 from training.recipe import load_recipe
 
 SHARED = Path("../shared/data")
+RESULTS = MODELS.parent / "benchmarks" / "results"
 
 
 @click.group()
@@ -44,3 +46,35 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
         train(plan, data, embeddings, load_pairs(faces / "val_pairs.csv", data), run or cache / "runs" / plan.name)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--models", type=click.Path(path_type=Path), default=MODELS, help="Models folder to ship it in.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="The benchmarks' JSON, for the card.")
+def export(run: Path, models: Path, results: Path) -> None:
+    """Export the student of a RUN to ONNX, with parity check, manifest entry and card."""
+    from training.export import export as write
+
+    try:
+        click.echo(write(run, models, results))
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--faces", type=click.Path(exists=True, path_type=Path), default=SHARED / "train", show_default=True)
+@click.option("--cache", type=click.Path(path_type=Path), default=default_cache)
+@click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS)
+def calibrate(faces: Path, cache: Path, models: Path) -> None:
+    """Measure the shipped models' impostor scores on the validation people: models/calibration.json."""
+    from lrface.errors import LrfaceError
+    from training.calibrate import calibrate as measure
+
+    try:
+        result = measure(models, load_faces(faces, cache))
+    except (LrfaceError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    for item in result["impostor"]:
+        click.echo(f"probe {item['probe_level']}, gallery {item['gallery_level']}: {item['comparisons']} comparisons")
+    click.echo(f"best gallery level: {result['gallery_level']}")

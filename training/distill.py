@@ -53,6 +53,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Move towards ``model``'s present weights and statistics."""
         self.steps += 1
         weight = max(1 - self.decay, 1 / (self.steps + 1))
         for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
@@ -111,7 +112,7 @@ def distill(
     parameters = [*model.parameters(), *objective.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.schedule.rate, weight_decay=recipe.schedule.weight_decay)
     ema = Ema(model, recipe.schedule.ema)
-    checkpoint, epoch = run / "checkpoint.pt", 0
+    checkpoint, first = run / "checkpoint.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
@@ -119,14 +120,15 @@ def distill(
         ema.steps = state["ema_steps"]
         optimizer.load_state_dict(state["optimizer"])
         objective.load_state_dict(state["objective"])
-        epoch = state["epoch"]
+        first = state["epoch"]
     batches = len(rows) // recipe.schedule.batch
     if not batches:
         raise ValueError(f"{len(rows)} training faces are less than one batch of {recipe.schedule.batch}")
-    print(f"{recipe.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
-          f"{count_macs(model) / 1e6:.1f} M MACs, {len(rows)} faces, epochs {epoch} to {recipe.schedule.epochs}")  # fmt: skip
+    size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {count_macs(model) / 1e6:.1f} M MACs"
+    print(f"{recipe.name}: {size}, {len(rows)} faces, epochs {first} to {recipe.schedule.epochs}")
 
-    for epoch in range(epoch, recipe.schedule.epochs):
+    level, batch = recipe.student.level, recipe.schedule.batch
+    for epoch in range(first, recipe.schedule.epochs):
         started = time.monotonic()
         # Seeded by epoch: a resumed run sees what an uninterrupted one would have seen.
         rng = np.random.default_rng([recipe.seed, epoch])
@@ -140,10 +142,8 @@ def distill(
                 group["lr"] = learning_rate(
                     step, batches * recipe.schedule.epochs, recipe.schedule.rate, recipe.schedule.warmup
                 )
-            picked = order[i * recipe.schedule.batch : (i + 1) * recipe.schedule.batch]
-            views = np.stack(
-                [student_view(faces.crops[j], recipe.student.level, recipe.degradation, rng) for j in picked]
-            )
+            picked = order[i * batch : (i + 1) * batch]
+            views = np.stack([student_view(faces.crops[j], level, recipe.degradation, rng) for j in picked])
             x = torch.from_numpy(to_input(views)).to(device, memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16):
                 features = model(x)
@@ -157,7 +157,7 @@ def distill(
                 sums[name] = sums.get(name, 0.0) + float(value)
         line: dict[str, Any] = {"epoch": epoch + 1, "seconds": round(time.monotonic() - started, 1)}
         line |= {name: round(value / batches, 5) for name, value in sums.items()}
-        found = validate(ema.model, recipe.student.level, faces, pairs, targets, device)
+        found = validate(ema.model, level, faces, pairs, targets, device)
         line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
         state = {
             "model": model.state_dict(), "ema": ema.model.state_dict(), "ema_steps": ema.steps, "epoch": epoch + 1,

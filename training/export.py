@@ -121,8 +121,8 @@ def _card(
     lines = [
         f"# {recipe.name}",
         "",
-        f"Embeds faces of {recipe.student.level}x{recipe.student.level} pixels into {recipe.student.dim} numbers of unit"
-        f" length (space `{SPACE}`). SHA-256 `{digest}`.",
+        f"Embeds faces of {recipe.student.level}x{recipe.student.level} pixels into {recipe.student.dim} numbers of"
+        f" unit length (space `{SPACE}`). SHA-256 `{digest}`.",
         "",
         "| | |",
         "|---|---|",
@@ -132,11 +132,11 @@ def _card(
         "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
         " shrunk by area |",
         f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length; parity with torch {worst:.0e} |",
-        f"| teachers | {', '.join(recipe.teachers)}, concatenated, projected to {recipe.student.dim} dimensions."
-        " EdgeFace-XS's licence is non-commercial; face-reidentification-retail-0095 is Apache-2.0 |",
-        "| data | 92,309 aligned faces of public sets (CelebA in part, Pins, UTKFace, All-Age-Faces, DFDC frames), disjoint"
-        " from LFW and from the validation people; **research only**: where a set's terms are not stated it is treated"
-        " so |",
+        f"| teachers | {', '.join(recipe.teachers)}, concatenated, projected to {recipe.student.dim}"
+        " dimensions. EdgeFace-XS's licence is non-commercial; face-reidentification-retail-0095 is Apache-2.0 |",
+        "| data | 92,309 aligned faces of public sets (CelebA in part, Pins, UTKFace, All-Age-Faces, DFDC frames),"
+        " disjoint from LFW and from the validation people; **research only**: where a set's terms are not"
+        " stated it is treated so |",
         f"| losses | {losses} |",
         f"| degradation | {plan['degradation']} |",
         f"| schedule | {plan['schedule']} |",
@@ -144,9 +144,9 @@ def _card(
         f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
         "",
         "## Figures",
-        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3, no mirroring. Validation: `val_pairs.csv`, people not in the"
-        " training split, written by the training run; epochs were chosen before training, nothing was chosen on LFW."
-        " LFW: `python benchmarks/lfw.py`.",
+        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3, no mirroring. Validation: `val_pairs.csv`, people not"
+        " in the training split, written by the training run; epochs were chosen before training, nothing was"
+        " chosen on LFW. LFW: `python benchmarks/lfw.py`.",
         "",
         "| set and protocol | accuracy | TAR |",
         "|---|---|---|",
@@ -155,9 +155,9 @@ def _card(
         *figures,
         "",
         "## Use",
-        "Finding known people in pictures where faces are small, with a threshold for a stated false-positive rate. Not for"
-        " deciding about a person without a human look. Accuracy differs between groups of people as it does in the"
-        " training data, which over-represents celebrities; it has not been measured by group.",
+        "Finding known people in pictures where faces are small, with a threshold for a stated false-positive rate."
+        " Not for deciding about a person without a human look. Accuracy differs between groups of people as it"
+        " does in the training data, which over-represents celebrities; it has not been measured by group.",
         "",
         f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
     ]

@@ -58,7 +58,7 @@ class Recipe:
     student: StudentSpec
     losses: tuple[LossSpec, ...]
     schedule: Schedule
-    degradation: Degradation = Degradation()
+    degradation: Degradation = field(default_factory=Degradation)
     seed: int = 1
 
 

@@ -29,6 +29,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.body[-1].weight)  # starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[n, c, h, w]`` to the same."""
         return self.act(x + self.body(x))
 
 

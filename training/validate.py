@@ -54,7 +54,12 @@ def validate(
     """Accuracy in %, LR-LR and HR-LR (the other face as the teachers see it), and mean cosine to the teachers.
 
     Args:
+        model: the student.
+        level: its input's side in pixels.
+        faces: where the pairs' crops are.
+        pairs: validation pairs.
         targets: the teachers' embeddings ``[len(faces), dim]`` in the student's space.
+        device: where the model is.
     """
     rows = np.unique(np.concatenate([pairs.a, pairs.b, faces.rows("val")]))
     table = np.zeros_like(targets)

@@ -32,7 +32,7 @@ class Degradation:
 
 
 def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
-    """One random view uint8 ``[level, level, 3]`` of a canonical crop uint8 ``[112, 112, 3]``, mirrored half the time."""
+    """A random view uint8 ``[level, level, 3]`` of a canonical crop uint8 ``[112, 112, 3]``; half are mirrored."""
     size = crop.shape[0]
     matrix = cv2.getRotationMatrix2D(
         (size / 2, size / 2), rng.uniform(-how.rotation, how.rotation), 1 + rng.uniform(-how.scale, how.scale)

@@ -10,7 +10,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 def _best_threshold(scores: Scores, same: Flags) -> float:
-    """The lowest-error threshold; accept is ``score >= threshold``. Ties go to the highest threshold (fewest accepts)."""
+    """The lowest-error threshold for accept = ``score >= threshold``; of equals the highest (fewest accepts)."""
     order = np.argsort(-scores, kind="stable")
     ordered, hits = scores[order], same[order]
     # After accepting the k best: correct = genuine among them + impostors among the rest.
