@@ -1,0 +1,78 @@
+"""Opening a camera, file or stream with OpenCV: with time-outs, quietly, and without telling passwords."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Protocol
+
+import numpy as np
+
+from lrface.types import ImageArray
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+OPEN_TIMEOUT_MS = READ_TIMEOUT_MS = 10_000
+
+
+class Capture(Protocol):
+    """The part of cv2.VideoCapture that is used; tests inject their own."""
+
+    def isOpened(self) -> bool: ...  # noqa: D102
+    def read(self) -> tuple[bool, Any]: ...  # noqa: D102
+    def get(self, prop: int, /) -> float: ...  # noqa: D102
+    def release(self) -> None: ...  # noqa: D102
+
+
+def is_url(source: object) -> bool:
+    """Whether the source is a URL of a stream rather than a path or a camera's index."""
+    return isinstance(source, str) and _URL.match(source) is not None
+
+
+def redact(source: str) -> str:
+    """The source as it may be shown: of a URL no user, password or query, no path segment with a `=` in it.
+
+    Passwords often hold an `@`, `/` or `?` that nobody escaped, so everything up to the last `@` goes.
+    """
+    scheme = _URL.match(source)
+    if not scheme:
+        return source
+    rest = source[scheme.end() :]
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    rest = re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
+    return scheme.group() + "/".join("***" if "=" in part else part for part in rest.split("/"))
+
+
+def open_with_opencv(source: str | int) -> Capture:
+    """Opens a camera by its index, or a file or URL by FFmpeg."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg prints URLs; what fails is reported by lrface
+    import cv2
+
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        if isinstance(source, int):
+            return cv2.VideoCapture(source)
+        if not is_url(source):
+            return cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+        return cv2.VideoCapture(source, cv2.CAP_FFMPEG, options)
+    finally:
+        log.setLogLevel(level)
+
+
+def read_frame(capture: Capture) -> ImageArray | None:
+    """The next frame as uint8 [h, w, 3] BGR, or None where there is none (end, error, an empty picture)."""
+    import cv2
+
+    try:
+        ok, image = capture.read()
+    except cv2.error:  # its message may hold the URL
+        return None
+    if not ok or image is None or image.size == 0 or image.dtype != np.uint8:
+        return None
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    if image.shape[2] == 4:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2BGR), np.uint8)
+    return np.asarray(image, np.uint8)

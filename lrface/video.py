@@ -1,0 +1,202 @@
+"""Frames from files, cameras and network streams.
+
+A file gives every frame, in order. A live source (camera, URL) gives the newest frame: a slow consumer loses frames,
+never time, and a source that dies or hangs is reported and connected again after 1, 2, 4 ... 30 seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from lrface.capture import Capture, is_url, open_with_opencv, read_frame, redact
+from lrface.errors import VideoError
+from lrface.live import newest_frames
+from lrface.types import ImageArray
+
+MAX_PIXELS = 40_000_000  # of one frame, as for pictures
+_POS_MSEC, _WIDTH, _HEIGHT, _FPS, _FRAMES = 0, 3, 4, 5, 7  # cv2.CAP_PROP_*, without importing cv2
+_log = logging.getLogger("lrface.video")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        index: Number of the frame in its source, from 0; a live source leaves gaps where frames were passed over.
+        time_s: Seconds since the first frame: the clip's own time, or a live source's clock.
+        image: uint8 [h, w, 3], BGR.
+    """
+
+    index: int
+    time_s: float
+    image: ImageArray
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """Something that happened to a source.
+
+    Attributes:
+        kind: "connected", "lost", "stalled", or "truncated" (a file that ended long before its time).
+        message: For people; names the source without its credentials.
+    """
+
+    kind: str
+    message: str
+
+
+class VideoSource:
+    """Iterates the frames of a video file, camera or network stream. A context manager.
+
+    Args:
+        source: Path of a video (GIFs too), index of a camera (0 or "0"), or URL ("rtsp://...").
+        live: Whether only the newest frame matters. None: yes for cameras and URLs.
+        stride: Of a file, give every n-th frame.
+        stall_s: Seconds without a frame after which a live source counts as hung.
+        on_event: Called with each StreamEvent in the iterating thread. None: they go to the log "lrface.video".
+        open_capture: Opens a source. None: OpenCV.
+        wait: Waits until the event is set, for so many seconds at most.
+        clock: Monotonic seconds.
+
+    Attributes:
+        name: The source, fit to be shown.
+        live: See above.
+        fps: Frames a second as the source says, or None.
+        frame_count: Of a file, as its header says, or None.
+
+    Raises:
+        VideoError: A file is missing, is no video, holds no frame or too large ones; or a live source did not answer
+            the first time. (Once it has, it is connected again for ever.)
+    """
+
+    def __init__(
+        self,
+        source: str | int | os.PathLike[str],
+        *,
+        live: bool | None = None,
+        stride: int = 1,
+        stall_s: float = 10.0,
+        on_event: Callable[[StreamEvent], None] | None = None,
+        open_capture: Callable[[str | int], Capture] = open_with_opencv,
+        wait: Callable[[threading.Event, float], object] = threading.Event.wait,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if stride < 1:
+            raise VideoError(f"stride {stride}: give 1 (every frame) or more")
+        raw = os.fspath(source) if isinstance(source, os.PathLike) else source
+        if isinstance(raw, str) and re.fullmatch(r"\d{1,3}", raw) and not Path(raw).exists():
+            raw = int(raw)
+        self._source = raw
+        self._is_path = isinstance(raw, str) and not is_url(raw)
+        self.name = f"camera {raw}" if isinstance(raw, int) else redact(raw)
+        self.live = not self._is_path if live is None else live
+        self.fps: float | None = None
+        self.frame_count: int | None = None
+        self.stride = stride
+        self._stall_s = stall_s
+        self._on_event = on_event or _log_event
+        self._open_capture = open_capture
+        self._wait = wait
+        self._clock = clock
+        self._closed = threading.Event()
+        self._capture = None if self.live else self._connect()
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the iteration and lets go of the file or camera."""
+        self._closed.set()
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._live_frames() if self.live else self._file_frames()
+
+    def _live_frames(self) -> Iterator[Frame]:
+        frames = newest_frames(
+            self.name,
+            self._connect,
+            stall_s=self._stall_s,
+            closed=self._closed,
+            wait=lambda seconds: self._wait(self._closed, seconds),
+            clock=self._clock,
+            report=self._report,
+        )
+        for index, time_s, image in frames:
+            yield Frame(index, time_s, image)
+
+    def _file_frames(self) -> Iterator[Frame]:
+        capture, self._capture = self._capture or self._connect(), None
+        read = 0
+        time_s = 0.0
+        try:
+            while not self._closed.is_set() and (image := read_frame(capture)) is not None:
+                told_s = capture.get(_POS_MSEC) / 1000
+                time_s = told_s if told_s > time_s or not self.fps else max(time_s, read / self.fps)
+                read += 1
+                if (read - 1) % self.stride == 0:
+                    yield Frame(read - 1, time_s, image)
+        finally:
+            capture.release()
+        if self._closed.is_set():
+            return
+        if not read:
+            raise VideoError(f"{self.name}: holds no frame that can be read; the file may be damaged")
+        if self.frame_count is not None and read < 0.9 * self.frame_count:  # headers may be off by a few
+            self._report("truncated", f"ended after {read} of {self.frame_count} frames; the file looks cut off")
+
+    def _connect(self) -> Capture:
+        if self._is_path:
+            _check_file(Path(str(self._source)))
+        try:
+            capture = self._open_capture(self._source)
+        except Exception:  # whatever a driver raises; its message may hold the URL, so not even as a cause
+            capture = None
+        if capture is None or not capture.isOpened():
+            raise VideoError(f"{self.name}: {self._why_not()}")
+        width, height, fps, frames = (capture.get(prop) for prop in (_WIDTH, _HEIGHT, _FPS, _FRAMES))
+        if width * height > MAX_PIXELS:
+            capture.release()
+            raise VideoError(f"{self.name}: frames of {width:.0f}x{height:.0f} are too large; scale the video down")
+        self.fps = fps if 0 < fps <= 1000 else None
+        self.frame_count = int(frames) if frames > 0 and not self.live else None
+        return capture
+
+    def _why_not(self) -> str:
+        if self._is_path:
+            return "is not a video that can be read; give an mp4, mov, mkv, webm, avi or gif"
+        if isinstance(self._source, int):
+            return "cannot be opened. Is it plugged in, free, and may this user read it (Linux: group video)?"
+        return "does not answer. Check address, user, password and network"
+
+    def _report(self, kind: str, message: str) -> None:
+        self._on_event(StreamEvent(kind, f"{self.name}: {message}"))
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise VideoError(f"{path}: no such file; check the path")
+    if path.is_dir():
+        raise VideoError(f"{path}: is a folder; give one video, or pictures to `lrface identify`")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: the file is empty; copy it again")
+
+
+def _log_event(event: StreamEvent) -> None:
+    _log.log(logging.INFO if event.kind == "connected" else logging.WARNING, "%s", event.message)
