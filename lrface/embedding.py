@@ -1,0 +1,145 @@
+"""Faces -> unit vectors, each by the network made for its size."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lrface.align import CROP, align, native_crop_px, shrink
+from lrface.errors import ImageError, ModelError
+from lrface.models import EmbedderEntry, Manifest, open_session, read_model
+from lrface.types import Box, Detections, Face, FloatArray, ImageArray
+
+MIN_NATIVE_PX = 8.0
+"""Below this width, in source pixels of the canonical crop, a face is not embedded."""
+
+LEVEL_BOUNDS = ((24.0, 16), (float("inf"), 32))
+"""(native_px below which, level): the level made for a face of that size."""
+
+BATCH = 64
+"""Faces in one run of a network, to bound its memory."""
+
+
+def level_for(native_px: float, levels: Collection[int]) -> int:
+    """The level for a face: the one made for its size, else the next smaller one that there is, else the smallest.
+
+    Args:
+        native_px: Width, in source pixels, of the canonical crop.
+        levels: Those of the loaded models; not empty.
+    """
+    wanted = next(level for bound, level in LEVEL_BOUNDS if native_px < bound)
+    return max((level for level in levels if level <= wanted), default=min(levels))
+
+
+def template_levels(native_px: float, levels: Collection[int]) -> list[int]:
+    """The levels at which an enrolled face gets a template: its own and all smaller ones, never a larger one."""
+    own = level_for(native_px, levels)
+    return sorted(level for level in levels if level <= own)
+
+
+class Embedder:
+    """One embedder of a manifest.
+
+    Attributes:
+        level: Side of its input in pixels.
+        dim: Length of an embedding.
+    """
+
+    def __init__(self, entry: EmbedderEntry, folder: Path, device: str = "cpu", threads: int = 1) -> None:
+        """Loads the model; raises ModelError or ProviderError (see `open_session`)."""
+        self.entry, self.level, self.dim = entry, entry.level, entry.dim
+        data = read_model(folder / entry.file, entry.sha256)
+        self._session = open_session(data, entry.sha256, device, threads)
+        inputs = {i.name: i.shape for i in self._session.get_inputs()}
+        outputs = {o.name: o.shape for o in self._session.get_outputs()}
+        fits = list(inputs.get(entry.input.name, []))[1:] == [3, entry.level, entry.level]
+        if not fits or outputs.get(entry.output, [None])[-1] != entry.dim:
+            raise ModelError(
+                f"{entry.file} has inputs {inputs} and outputs {outputs}, not those of its manifest: export it again"
+            )
+
+    def embed(self, crops: ImageArray) -> FloatArray:
+        """Embeds canonical crops; a crop gives the same vector (1e-5) alone and in any batch.
+
+        Args:
+            crops: uint8 [n, 112, 112, 3], BGR.
+
+        Returns:
+            float32 [n, dim], rows of unit length.
+
+        Raises:
+            ImageError: The crops have another shape or dtype.
+            ModelError: The network gave numbers that are not finite.
+        """
+        if crops.dtype != np.uint8 or crops.shape[1:] != (CROP, CROP, 3):
+            raise ImageError(f"crops are {crops.dtype} {crops.shape}: pass uint8 [n, 112, 112, 3] BGR from align()")
+        out = np.empty((len(crops), self.dim), np.float32)
+        for start in range(0, len(crops), BATCH):
+            tensor = self._tensor(crops[start : start + BATCH])
+            out[start : start + BATCH] = self._session.run([self.entry.output], {self.entry.input.name: tensor})[0]
+        norms = np.linalg.norm(out, axis=1, keepdims=True)
+        if not (np.isfinite(norms).all() and (norms > 1e-12).all()):
+            raise ModelError(f"{self.entry.file} gave vectors without a length: run `lrface models verify`")
+        unit: FloatArray = out / norms
+        return unit
+
+    def _tensor(self, crops: ImageArray) -> FloatArray:
+        spec = self.entry.input
+        small = np.stack([shrink(crop, self.level) for crop in crops])
+        if spec.channels == "RGB":
+            small = small[..., ::-1]
+        tensor: FloatArray = (small.astype(np.float32) - np.float32(spec.mean)) * np.float32(spec.scale)
+        return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))
+
+
+def open_embedders(manifest: Manifest, device: str = "cpu", threads: int = 1) -> dict[int, Embedder]:
+    """All embedders of a manifest, by level.
+
+    Raises:
+        ModelError: There is none, or one cannot be loaded.
+        ProviderError: The device's provider is not in use.
+    """
+    if not manifest.embedders:
+        raise ModelError(f"{manifest.folder} holds no embedder: name a folder with lrface-16.onnx or lrface-32.onnx")
+    return {level: Embedder(e, manifest.folder, device, threads) for level, e in manifest.embedders.items()}
+
+
+def embed_faces(image: ImageArray, detections: Detections, embedders: Mapping[int, Embedder]) -> list[Face]:
+    """Aligns and embeds every detected face at the level of its size, one run of a network for each level.
+
+    Args:
+        image: uint8 [h, w, 3], BGR.
+        detections: Of this picture.
+        embedders: By level.
+
+    Returns:
+        The faces in the order of the detections. A face below `MIN_NATIVE_PX`, or whose landmarks form no face
+        (native_px 0), has an empty embedding.
+    """
+    sizes = [_native_px(points) for points in detections.landmarks]
+    levels = [level_for(size, embedders) for size in sizes]
+    vectors: list[FloatArray] = [np.zeros(0, np.float32)] * len(detections)
+    for level, embedder in embedders.items():
+        rows = [i for i, size in enumerate(sizes) if levels[i] == level and size >= MIN_NATIVE_PX]
+        if rows:
+            crops = np.stack([align(image, detections.landmarks[i]) for i in rows])
+            for i, vector in zip(rows, embedder.embed(crops), strict=True):
+                vectors[i] = vector
+    return [
+        Face(_box(detections, i), float(detections.scores[i]), detections.landmarks[i], sizes[i], levels[i], vectors[i])
+        for i in range(len(detections))
+    ]
+
+
+def _native_px(landmarks: FloatArray) -> float:
+    try:
+        return native_crop_px(landmarks)
+    except ImageError:  # a detector's slip must not lose the other faces of the picture
+        return 0.0
+
+
+def _box(detections: Detections, i: int) -> Box:
+    x1, y1, x2, y2 = (float(v) for v in detections.boxes[i])
+    return x1, y1, x2, y2

@@ -1,0 +1,322 @@
+"""The public face of lrface: enrol people, identify them in pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrface.align import align, native_crop_px
+from lrface.decision import Calibration, check_fpir
+from lrface.embedding import MIN_NATIVE_PX, Embedder, embed_faces, open_embedders, template_levels
+from lrface.enrolment import (
+    ALREADY,
+    ENROLLED,
+    MIN_ENROL_PX,
+    REFUSED,
+    EnrolmentReport,
+    PhotoReport,
+    choose_face,
+    nothing_enrolled,
+    people_folders,
+    photos_in,
+)
+from lrface.errors import EnrolmentError, ImageError
+from lrface.gallery import Contract, Gallery, Match, Person, PhotoTemplates, normalise_name
+from lrface.images import Source, read_bytes, read_image
+from lrface.models import Manifest
+from lrface.types import Candidate, Detections, Face, FloatArray, Identification, ImageArray
+
+if TYPE_CHECKING:
+    from lrface.detection import FaceDetector
+
+CANDIDATES = 5
+
+
+class FaceMatcher:
+    """Enrols people and identifies them. Safe to use from several threads.
+
+    Attributes:
+        gallery: Who is enrolled.
+        detector: Finds the faces.
+        embedders: By level.
+        calibration: The thresholds of these embedders.
+        fpir: Share of strangers that may be named.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        detector: FaceDetector,
+        embedders: Mapping[int, Embedder],
+        calibration: Calibration,
+        fpir: float = 0.01,
+    ) -> None:
+        check_fpir(fpir)
+        self.gallery, self.detector, self.embedders = gallery, detector, embedders
+        self.calibration, self.fpir = calibration, fpir
+
+    @classmethod
+    def open(
+        cls,
+        gallery: str | PathLike[str],
+        *,
+        models: str | PathLike[str] | None = None,
+        detector: FaceDetector | str | PathLike[str] | None = None,
+        device: str = "cpu",
+        threads: int = 1,
+        fpir: float = 0.01,
+    ) -> FaceMatcher:
+        """Opens a gallery with its models.
+
+        Args:
+            gallery: The file; created where there is none. ":memory:" for one that is not kept.
+            models: A folder with manifest.json, models and calibration.json; None for the bundled one.
+            detector: An object with `detect`, what `open_detector` takes, or None for the bundled one.
+            device: "cpu", "cuda", "cuda:<n>", "coreml"; never a silent fall-back.
+            threads: Of the CPU, for one network.
+            fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1.
+
+        Raises:
+            ModelError: A model is missing, altered or unfit.
+            CalibrationError: The thresholds are missing or belong to other models, or fpir is out of range.
+            ProviderError: The device's provider is not in use.
+            ContractError: The gallery was made with other models.
+            GalleryError: The gallery cannot be opened.
+        """
+        check_fpir(fpir)
+        manifest = Manifest.load(None if models is None else fspath(models))
+        contract, calibration = Contract.of(manifest), manifest.calibration()
+        embedders = open_embedders(manifest, device, threads)
+        if detector is None or isinstance(detector, (str, PathLike)):
+            from lrface.detection import open_detector
+
+            detector = open_detector(
+                None if detector is None else fspath(detector), device=device, threads=threads, manifest=manifest
+            )
+        return cls(Gallery.open(gallery, contract), detector, embedders, calibration, fpir)
+
+    def identify(self, image: Source) -> list[Identification]:
+        """Finds every face of a picture and says who it is, or that it is a stranger.
+
+        Args:
+            image: A path, the bytes of a picture file, or a uint8 BGR array as OpenCV reads it.
+
+        Returns:
+            The faces from left to right.
+
+        Raises:
+            ImageError: The picture cannot be used.
+            GalleryError: The gallery cannot be read.
+        """
+        picture = read_image(image)
+        found = self.identify_faces(picture, self.detector.detect(picture))
+        return sorted(found, key=lambda face: face.box[0] + face.box[2])
+
+    def identify_faces(self, image: ImageArray, detections: Detections) -> list[Identification]:
+        """Says who the faces are that a detector found.
+
+        Args:
+            image: uint8 [h, w, 3], BGR.
+            detections: Of this picture.
+
+        Returns:
+            In the order of the detections.
+        """
+        faces = embed_faces(image, detections, self.embedders)
+        matches: list[list[Match]] = [[] for _ in faces]
+        for level in self.embedders:
+            rows = [i for i, face in enumerate(faces) if face.level == level and len(face.embedding)]
+            if rows:
+                probes = np.stack([faces[i].embedding for i in rows])
+                found = self.gallery.search(probes, self.calibration.compare_at(level), CANDIDATES)
+                for i, matched in zip(rows, found, strict=True):
+                    matches[i] = matched
+        size = len(self.gallery) if faces else 0
+        return [self._decide(face, found, size) for face, found in zip(faces, matches, strict=True)]
+
+    def enroll(self, name: str, images: Source | Iterable[Source]) -> EnrolmentReport:
+        """Enrols photos of one person, each with that one face (or one twice as wide as any other).
+
+        Args:
+            name: Of the person; a name already enrolled gets more photos.
+            images: One photo or many: paths, bytes of picture files, or uint8 BGR arrays.
+
+        Returns:
+            What became of each photo. What it calls enrolled is on the disk.
+
+        Raises:
+            EnrolmentError: No photo was usable (nothing is stored), or the name is not.
+            GalleryError: The gallery cannot be written; nothing of this call is stored.
+        """
+        one = isinstance(images, (str, PathLike, bytes, bytearray, memoryview, np.ndarray))
+        sources: Sequence[Source] = [images] if one else list(images)  # type: ignore[list-item,arg-type]
+        photos = list(self._enroll_person(normalise_name(name), sources))
+        if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
+            raise nothing_enrolled(photos, f"for {name}")
+        return EnrolmentReport(tuple(photos))
+
+    def enroll_folder(self, folder: str | PathLike[str], progress: bool = False) -> EnrolmentReport:
+        """Enrols people/<name>/*.jpg, one transaction a person; a second run adds only what is new.
+
+        A photo that cannot be used is reported with the reason and stops nothing. Ctrl-C leaves every finished person
+        enrolled.
+
+        Args:
+            folder: Holds one folder a person.
+            progress: Whether to show a bar on stderr.
+
+        Raises:
+            EnrolmentError: No folder, no person in it, or not one usable photo.
+            GalleryError: The gallery cannot be written (a full disk); finished people stay enrolled.
+        """
+        folders, reports = people_folders(folder)
+        names: list[str] = []
+        listed: list[tuple[Path, str, list[Path | PhotoReport]]] = []
+        for path in folders:
+            try:
+                name = normalise_name(path.name)
+            except EnrolmentError as error:
+                reports.append(PhotoReport(ascii(str(path)), "", REFUSED, str(error)))
+                continue
+            names.append(name)
+            listed.append((path, name, list(photos_in(path, name))))
+        with _bar(sum(len(photos) for _, _, photos in listed), progress) as bar:
+            for _, name, photos in listed:
+                bar.set_postfix_str(name)
+                reports += [photo for photo in photos if isinstance(photo, PhotoReport)]
+                bar.update(sum(isinstance(photo, PhotoReport) for photo in photos))
+                sources = [photo for photo in photos if isinstance(photo, Path)]
+                reports += self._enroll_person(name, sources, bar)
+        report = EnrolmentReport(tuple(reports), tuple(dict.fromkeys(names)))
+        if not any(person.usable for person in report.people):
+            raise nothing_enrolled(reports, f"in {folder}")
+        return report
+
+    def people(self) -> list[Person]:
+        """Everybody enrolled, by name."""
+        return self.gallery.people()
+
+    def remove(self, name: str) -> int:
+        """Deletes a person with every template; returns how many photos were enrolled.
+
+        Raises:
+            GalleryError: There is no such person, or the file cannot be written.
+        """
+        return self.gallery.remove(name)
+
+    def close(self) -> None:
+        """Closes the gallery."""
+        self.gallery.close()
+
+    def __enter__(self) -> FaceMatcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _decide(self, face: Face, matches: Sequence[Match], size: int) -> Identification:
+        name = similarity = threshold = None
+        if len(face.embedding) == 0:
+            reason = "too small" if 0 < face.native_px < MIN_NATIVE_PX else "landmarks form no face"
+        elif not matches:
+            reason = "gallery is empty"
+        else:
+            best = matches[0]
+            similarity = best.similarity
+            threshold = self.calibration.threshold(face.level, best.gallery_level, size, self.fpir)
+            name = best.name if similarity >= threshold else None
+            reason = "match" if name is not None else "below threshold"
+        return Identification(
+            face.box,
+            face.score,
+            face.landmarks,
+            face.native_px,
+            face.level,
+            face.embedding,
+            name=name,
+            similarity=similarity,
+            threshold=threshold,
+            reason=reason,
+            candidates=tuple(Candidate(match.name, match.similarity) for match in matches),
+        )
+
+    def _enroll_person(self, name: str, sources: Sequence[Source], bar: Any = None) -> list[PhotoReport]:
+        """Embeds all photos of a person in one batch a level and stores them in one transaction."""
+        known = self.gallery.photo_hashes(name)
+        reports: list[PhotoReport] = []
+        ready: list[_Prepared] = []
+        for number, source in enumerate(sources, 1):
+            label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
+            try:
+                prepared = self._prepare(source, known)
+            except (ImageError, EnrolmentError) as error:
+                reports.append(PhotoReport(label, name, REFUSED, str(error)))
+            else:
+                if prepared is None:
+                    reports.append(PhotoReport(label, name, ALREADY))
+                else:
+                    ready.append(prepared)
+                    known.add(prepared.sha256)
+                    levels = tuple(template_levels(prepared.native_px, self.embedders))
+                    reports.append(PhotoReport(label, name, ENROLLED, "", prepared.native_px, levels))
+            if bar is not None:
+                bar.update()
+        if ready:
+            self.gallery.add(name, self._templates(ready))
+        return reports
+
+    def _prepare(self, source: Source, known: Collection[str]) -> _Prepared | None:
+        """Reads a photo and cuts its face; None if the photo is enrolled already."""
+        if isinstance(source, (str, PathLike)):
+            source = read_bytes(source)
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            sha256 = hashlib.sha256(source).hexdigest()
+        else:
+            source = read_image(source)
+            sha256 = hashlib.sha256(repr(source.shape).encode() + source.tobytes()).hexdigest()
+        if sha256 in known:
+            return None
+        picture = read_image(source)
+        detections = self.detector.detect(picture)
+        row = choose_face(detections)
+        if isinstance(row, str):
+            raise EnrolmentError(row)
+        native_px = native_crop_px(detections.landmarks[row])
+        if native_px < MIN_ENROL_PX:
+            raise EnrolmentError(f"the face is {native_px:.0f} px wide, below {MIN_ENROL_PX:.0f}: use a closer photo")
+        return _Prepared(sha256, align(picture, detections.landmarks[row]), native_px)
+
+    def _templates(self, ready: Sequence[_Prepared]) -> list[PhotoTemplates]:
+        """Embeds crops, one run of a network for each level."""
+        vectors: list[dict[int, FloatArray]] = [{} for _ in ready]
+        for level, embedder in self.embedders.items():
+            rows = [i for i, photo in enumerate(ready) if level in template_levels(photo.native_px, self.embedders)]
+            if rows:
+                embedded = embedder.embed(np.stack([ready[i].crop for i in rows]))
+                for i, vector in zip(rows, embedded, strict=True):
+                    vectors[i][level] = vector
+        return [PhotoTemplates(p.sha256, p.native_px, v) for p, v in zip(ready, vectors, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A photo's hash, its face as uint8 [112, 112, 3], and how large the face was."""
+
+    sha256: str
+    crop: ImageArray
+    native_px: float
+
+
+def _bar(total: int, progress: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="photo", disable=not progress)
