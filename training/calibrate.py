@@ -1,8 +1,9 @@
 """Thresholds: how alike strangers look to the shipped models, as score statistics without faces.
 
-For each level of a probe and each level of a gallery, the similarities of validation people (none of them in the training
-split) to *other* people are summarised as quantiles: at which similarity one comparison in 10, in 100, ... in 100,000 is a
-false match. The runtime turns a false-positive rate that a user asks for and a gallery's size into one of these.
+For each level of a probe and each level of a gallery, the similarities of validation people (none of them in the
+training split) to *other* people are summarised as quantiles: at which similarity one comparison in 10, in 100, ... in
+100,000 is a false match. The runtime turns a false-positive rate that a user asks for and a gallery's size into one of
+these.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lrface.embedding import Embedder
 from lrface.metrics import tar_at_far
 from lrface.models import Manifest
 from training.faces import FaceSet
-from training.views import Degradation, student_view
+from training.views import Degradation, moved_view
 
 FALSE_MATCH_RATES = np.logspace(-1, -5, 21)
 PHOTOS = 5
@@ -32,8 +33,8 @@ Array = npt.NDArray[np.float32]
 def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     """Measure the impostor scores of a models folder and write its ``calibration.json``.
 
-    The stricter of four cases counts at each rate: probes as clean aligned crops and as worn by a camera, people enrolled
-    with one photo and with ``PHOTOS``. Pairs across two sources are left out, because their identities may overlap.
+    The strictest of four cases counts at each rate: probes as clean aligned crops and as worn by a camera, people
+    enrolled with one photo and with ``PHOTOS``. Pairs across two sources are left out: their people may overlap.
 
     Args:
         folder: a models folder with its manifest.
@@ -95,9 +96,9 @@ def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
 
 
 def _camera_views(crops: npt.NDArray[np.uint8], level: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """The crops as a camera of this level would have delivered them, uint8 ``[n, level, level, 3]``."""
+    """The crops as alignment makes them of a camera's faces of this level, uint8 ``[n, 112, 112, 3]``."""
     how = Degradation(camera=1.0)
-    return np.stack([student_view(crop, level, how, rng) for crop in tqdm(crops, desc=f"camera {level}")])
+    return np.stack([moved_view(crop, level, how, rng) for crop in tqdm(crops, desc=f"camera {level}")])
 
 
 def _people(person: npt.NDArray[np.str_], rng: np.random.Generator) -> dict[str, npt.NDArray[np.int64]]:

@@ -47,9 +47,9 @@ def to_onnx(student: Student, target: Path) -> float:
     level = student.level
     temporary = target.with_suffix(".part")
     torch.onnx.export(
-        model, (torch.zeros(2, 3, level, level),), str(temporary), opset_version=OPSET, dynamo=False,
-        input_names=["faces"], output_names=["embedding"],
-        dynamic_axes={"faces": {0: "batch"}, "embedding": {0: "batch"}},
+        model, (torch.zeros(2, 3, level, level),), str(temporary), opset_version=OPSET,
+        dynamo=True, external_data=False, verbose=False, input_names=["faces"], output_names=["embedding"],
+        dynamic_shapes={"faces": {0: torch.export.Dim("batch")}},
     )  # fmt: skip
     onnx.checker.check_model(onnx.load(temporary))
     session = ort.InferenceSession(temporary.read_bytes(), providers=["CPUExecutionProvider"])

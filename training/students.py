@@ -54,7 +54,7 @@ class Student(nn.Module):
         depths: tuple[int, int, int] = (1, 1, 1),
     ) -> None:
         super().__init__()
-        if level % MAP:
+        if level < MAP or level % MAP:
             raise ValueError(f"level {level}: the trunk starts from a {MAP}x{MAP} map; give a multiple of {MAP}")
         self.level, self.dim = level, dim
         fold = level // MAP

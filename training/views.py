@@ -31,8 +31,8 @@ class Degradation:
     light: float = 0.2
 
 
-def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
-    """A random view uint8 ``[level, level, 3]`` of a canonical crop uint8 ``[112, 112, 3]``; half are mirrored."""
+def moved_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
+    """A canonical crop uint8 ``[112, 112, 3]``, moved and perhaps worn by a camera of ``level``, at its full size."""
     size = crop.shape[0]
     matrix = cv2.getRotationMatrix2D(
         (size / 2, size / 2), rng.uniform(-how.rotation, how.rotation), 1 + rng.uniform(-how.scale, how.scale)
@@ -42,8 +42,12 @@ def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Gener
         matrix[0] *= -1
         matrix[0, 2] += size - 1
     view = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    if rng.random() < how.camera:
-        view = _through_camera(view, level, rng)
+    return _through_camera(view, level, rng) if rng.random() < how.camera else view
+
+
+def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
+    """A random view uint8 ``[level, level, 3]`` of a canonical crop uint8 ``[112, 112, 3]``; half are mirrored."""
+    view = moved_view(crop, level, how, rng)
     view = cv2.resize(view, (level, level), interpolation=cv2.INTER_AREA)
     if how.light and rng.random() < 0.5:
         gain, offset = 1 + how.light * rng.uniform(-1, 1), 60 * how.light * rng.uniform(-1, 1)

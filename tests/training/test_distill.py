@@ -1,0 +1,193 @@
+"""A whole small run on faces that a generator draws: train, be killed, resume, export, read the manifest."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pd = pytest.importorskip("pandas")
+
+from lrface.embedding import Embedder
+from lrface.models import Manifest
+from training.distill import Ema, distill, learning_rate, load_student
+from training.export import export, to_onnx
+from training.faces import FaceSet, load_faces
+from training.recipe import LossSpec, Recipe, Schedule, StudentSpec
+from training.students import Student, count_macs
+from training.targets import project, projection
+from training.validate import Pairs, load_pairs
+from training.views import Degradation, aligned_view, student_view, to_input
+
+RECIPE = Recipe(
+    "tiny-16",
+    ("none.onnx",),
+    StudentSpec(16, 8, (8, 8, 8), (1, 1, 1)),
+    (LossSpec("order1"), LossSpec("relational_kl", 0.5)),
+    Schedule(epochs=4, batch=16, ema=0.9),
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[FaceSet, np.ndarray, Pairs]:
+    """80 smooth pictures; the 'teacher' sees their mean colours by region, which a student can learn."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (80, 4, 4, 3), np.uint8)
+    crops = np.stack([cv2.resize(s, (112, 112), interpolation=cv2.INTER_CUBIC) for s in small])
+    embeddings = small.reshape(80, -1).astype(np.float32) - 127
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    table = pd.DataFrame({
+        "name": [f"f{i}" for i in range(80)], "source": "toy", "identity": "", "native_crop_px": 112,
+        "split": ["train"] * 64 + ["val"] * 16,
+    })  # fmt: skip
+    a = np.arange(64, 80)
+    pairs = Pairs(np.r_[a, a], np.r_[a, np.roll(a, 1)], np.r_[np.ones(16, bool), np.zeros(16, bool)], np.arange(32) % 2)
+    return FaceSet(crops, table, "toy"), embeddings, pairs
+
+
+def test_a_run_learns_and_a_killed_one_resumes_to_the_same_student(world, tmp_path: Path, monkeypatch) -> None:
+    whole = distill(RECIPE, *world, tmp_path / "whole")
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert lines[-1]["order1"] < 0.9 * lines[0]["order1"]
+    assert lines[-1]["val_cosine"] > lines[0]["val_cosine"]
+    assert (tmp_path / "whole" / "curves.png").stat().st_size > 1000
+
+    import training.distill as module
+
+    honest = module.draw_curves
+
+    def killed(run: Path) -> None:
+        honest(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "draw_curves", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            distill(RECIPE, *world, tmp_path / "cut")
+    monkeypatch.setattr(module, "draw_curves", honest)
+    cut = distill(RECIPE, *world, tmp_path / "cut")
+    one, other = (torch.load(path, weights_only=True)["ema"] for path in (whole, cut))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name])
+
+
+def test_a_run_folder_belongs_to_one_recipe(world, tmp_path: Path) -> None:
+    distill(replace(RECIPE, schedule=Schedule(epochs=1, batch=16)), *world, tmp_path)
+    with pytest.raises(ValueError, match="begun with another recipe"):
+        distill(RECIPE, *world, tmp_path)
+
+
+def test_too_few_faces_say_so(world, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="less than one batch"):
+        distill(replace(RECIPE, schedule=Schedule(epochs=1, batch=128)), *world, tmp_path)
+
+
+def test_export_ships_what_was_trained(world, tmp_path: Path) -> None:
+    faces = world[0]
+    distill(replace(RECIPE, schedule=Schedule(epochs=1, batch=16)), *world, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "models", tmp_path)
+    manifest = Manifest.load(tmp_path / "models")
+    assert all(status.ok for status in manifest.verify())
+    _, student, _ = load_student(tmp_path / "run")
+    crops = faces.crops[:5]
+    with torch.no_grad():
+        x = torch.from_numpy(to_input(np.stack([aligned_view(crop, 16) for crop in crops])))
+        expected = torch.nn.functional.normalize(student(x)).numpy()
+    np.testing.assert_allclose(Embedder(manifest.embedders[16], manifest.folder).embed(crops), expected, atol=1e-5)
+    card = (tmp_path / "models" / "tiny-16.md").read_text()
+    assert manifest.embedders[16].sha256 in card
+    assert "research only" in card
+
+
+@pytest.mark.parametrize("level", [16, 32, 112])
+def test_students_take_their_level_and_no_other(level: int, tmp_path: Path) -> None:
+    student = Student(level, 8, (8, 8, 8)).eval()
+    assert student(torch.zeros(2, 3, level, level)).shape == (2, 8)
+    assert to_onnx(student, tmp_path / "s.onnx") <= 1e-5
+
+
+@pytest.mark.parametrize("level", [0, 20, -16])
+def test_other_levels_are_refused(level: int) -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        Student(level, 8)
+
+
+def test_macs_of_the_stem_by_hand() -> None:
+    stem = 16 * 16 * 8 * 27
+    assert count_macs(Student(16, 4, (8, 8, 8), (0, 0, 0))) == stem + 8 * 8 * 8 * 72 + 4 * 4 * 8 * 72 + 128 * 4
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    rates = [learning_rate(i, 100, 1.0, 0.1) for i in range(101)]
+    assert max(rates) == rates[10] == 1.0
+    assert rates[0] < 0.1
+    assert rates[100] == pytest.approx(0, abs=1e-9)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_ema_of_a_constant_model_is_that_model() -> None:
+    model = Student(16, 4, (8, 8, 8))
+    ema = Ema(model, 0.99)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1.0)
+    for _ in range(600):
+        ema.update(model)
+    assert all(torch.allclose(p, torch.ones_like(p), atol=0.01) for p in ema.model.parameters())
+
+
+def test_projection_keeps_inner_products_as_far_as_it_can() -> None:
+    rng = np.random.default_rng(0)
+    low = rng.normal(size=(200, 4)).astype(np.float32) @ rng.normal(size=(4, 12)).astype(np.float32)
+    low /= np.linalg.norm(low, axis=1, keepdims=True)
+    basis = projection(low, 4)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(4), atol=1e-5)
+    kept = project(low, basis)
+    np.testing.assert_allclose(kept @ kept.T, low @ low.T, atol=1e-4)
+    with pytest.raises(ValueError, match="exceeds"):
+        projection(low, 13)
+
+
+def test_views_are_reproducible_varied_and_of_the_level() -> None:
+    crop = np.random.default_rng(0).integers(0, 255, (112, 112, 3), np.uint8)
+    one, again, other = (student_view(crop, 16, Degradation(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one.shape == (16, 16, 3)
+    assert one.dtype == np.uint8
+    assert (one == again).all()
+    assert (one != other).any()
+
+
+def test_input_is_rgb_and_scaled() -> None:
+    blue = np.zeros((1, 2, 2, 3), np.uint8)
+    blue[..., 0] = 255
+    x = to_input(blue)[0]
+    assert x[2].max() == pytest.approx(127.5 / 128)
+    assert x[0].max() == pytest.approx(-127.5 / 128)
+
+
+def test_the_real_training_set(shared: Path, tmp_path: Path) -> None:
+    """One Parquet file of it, through the cache, twice; and the pairs that point into it."""
+    source = tmp_path / "train"
+    source.mkdir()
+    (source / "faces-0.parquet").symlink_to(shared / "data" / "train" / "faces-0.parquet")
+    first = load_faces(source, tmp_path / "cache")
+    again = load_faces(source, tmp_path / "cache")
+    assert first.key == again.key
+    assert len(first) == len(again.table) > 19_000
+    assert first.crops.shape == (len(first), 112, 112, 3)
+    assert not set(first.rows("train")) & set(first.rows("val"))
+    everything = pd.concat(
+        pd.read_parquet(path, columns=["name", "split"])
+        for path in sorted((shared / "data" / "train").glob("*.parquet"))
+    )
+    faces = FaceSet(first.crops, everything, "names")
+    pairs = load_pairs(shared / "data" / "train" / "val_pairs.csv", faces)
+    assert len(pairs.a) == 6000
+    assert set(everything["split"].to_numpy()[np.r_[pairs.a, pairs.b]]) == {"val"}

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from training.recipe import load_recipe
+
+GOOD = """
+name = "x"
+teachers = ["a.onnx"]
+[student]
+level = 16
+[schedule]
+epochs = 1
+[[losses]]
+name = "order1"
+"""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("training/recipes/*.toml")), ids=lambda p: p.stem
+)
+def test_shipped_recipes_load(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert f"-{recipe.student.level}" in recipe.name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("epochs = 1", "epochs = 1\nepoch = 2"), "unknown epoch; known are epochs"),
+        (("epochs = 1", "epochs = 1.5"), "epochs = 1.5 is a float, expected int"),
+        (('name = "order1"', 'name = "order9"'), "unknown loss 'order9'"),
+        (("[[losses]]\n", "[other]\n"), r"no \[\[losses\]\]"),
+        (("level = 16", "dim = 8"), "level"),
+        (("level = 16", "level ="), "not TOML"),
+    ],
+)
+def test_a_wrong_recipe_says_where(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(GOOD.replace(*change))
+    with pytest.raises(ValueError, match=message) as caught:
+        load_recipe(file)
+    assert "recipe.toml" in str(caught.value)
+
+
+def test_whole_numbers_serve_as_floats(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(GOOD.replace("epochs = 1", "epochs = 1\nrate = 1"))
+    assert load_recipe(file).schedule.rate == 1.0
