@@ -1,0 +1,100 @@
+"""Face detection: the bundled detector, YuNet and SCRFD by path, InsightFace's through its own package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lrface.errors import ModelError
+from lrface.types import Detections, ImageArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from lrface.detection.decode import Decoder
+    from lrface.detection.onnx_detector import InputSpec
+    from lrface.models import Manifest
+
+__all__ = ["FaceDetector", "open_detector"]
+
+YUNET_THRESHOLD = 0.65
+SCRFD_THRESHOLD = 0.4
+CONTRACT_THRESHOLD = 0.5
+
+
+class FaceDetector(Protocol):
+    """Whatever finds faces."""
+
+    def detect(self, image: ImageArray) -> Detections:
+        """Finds the faces of a picture, uint8 [h, w, 3] BGR; boxes and landmarks in its pixels."""
+        ...
+
+
+def open_detector(
+    model: str | Path | None = None,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    manifest: Manifest | None = None,
+    score_threshold: float | None = None,
+) -> FaceDetector:
+    """Opens a face detector.
+
+    Args:
+        model: None for the manifest's own; the path of an ONNX file: YuNet, SCRFD with landmarks, or any model in the
+            detector contract of `models/manifest.json`, told apart by their outputs; "insightface:<path or pack>" for
+            a detector of `insightface.model_zoo` (its package must be installed).
+        device: "cpu", "cuda", "cuda:<n>" or "coreml".
+        threads: Of the CPU, for one run.
+        manifest: Where the bundled detector is looked up; None for the bundled manifest.
+        score_threshold: Lowest score that counts, 0..1; None for the model's own.
+
+    Raises:
+        ModelError: No such model, altered, or of a family that is not known.
+        ProviderError: The device's provider is not in use.
+    """
+    if isinstance(model, str) and model.startswith("insightface:"):
+        from lrface.detection.insightface import InsightFaceDetector
+
+        return InsightFaceDetector(model.partition(":")[2], device=device, score_threshold=score_threshold)
+    from lrface.detection.decode import decode_contract
+    from lrface.detection.onnx_detector import InputSpec, OnnxDetector
+    from lrface.models import Manifest, open_session
+
+    if model is not None:
+        session = open_session(Path(model), None, device, threads)
+        decode, spec, usual = _recognise(session, str(model))
+        return OnnxDetector(session, decode, spec, usual if score_threshold is None else score_threshold)
+    manifest = manifest or Manifest.load()
+    entry = manifest.detector
+    session = open_session(manifest.read(entry), entry.sha256, device, threads)
+    given = entry.input
+    return OnnxDetector(
+        session,
+        decode_contract(entry.boxes, entry.scores, entry.landmarks),
+        InputSpec(given.channels, given.mean, given.scale, given.multiple),
+        entry.score_threshold if score_threshold is None else score_threshold,
+    )
+
+
+def _recognise(session: onnxruntime.InferenceSession, name: str) -> tuple[Decoder, InputSpec, float]:
+    """Tells a graph's family by its outputs."""
+    from lrface.detection.decode import decode_contract, decode_scrfd, decode_yunet
+    from lrface.detection.onnx_detector import InputSpec
+
+    outputs = {output.name: output.shape for output in session.get_outputs()}
+    sides = session.get_inputs()[0].shape[2:]
+    fixed = sides[0] if len(sides) == 2 and isinstance(sides[0], int) and sides[0] == sides[1] else None
+    if {f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)} <= set(outputs):
+        return decode_yunet, InputSpec(fixed=fixed), YUNET_THRESHOLD
+    if {"boxes", "scores", "landmarks"} <= set(outputs):
+        return decode_contract("boxes", "scores", "landmarks"), InputSpec(fixed=fixed), CONTRACT_THRESHOLD
+    if sorted(shape[-1] for shape in outputs.values() if isinstance(shape[-1], int)) == [1, 1, 1, 4, 4, 4, 10, 10, 10]:
+        lengths = [shape[-2] for shape in outputs.values()]
+        if fixed is None and all(isinstance(length, int) for length in lengths):
+            fixed = round((max(lengths) / 2) ** 0.5) * 8  # two anchors in each cell of stride 8
+        return decode_scrfd, InputSpec("RGB", 127.5, 1 / 128, 32, fixed), SCRFD_THRESHOLD
+    raise ModelError(
+        f"{name} is not a face detector that lrface knows (outputs {', '.join(outputs)}): "
+        "use YuNet, SCRFD with landmarks, or a model with outputs boxes, scores, landmarks"
+    )

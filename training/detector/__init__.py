@@ -1,0 +1,1 @@
+"""The face detector's workshop: scenes and pasted faces in, ``models/lrface-detector.onnx`` out."""

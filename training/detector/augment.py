@@ -1,0 +1,234 @@
+"""Training samples: a random view of a scene, faces pasted into it, and the wear of a cheap camera.
+
+The view keeps faces as small as the product meets them (down to 6 px) and makes some of them large. Pasted faces are
+aligned crops, turned and shrunk to 8-128 px behind a soft oval mask: their landmarks are known better than any that a
+teacher finds at that size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet, box_iou
+
+MIRRORED = [1, 0, 2, 4, 3]
+SMALLEST = 6.0  # px; smaller faces are trained neither way
+VISIBLE = 0.4  # of a box's area: what is cut off more is trained neither way
+
+
+@dataclass(frozen=True)
+class Views:
+    """How samples are drawn.
+
+    Attributes:
+        side: of the square sample, pixels.
+        scale: a scene's scale is log-uniform in this range ...
+        zoom: ... but with this probability one face is brought to a height drawn from ``zoom_height``.
+        zoom_height: pixels.
+        mosaic: probability that a sample is four views of four scenes, of half the side each.
+        paste: probability that faces are pasted; at most ``paste_most``, heights from ``paste_height`` pixels.
+    """
+
+    side: int = 320
+    scale: tuple[float, float] = (0.4, 1.1)
+    zoom: float = 0.35
+    zoom_height: tuple[float, float] = (10.0, 260.0)
+    mosaic: float = 0.3
+    paste: float = 0.5
+    paste_most: int = 5
+    paste_height: tuple[float, float] = (8.0, 128.0)
+
+
+def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
+    """One training sample.
+
+    Args:
+        index: of the scene.
+
+    Returns:
+        uint8 ``[side, side, 3]`` BGR, and its labels in pixels.
+    """
+    if rng.random() < views.mosaic:
+        image, labels = mosaic(scenes, index, views, rng)
+    else:
+        image, labels = random_view(scenes.image(index), scenes.labels(index), views, rng)
+    if rng.random() < views.paste:
+        labels = paste_faces(image, labels, pastes, views, rng)
+    image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
+    return wear(image, rng), settle(labels, views.side)
+
+
+def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
+    """Scale, turn and crop a scene to the sample's side."""
+    faces = np.flatnonzero(~labels.ignored)
+    scale = _log_uniform(views.scale, rng)
+    anchor = np.array([rng.random() * image.shape[1], rng.random() * image.shape[0]])
+    if len(faces):
+        box = labels.boxes[rng.choice(faces)]
+        if rng.random() < views.zoom:
+            scale = float(np.clip(_log_uniform(views.zoom_height, rng) / max(box[3] - box[1], 4.0), 0.25, 4.0))
+        anchor = (box[:2] + box[2:]) / 2
+    source, before = image, 1.0
+    if scale < 0.7:  # warpAffine does not average: shrink by area first
+        before = scale
+        source = cv2.resize(image, None, fx=before, fy=before, interpolation=cv2.INTER_AREA)
+    angle = rng.normal(0, 6) if rng.random() < 0.4 else rng.uniform(-35, 35) if rng.random() < 0.12 else 0.0
+    # the anchor lands anywhere, but so that little of the canvas stays empty
+    room = np.array([image.shape[1], image.shape[0]]) * scale
+    low = np.minimum(views.side - (room - anchor * scale), anchor * scale)
+    high = np.maximum(views.side - (room - anchor * scale), anchor * scale)
+    place = np.clip(rng.uniform(low, high), 0.08 * views.side, 0.92 * views.side)
+    matrix = _similarity(scale / before, angle, anchor * before, place)
+    method = cv2.INTER_CUBIC if rng.random() < 0.3 else cv2.INTER_LINEAR
+    grey = 0 if rng.random() < 0.5 else int(rng.integers(256))
+    canvas = cv2.warpAffine(
+        source, matrix, (views.side, views.side), flags=method, borderValue=(grey, grey, grey)
+    )
+    return canvas, turned(labels, _similarity(scale, angle, anchor, place), scale)
+
+
+def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
+    """Four views, the first of scene ``index``, side by side."""
+    half = views.side // 2
+    part = replace(views, side=half, scale=(views.scale[0] * 0.7, views.scale[1]), zoom_height=(8.0, half * 0.7))
+    canvas = np.empty((views.side, views.side, 3), np.uint8)
+    parts = []
+    for k, scene in enumerate([index, *rng.choice(scenes.train, 3)]):
+        image, labels = random_view(scenes.image(scene), scenes.labels(scene), part, rng)
+        labels = settle(labels, half)
+        x, y = (k % 2) * half, (k // 2) * half
+        canvas[y : y + half, x : x + half] = image
+        shift = np.array([x, y], np.float32)
+        parts.append(
+            Labels(labels.boxes + np.tile(shift, 2), labels.landmarks + shift, labels.marked, labels.ignored)
+        )
+    return canvas, Labels.joined(parts)
+
+
+def turned(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Labels:
+    """Labels under a similarity ``[2, 3]``: landmarks and box centres move, boxes stay upright and keep their shape."""
+    middle = (labels.boxes[:, :2] + labels.boxes[:, 2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
+    half = (labels.boxes[:, 2:] - labels.boxes[:, :2]) / 2 * scale
+    boxes = np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
+    landmarks = (labels.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return Labels(boxes, landmarks, labels.marked, labels.ignored)
+
+
+def paste_faces(
+    image: Image, labels: Labels, pastes: PasteSet, views: Views, rng: np.random.Generator
+) -> Labels:
+    """Paste faces into free places of ``image`` (changed in place)."""
+    for _ in range(int(rng.integers(1, views.paste_most + 1))):
+        pick = int(rng.integers(len(pastes)))
+        box, points = pastes.boxes[pick], pastes.landmarks[pick]
+        scale = _log_uniform(views.paste_height, rng) / float(box[3] - box[1])
+        angle = float(rng.normal(0, 12))
+        reach = 56 * scale
+        if reach * 2 >= views.side:
+            continue
+        place = rng.uniform(reach * 0.8, views.side - reach * 0.8, 2)
+        span = np.concatenate([place - reach, place + reach])[None].astype(np.float32)
+        if len(labels) and (box_iou(span, labels.boxes) > 0).any():
+            continue
+        _blend(image, pastes.crops[pastes.rows[pick]], scale, angle, place, rng)
+        one = Labels(box[None], points[None], np.array([True]), np.array([False]))
+        moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
+        labels = Labels.joined([labels, moved])
+    return labels
+
+
+def mirror(image: Image, labels: Labels) -> tuple[Image, Labels]:
+    """Left and right exchanged, landmarks renamed accordingly."""
+    width = image.shape[1]
+    boxes = labels.boxes.copy()
+    boxes[:, [0, 2]] = width - labels.boxes[:, [2, 0]]
+    landmarks = labels.landmarks[:, MIRRORED].copy()
+    landmarks[..., 0] = width - landmarks[..., 0]
+    return np.ascontiguousarray(image[:, ::-1]), Labels(boxes, landmarks, labels.marked, labels.ignored)
+
+
+def wear(image: Image, rng: np.random.Generator) -> Image:
+    """Light, colour, blur, noise and compression, each with some probability."""
+    work = image
+    if rng.random() < 0.2:
+        factor = rng.uniform(0.45, 0.9)
+        small = cv2.resize(work, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        work = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.12:
+        work = cv2.GaussianBlur(work, (0, 0), rng.uniform(0.4, 1.3))
+    if rng.random() < 0.08:
+        work = cv2.blur(work, (int(rng.integers(1, 5)), int(rng.integers(1, 5))))
+    if rng.random() < 0.6:
+        gamma = np.exp(rng.normal(0, 0.25))
+        ramp = (np.arange(256) / 255.0) ** gamma * rng.uniform(0.6, 1.3) + rng.uniform(-0.1, 0.1)
+        gains = np.exp(rng.normal(0, 0.05, 3)) if rng.random() < 0.5 else np.ones(3)
+        table = (np.clip(ramp[:, None] * gains, 0, 1) * 255).astype(np.uint8)[None]
+        work = cv2.LUT(work, table)
+    if rng.random() < 0.12:
+        work = cv2.cvtColor(cv2.cvtColor(work, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    if rng.random() < 0.3:
+        noise = np.empty(work.shape, np.int16)
+        cv2.setRNGSeed(int(rng.integers(2**31)))
+        cv2.randn(noise, 0, rng.uniform(2, 14))
+        work = cv2.add(work, noise, dtype=cv2.CV_8U)
+    if rng.random() < 0.4:
+        _, data = cv2.imencode(".jpg", work, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 92))])
+        work = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return work.astype(np.uint8, copy=False)
+
+
+def settle(labels: Labels, side: int) -> Labels:
+    """Clip labels to the canvas; what is too small or cut off becomes ignored, what is outside goes."""
+    clipped = np.clip(labels.boxes, 0, side)
+    whole = (labels.boxes[:, 2:] - labels.boxes[:, :2]).prod(axis=1)
+    seen = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / np.maximum(whole, 1e-6)
+    small = labels.boxes[:, 3] - labels.boxes[:, 1] < SMALLEST
+    ignored = labels.ignored | (seen < VISIBLE) | small
+    marked = labels.marked & (seen > 0.7)
+    return Labels(clipped, labels.landmarks, marked, ignored)[seen > 0]
+
+
+def _blend(
+    image: Image, crop: Image, scale: float, angle: float, place: Floats, rng: np.random.Generator
+) -> None:
+    small, before = crop, 1.0
+    if scale < 0.7:
+        side = max(4, round(112 * scale))
+        small, before = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), side / 112
+    mask = np.zeros(small.shape[:2], np.float32)
+    side = small.shape[0]
+    axes = (max(1, round(side * rng.uniform(0.40, 0.49))), max(1, round(side * rng.uniform(0.46, 0.5))))
+    cv2.ellipse(mask, (side // 2, side // 2), axes, 0, 0, 360, 1.0, -1)
+    mask = cv2.blur(mask, (max(1, side // 12),) * 2)
+    middle = np.array([side / 2, side / 2])
+    matrix = _similarity(scale / before, angle, middle, place)
+    size = image.shape[1::-1]
+    if rng.random() < 0.5:  # bring it near the light of its place
+        x, y = place.astype(int)
+        around = image[max(0, y - side) : y + side, max(0, x - side) : x + side]
+        gain = np.clip((around.mean() + 20) / (small.mean() + 20), 0.5, 1.6)
+        small = cv2.convertScaleAbs(small, alpha=float(gain))
+    # work on the face's surroundings only
+    reach = int(np.ceil(80 * scale)) + 2
+    x1, y1 = (max(0, int(v) - reach) for v in place)
+    x2, y2 = (min(limit, int(v) + reach) for v, limit in zip(place, size, strict=True))
+    matrix[:, 2] -= (x1, y1)
+    weight = cv2.warpAffine(mask, matrix, (x2 - x1, y2 - y1))[..., None]
+    face = cv2.warpAffine(small, matrix, (x2 - x1, y2 - y1), borderMode=cv2.BORDER_REPLICATE)
+    part = image[y1:y2, x1:x2]
+    part[:] = (face * weight + part * (1 - weight)).astype(np.uint8)
+
+
+def _similarity(scale: float, angle: float, fixed: npt.NDArray[np.floating], place: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """``[2, 3]``: scale and turn (degrees), so that point ``fixed`` lands on ``place``."""
+    c, s = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
+    turn = np.array([[c, -s], [s, c]])
+    return np.concatenate([turn, (np.asarray(place) - turn @ np.asarray(fixed))[:, None]], axis=1)
+
+
+def _log_uniform(limits: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))
