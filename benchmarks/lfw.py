@@ -33,7 +33,7 @@ from lrface.detection import FaceDetector, open_detector
 from lrface.embedding import Embedder
 from lrface.metrics import fold_accuracies, tar_at_far
 from lrface.models import Manifest
-from training.teachers import Teacher, TeacherSpec, embed_all
+from training.teachers import Preprocessing, Teacher, embed_all
 
 Crops = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
@@ -179,7 +179,7 @@ def main() -> None:
 
     contenders = bundled(Manifest.load(args.models), args.threads)
     for path in args.model:
-        teacher = Teacher(path, TeacherSpec(size=_input_size(path)), args.threads)
+        teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)
         contenders.append(onnx_contender(path.stem, [teacher], tuple(args.sizes), sha256(path)))
     teachers = [Teacher(path, threads=args.threads) for path in sorted(args.teachers.glob("*.onnx"))]
     for teacher in teachers:

@@ -33,7 +33,7 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
     import torch
 
     from training.distill import distill as train
-    from training.teachers import Teacher, cached_embeddings
+    from training.teachers import cached_embeddings, open_teachers
     from training.validate import load_pairs
 
     if threads:
@@ -41,7 +41,7 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
     try:
         plan = load_recipe(recipe)
         data = load_faces(faces, cache)
-        guides = [Teacher(teachers / name) for name in plan.teachers]
+        guides = open_teachers(plan.teachers, teachers)
         embeddings = cached_embeddings(guides, data, cache)
         train(plan, data, embeddings, load_pairs(faces / "val_pairs.csv", data), run or cache / "runs" / plan.name)
     except (ValueError, OSError) as error:

@@ -117,6 +117,7 @@ def _card(
 ) -> str:
     last = log[-1]
     plan = asdict(recipe)
+    teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
     losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
     lines = [
         f"# {recipe.name}",
@@ -132,7 +133,7 @@ def _card(
         "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
         " shrunk by area |",
         f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length; parity with torch {worst:.0e} |",
-        f"| teachers | {', '.join(recipe.teachers)}, concatenated, projected to {recipe.student.dim}"
+        f"| teachers | {teachers}, concatenated, projected to {recipe.student.dim}"
         " dimensions. EdgeFace-XS's licence is non-commercial; face-reidentification-retail-0095 is Apache-2.0 |",
         "| data | 92,309 aligned faces of public sets (CelebA in part, Pins, UTKFace, All-Age-Faces, DFDC frames),"
         " disjoint from LFW and from the validation people; **research only**: where a set's terms are not"

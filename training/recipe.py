@@ -12,6 +12,17 @@ from training.views import Degradation
 
 
 @dataclass(frozen=True)
+class TeacherSpec:
+    """A teacher that ``training.teachers`` does not know by name: its file and how it wants its 112x112 crop."""
+
+    file: str
+    size: int = 112
+    rgb: bool = True
+    mean: float = 127.5
+    scale: float = 1 / 127.5
+
+
+@dataclass(frozen=True)
 class StudentSpec:
     """The student's network, see ``training.students.Student``."""
 
@@ -48,13 +59,13 @@ class Recipe:
 
     Attributes:
         name: of the model that it makes.
-        teachers: ONNX files (or names below ``--teachers``), concatenated.
+        teachers: ONNX files below ``--teachers`` (or absolute), concatenated: names of known ones, or tables.
         student, degradation, losses, schedule: see their classes.
         seed: of weights, order and views.
     """
 
     name: str
-    teachers: tuple[str, ...]
+    teachers: tuple[str | TeacherSpec, ...]
     student: StudentSpec
     losses: tuple[LossSpec, ...]
     schedule: Schedule
@@ -85,7 +96,11 @@ def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
             raise ValueError(f"{where}: unknown loss {loss.name!r}; one of {sorted(LOSSES)}")
     if not losses:
         raise ValueError(f"{where}: no [[losses]]; name at least one of {sorted(LOSSES)}")
+    teachers = raw.pop("teachers", [])
+    if not isinstance(teachers, (list, tuple)) or not teachers:
+        raise ValueError(f"{where}: no teachers; give a list of ONNX files")
     parts = {
+        "teachers": tuple(t if isinstance(t, str) else _build(TeacherSpec, t, f"{where}: teachers") for t in teachers),
         "student": _build(StudentSpec, raw.pop("student", {}), f"{where}: student"),
         "schedule": _build(Schedule, raw.pop("schedule", {}), f"{where}: schedule"),
         "degradation": _build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
@@ -104,7 +119,7 @@ def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
             value = tuple(value)
         elif want == "float" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        elif want in ("int", "float", "str") and type(value).__name__ != want:
+        elif want in ("int", "float", "str", "bool") and type(value).__name__ != want:
             raise ValueError(f"{where}: {name} = {value!r} is a {type(value).__name__}, expected {want}")
         checked[name] = value
     try:

@@ -7,6 +7,7 @@ the root of their number, so that it is of unit length again and its cosine is t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import onnxruntime as ort
 from tqdm import tqdm
 
 from training.faces import FaceSet
+from training.recipe import TeacherSpec
 
 ARCFACE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32
@@ -28,7 +30,7 @@ RETAIL_0095 = 128 * np.array(
 
 
 @dataclass(frozen=True)
-class TeacherSpec:
+class Preprocessing:
     """How an ONNX embedder wants its faces.
 
     Attributes:
@@ -48,9 +50,9 @@ class TeacherSpec:
 
 # By file stem, as their owners publish them; any other embedder is named with its own preprocessing in the recipe.
 KNOWN_TEACHERS = {
-    "edgeface_xs": TeacherSpec(),
-    "reid0095": TeacherSpec(size=128, rgb=False, mean=0.0, scale=1.0, template=RETAIL_0095),
-    "w600k_r50": TeacherSpec(),
+    "edgeface_xs": Preprocessing(),
+    "reid0095": Preprocessing(size=128, rgb=False, mean=0.0, scale=1.0, template=RETAIL_0095),
+    "w600k_r50": Preprocessing(),
 }
 
 
@@ -66,7 +68,7 @@ class Teacher:
         ValueError: an unknown teacher without a spec.
     """
 
-    def __init__(self, path: Path, spec: TeacherSpec | None = None, threads: int = 1) -> None:
+    def __init__(self, path: Path, spec: Preprocessing | None = None, threads: int = 1) -> None:
         if spec is None and path.stem not in KNOWN_TEACHERS:
             raise ValueError(f"{path.name}: unknown teacher; give its preprocessing (one of {sorted(KNOWN_TEACHERS)})")
         self.path = path
@@ -98,6 +100,18 @@ class Teacher:
         batches = [x[i : i + 1] for i in range(len(x))] if self._fixed else [x]
         raw = np.concatenate([self._session.run(None, {self._input: b})[0].reshape(len(b), -1) for b in batches])
         return (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+
+
+def open_teachers(entries: Iterable[str | TeacherSpec], folder: Path, threads: int = 1) -> list[Teacher]:
+    """The teachers of a recipe, read from ``folder``."""
+    out = []
+    for entry in entries:
+        if isinstance(entry, str):
+            out.append(Teacher(folder / entry, threads=threads))
+        else:
+            spec = Preprocessing(entry.size, entry.rgb, entry.mean, entry.scale)
+            out.append(Teacher(folder / entry.file, spec, threads))
+    return out
 
 
 def embed_all(teachers: list[Teacher], crops: npt.NDArray[np.uint8], progress: str = "") -> npt.NDArray[np.float32]:

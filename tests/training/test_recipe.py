@@ -38,6 +38,8 @@ def test_shipped_recipes_load(path: Path) -> None:
         (("[[losses]]\n", "[other]\n"), r"no \[\[losses\]\]"),
         (("level = 16", "dim = 8"), "level"),
         (("level = 16", "level ="), "not TOML"),
+        (('["a.onnx"]', "[]"), "no teachers"),
+        (('["a.onnx"]', '[{ file = "a.onnx", bgr = true }]'), "unknown bgr"),
     ],
 )
 def test_a_wrong_recipe_says_where(tmp_path: Path, change: tuple[str, str], message: str) -> None:
