@@ -124,7 +124,7 @@ def _decode(data: bytes, name: str | PathLike[str], max_pixels: int, max_bytes: 
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} is too large ({error}): shrink it below {max_pixels / 1e6:.0f} megapixels") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is no picture of a known format: save it as JPEG, PNG or WebP") from error
+        raise ImageError(f"{name} is of no known format: save it as JPEG, PNG or WebP") from error
     except Exception as error:  # decoders of foreign bytes raise what they like (struct, zlib, index, key errors)
         raise ImageError(f"{name} is truncated or damaged ({error}): copy, download or save it again") from error
 

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import calibration, embedder_bytes, embedder_entry, write_models
+
+from lrface.decision import Calibration
+from lrface.errors import CalibrationError
+from lrface.models import Manifest
+
+RATES = [0.1, 0.01, 0.001, 0.0001]
+SIMILARITIES = [0.2, 0.3, 0.45, 0.5]
+
+
+def data() -> dict[str, Any]:
+    made = calibration([embedder_entry(16, embedder_bytes(16))])
+    made["impostor"][0].update(fmr=RATES, similarity=SIMILARITIES)
+    return made
+
+
+def load(tmp_path: Path, made: object) -> Calibration:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(made))
+    return Calibration.load(path)
+
+
+@pytest.mark.parametrize(
+    ("fmr", "expected"),
+    [
+        *zip(RATES, SIMILARITIES, strict=True),
+        (10**-1.5, 0.25),
+        (10**-2.5, 0.375),
+        (1e-5, 0.55),  # beyond the table: the line through its last decade
+        (1e-7, 0.65),
+        (0.5, 0.2 - 0.1 * math.log10(5)),
+    ],
+)
+def test_the_threshold_of_a_rate(tmp_path: Path, fmr: float, expected: float) -> None:
+    assert load(tmp_path, data()).threshold(16, 16, 1, fmr) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000])
+@pytest.mark.parametrize("fpir", [0.5, 0.01, 1e-4])
+def test_a_gallery_of_n_multiplies_the_chances(tmp_path: Path, size: int, fpir: float) -> None:
+    made = load(tmp_path, data())
+    fmr = 1 - (1 - fpir) ** (1 / size)
+    assert made.threshold(16, 16, size, fpir) == pytest.approx(made.curve(16, 16).threshold(fmr), abs=1e-9)
+
+
+def test_thresholds_rise_with_the_gallery_and_with_care(tmp_path: Path) -> None:
+    made = load(tmp_path, data())
+    assert (np.diff([made.threshold(16, 16, n, 0.01) for n in (1, 2, 10, 1000, 10**6, 10**9)]) > 0).all()
+    assert (np.diff([made.threshold(16, 16, 10, f) for f in (0.9, 0.5, 0.1, 0.01, 1e-6, 1e-12)]) > 0).all()
+
+
+def test_strangers_are_named_as_often_as_was_promised(tmp_path: Path) -> None:
+    """Simulated: impostor similarities drawn from the very curve, a gallery of 20, fpir 0.05."""
+    rng = np.random.default_rng(0)
+    sample = np.sort(rng.normal(0, 0.1, 400_000))[::-1]
+    rates = np.geomspace(0.1, 1e-4, 20)
+    made = data()
+    made["impostor"][0].update(
+        fmr=rates.tolist(), similarity=sample[(rates * len(sample)).astype(int)].tolist(), comparisons=len(sample)
+    )
+    threshold = load(tmp_path, made).threshold(16, 16, 20, 0.05)
+    named = (rng.normal(0, 0.1, (20_000, 20)).max(1) >= threshold).mean()
+    assert named == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda d: d.update(schema=2), "schema"),
+        (lambda d: d.pop("impostor"), "impostor"),
+        (lambda d: d.pop("models"), "models"),
+        (lambda d: d["impostor"][0].update(fmr=RATES[::-1]), "fmr must fall"),
+        (lambda d: d["impostor"][0].update(similarity=SIMILARITIES[::-1]), "similarity rise"),
+        (lambda d: d["impostor"][0].update(similarity=[0.1, 0.2, 0.3, float("nan")]), "similarity rise"),
+        (lambda d: d["impostor"][0].update(fmr=[0.1, 0.01, 0.001, 0.0]), "fmr must fall"),
+        (lambda d: d["impostor"][0].update(fmr=[0.1]), "two points"),
+        (lambda d: d.update(gallery_level=[1]), "malformed"),
+    ],
+)
+def test_malformed(tmp_path: Path, change: Any, match: str) -> None:
+    made = data()
+    change(made)
+    with pytest.raises(CalibrationError, match=match):
+        load(tmp_path, made)
+
+
+@pytest.mark.parametrize("made", [[], 5, "x", None])
+def test_not_a_calibration(tmp_path: Path, made: object) -> None:
+    with pytest.raises(CalibrationError, match="schema"):
+        load(tmp_path, made)
+
+
+def test_missing_or_not_json(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="calibrate"):
+        Calibration.load(tmp_path / "none.json")
+    (tmp_path / "x.json").write_bytes(b"\xff{")
+    with pytest.raises(CalibrationError, match="JSON"):
+        Calibration.load(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("fpir", [0, 1, -1, 2, float("nan")])
+def test_rates_out_of_range(tmp_path: Path, fpir: float) -> None:
+    with pytest.raises(CalibrationError, match="fpir"):
+        load(tmp_path, data()).threshold(16, 16, 1, fpir)
+
+
+def test_levels_that_were_not_measured(tmp_path: Path) -> None:
+    made = load(tmp_path, data())
+    for call in (lambda: made.compare_at(32), lambda: made.threshold(16, 32, 1, 0.01)):
+        with pytest.raises(CalibrationError, match="level"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["models"].update({"tiny-16": "0" * 64}),
+        lambda d: d["models"].pop("tiny-16"),
+        lambda d: d.update(space="other"),
+        lambda d: d["gallery_level"].pop("16"),
+        lambda d: d.update(impostor=d["impostor"][1:]),
+    ],
+)
+def test_thresholds_of_other_models_are_refused(tmp_path: Path, change: Any) -> None:
+    folder = write_models(tmp_path)
+    manifest = Manifest.load(folder)
+    assert manifest.calibration().compare_at(16) == 16
+    made = json.loads((folder / "calibration.json").read_text())
+    change(made)
+    (folder / "calibration.json").write_text(json.dumps(made))
+    with pytest.raises(CalibrationError, match="calibrate"):
+        manifest.calibration()

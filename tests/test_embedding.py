@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import DIM, TinyDetector, embedder_bytes, face, portrait, scene, write_models
+
+from lrface.embedding import BATCH, Embedder, embed_faces, level_for, open_embedders, template_levels
+from lrface.errors import ImageError, ModelError
+from lrface.models import Manifest, open_session
+from lrface.types import Detections
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def embedders(folder: Path) -> dict[int, Embedder]:
+    return open_embedders(Manifest.load(folder))
+
+
+@pytest.mark.parametrize(
+    ("native_px", "levels", "level", "templates"),
+    [
+        (8, (16, 32), 16, [16]),
+        (23.9, (16, 32), 16, [16]),
+        (24, (16, 32), 32, [16, 32]),
+        (500, (16, 32), 32, [16, 32]),
+        (500, (16, 32, 112), 32, [16, 32]),
+        (10, (32,), 32, [32]),
+        (100, (16,), 16, [16]),
+    ],
+)
+def test_the_level_goes_by_the_size(
+    native_px: float, levels: tuple[int, ...], level: int, templates: list[int]
+) -> None:
+    assert level_for(native_px, levels) == level
+    assert template_levels(native_px, levels) == templates
+
+
+@pytest.mark.parametrize("level", [16, 32])
+def test_the_same_face_alone_and_in_a_batch(embedders: dict[int, Embedder], level: int) -> None:
+    crops = np.stack([face(f"p{i}") for i in range(BATCH + 7)])
+    together = embedders[level].embed(crops)
+    alone = np.concatenate([embedders[level].embed(crop[None]) for crop in crops])
+    assert together.shape == (BATCH + 7, DIM)
+    assert together.dtype == np.float32
+    assert np.abs(together - alone).max() < 1e-5
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+
+
+def test_the_tensor_is_what_the_manifest_says(folder: Path) -> None:
+    """RGB, area shrink, (x - mean) * scale, NCHW: written out once more, slowly."""
+    crop = face("ana")
+    embedder = Embedder(Manifest.load(folder).embedders[16], folder)
+    small = crop.astype(np.float64).reshape(16, 7, 16, 7, 3).mean((1, 3)).round()
+    tensor = ((small[..., ::-1] - 127.5) / 128).transpose(2, 0, 1)[None].astype(np.float32)
+    expected = open_session(embedder_bytes(16), None).run(None, {"faces": tensor})[0][0]
+    assert float(embedder.embed(crop[None])[0] @ expected) > 0.9999
+
+
+@pytest.mark.parametrize(
+    "crops", [np.zeros((1, 96, 96, 3), np.uint8), np.zeros((112, 112, 3), np.uint8), np.zeros((1, 112, 112, 3))]
+)
+def test_other_crops_are_refused(embedders: dict[int, Embedder], crops: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="112"):
+        embedders[16].embed(crops)
+
+
+def test_no_crop_no_embedding(embedders: dict[int, Embedder]) -> None:
+    assert embedders[16].embed(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, DIM)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("output", {"name": "embedding", "dim": 64, "normalized": True}), ("level", 32)]
+)
+def test_a_graph_unlike_its_manifest_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    folder = write_models(tmp_path, levels=(16,))
+    data = json.loads((folder / "manifest.json").read_text())
+    data["models"][0][key] = value
+    if key == "level":
+        data["models"][0]["input"].update(height=32, width=32)
+    (folder / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(ModelError, match="manifest"):
+        open_embedders(Manifest.load(folder))
+
+
+def test_vectors_without_a_length_are_an_error(embedders: dict[int, Embedder], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def run(self, *_: object) -> list[np.ndarray]:
+            return [np.full((1, DIM), np.nan, np.float32)]
+
+    monkeypatch.setattr(embedders[16], "_session", Broken())
+    with pytest.raises(ModelError, match="verify"):
+        embedders[16].embed(face("ana")[None])
+
+
+def test_each_face_at_its_level_in_one_run_a_level(
+    embedders: dict[int, Embedder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = scene(("a", 0, 10, 16), ("b", 20, 10, 64), ("c", 100, 10, 20), ("d", 130, 10, 6), ("e", 150, 10, 24))
+    runs: list[tuple[int, int]] = []
+    for level, embedder in embedders.items():
+        original = embedder.embed
+        monkeypatch.setattr(
+            embedder, "embed", lambda c, level=level, original=original: (runs.append((level, len(c))), original(c))[1]
+        )
+    faces = embed_faces(picture, TinyDetector().detect(picture), embedders)
+    assert [f.level for f in faces] == [16, 32, 16, 16, 32]
+    assert [f.embedding.shape for f in faces] == [(DIM,), (DIM,), (DIM,), (0,), (DIM,)]
+    assert [f.native_px for f in faces] == pytest.approx([16, 64, 20, 6, 24], rel=1e-4)
+    assert sorted(runs) == [(16, 2), (32, 2)]
+    whole = embedders[16].embed(face("c")[None])[0]
+    assert float(faces[2].embedding @ whole) > 0.99
+
+
+def test_a_detectors_slip_costs_only_its_own_face(embedders: dict[int, Embedder]) -> None:
+    picture = portrait("ana")
+    good = TinyDetector().detect(picture)
+    both = Detections(
+        np.repeat(good.boxes, 2, 0),
+        np.repeat(good.scores, 2),
+        np.stack([np.zeros((5, 2), np.float32), good.landmarks[0]]),
+    )
+    slip, fine = embed_faces(picture, both, embedders)
+    assert (slip.native_px, len(slip.embedding)) == (0, 0)
+    assert len(fine.embedding) == DIM

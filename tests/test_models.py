@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import embedder_bytes, external_data_model, write_models
+
+from lrface.errors import ModelError, ProviderError
+from lrface.models import Manifest, open_session, read_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_models(tmp_path / "models")
+
+
+def edit(folder: Path, change: Any) -> None:
+    data = json.loads((folder / "manifest.json").read_text())
+    change(data)
+    (folder / "manifest.json").write_text(json.dumps(data))
+
+
+def test_the_manifest_is_read(folder: Path) -> None:
+    def add_detector(data: dict[str, Any]) -> None:
+        data["models"].append(
+            {
+                "name": "d",
+                "kind": "detector",
+                "file": "d.onnx",
+                "sha256": "0" * 64,
+                "license": "l",
+                "card": "c",
+                "input": {"name": "image", "channels": "BGR", "mean": 0, "scale": 1, "multiple": 32},
+                "output": {"boxes": "boxes", "scores": "scores", "landmarks": "landmarks"},
+                "score_threshold": 0.5,
+            }
+        )
+        data["models"].append({"kind": "of a later lrface"})
+
+    edit(folder, add_detector)
+    manifest = Manifest.load(folder)
+    assert list(manifest.embedders) == [16, 32]
+    assert manifest.embedders[16].input.height == 16
+    assert manifest.embedders[16].input.scale == 0.0078125
+    assert (manifest.detector.input.multiple, manifest.detector.scores) == (32, "scores")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda d: d.update(schema=2), "schema 2"),
+        (lambda d: d.pop("schema"), "schema None"),
+        (lambda d: d.pop("models"), "no 'models'"),
+        (lambda d: d["models"][0].pop("sha256"), "no 'sha256'"),
+        (lambda d: d["models"][0].update(sha256="abc"), "digits"),
+        (lambda d: d["models"][0].update(file="../evil.onnx"), "leaves the models folder"),
+        (lambda d: d["models"][0].update(file="/etc/passwd"), "leaves the models folder"),
+        (lambda d: d["models"][0].update(file="..\\evil.onnx"), "leaves the models folder"),
+        (lambda d: d["models"][0].update(file="C:evil.onnx"), "leaves the models folder"),
+        (lambda d: d["models"][0].update(file=""), "leaves the models folder"),
+        (lambda d: d["models"][0].update(level=32), "level"),
+        (lambda d: d["models"][0].update(level="many"), "malformed"),
+        (lambda d: d["models"][0].update(template="other"), "template"),
+        (lambda d: d["models"][0]["input"].update(channels="HSV"), "HSV"),
+        (lambda d: d["models"].append(dict(d["models"][0])), "two embedders"),
+        (lambda d: d.update(models=5), "malformed"),
+    ],
+)
+def test_a_malformed_manifest(folder: Path, change: Any, match: str) -> None:
+    edit(folder, change)
+    with pytest.raises(ModelError, match=match):
+        Manifest.load(folder)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "\udcff"])
+def test_no_manifest(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ModelError, match="reinstall|update"):
+        Manifest.load(tmp_path)
+
+
+def test_verify_names_the_missing_and_the_altered(folder: Path) -> None:
+    manifest = Manifest.load(folder)
+    assert [status.ok for status in manifest.verify()] == [True, True]
+    data = bytearray((folder / "tiny-16.onnx").read_bytes())
+    data[-1] ^= 1
+    (folder / "tiny-16.onnx").write_bytes(data)
+    (folder / "tiny-32.onnx").unlink()
+    first, second = manifest.verify()
+    assert not first.ok
+    assert "altered" in first.detail
+    assert not second.ok
+    assert "cannot read" in second.detail
+
+
+def test_without_a_detector_the_error_says_the_mend(folder: Path) -> None:
+    with pytest.raises(ModelError, match="by path"):
+        _ = Manifest.load(folder).detector
+
+
+def test_one_byte_changed_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    data = embedder_bytes(16)
+    sha256 = hashlib.sha256(data).hexdigest()
+    for place in np.random.default_rng(0).integers(0, len(data), 20):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        with pytest.raises(ModelError, match="altered"):
+            open_session(bytes(changed), sha256)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    assert open_session(path, sha256).get_inputs()[0].name == "faces"
+    assert open_session(path, sha256.upper())
+    path.write_bytes(data[:-1])
+    with pytest.raises(ModelError, match="altered"):
+        open_session(path, sha256)
+
+
+def test_the_bytes_that_were_hashed_are_the_bytes_that_are_loaded(tmp_path: Path, monkeypatch: Any) -> None:
+    """The file is read once: what is swapped in after the check is never loaded."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(embedder_bytes(16, dim=8))
+    reads = []
+    original = Path.read_bytes
+
+    def swap(self: Path) -> bytes:
+        data = original(self)
+        reads.append(self)
+        self.write_bytes(embedder_bytes(16, dim=9))
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", swap)
+    session = open_session(path, hashlib.sha256(original(path)).hexdigest())
+    assert session.get_outputs()[0].shape[-1] == 8
+    assert reads == [path]
+
+
+@pytest.mark.parametrize("data", [b"", b"not onnx", embedder_bytes(16)[:500]])
+def test_bytes_that_are_no_model(data: bytes) -> None:
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        open_session(data, None)
+
+
+def test_weights_in_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = external_data_model(tmp_path)
+    monkeypatch.chdir(tmp_path)  # where onnxruntime would look for them
+    with pytest.raises(ModelError, match="other files"):
+        open_session(path, None)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1", ""])
+def test_unknown_devices(device: str) -> None:
+    with pytest.raises(ProviderError, match="choose one of"):
+        open_session(embedder_bytes(16), None, device)
+
+
+def test_a_provider_that_was_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ProviderError, match="device='cpu'"):
+        open_session(embedder_bytes(16), None, "cuda")
+
+
+def test_falling_back_to_the_cpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU wheel offers CUDA on a machine without a GPU, and then quietly runs on the CPU."""
+
+    class Fallen:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("onnxruntime.InferenceSession", Fallen)
+    with pytest.raises(ProviderError, match="fell back"):
+        open_session(embedder_bytes(16), None, "cuda")
+
+
+def test_asking_for_cuda_gives_cuda_or_an_error() -> None:
+    try:
+        session = open_session(embedder_bytes(16), None, "cuda")
+    except ProviderError as error:
+        assert "device='cpu'" in str(error)
+    else:
+        assert session.get_providers()[0] == "CUDAExecutionProvider"
+
+
+def test_read_model_of_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="reinstall"):
+        read_model(tmp_path / "none.onnx", None)
