@@ -77,7 +77,7 @@ def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
             tables.append({
                 "probe_level": probe, "gallery_level": gallery, "comparisons": int(np.count_nonzero(impostor)),
                 "fmr": [float(f"{rate:.3g}") for rate in FALSE_MATCH_RATES],
-                "similarity": np.maximum.accumulate(np.max(cases, axis=0)).round(5).tolist(),
+                "similarity": np.maximum.accumulate(np.max(cases, axis=0)).astype(np.float64).round(5).tolist(),
                 f"tar_at_fmr_{CHOICE_FAR:g}": round(quality[probe, gallery], 4),
             })  # fmt: skip
     best = {p: max((g for q, g in quality if q == p), key=lambda g: quality[p, g]) for p in embedders}

@@ -34,7 +34,7 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
 
     from training.distill import distill as train
     from training.teachers import cached_embeddings, open_teachers
-    from training.validate import load_pairs
+    from training.validate import load_pairs, make_pairs
 
     if threads:
         torch.set_num_threads(threads)
@@ -43,7 +43,9 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
         data = load_faces(faces, cache)
         guides = open_teachers(plan.teachers, teachers)
         embeddings = cached_embeddings(guides, data, cache)
-        train(plan, data, embeddings, load_pairs(faces / "val_pairs.csv", data), run or cache / "runs" / plan.name)
+        listed = faces / "val_pairs.csv"
+        pairs = load_pairs(listed, data) if listed.exists() else make_pairs(data)
+        train(plan, data, embeddings, pairs, run or cache / "runs" / plan.name)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 

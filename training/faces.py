@@ -93,6 +93,7 @@ def _from_folders(source: Path, files: list[Path]) -> Iterator[tuple[npt.NDArray
     from lrface.errors import LrfaceError
     from lrface.images import read_image
 
+    held_out = validation_people({file.parent.name for file in files})
     detector = open_detector()
     for file in tqdm(files, desc="align", unit="photo"):
         try:
@@ -104,18 +105,30 @@ def _from_folders(source: Path, files: list[Path]) -> Iterator[tuple[npt.NDArray
         if len(found) != 1:
             tqdm.write(f"left out: {file}: {len(found)} faces, needs exactly one")
             continue
-        # A person, not a photo, belongs to a split: nobody is seen in both.
-        split = "val" if hashlib.sha256(file.parent.name.encode()).digest()[0] < 13 else "train"
         yield (
             align(image, found.landmarks[0]),
             {
                 "name": str(file.relative_to(source).with_suffix("")),
                 "source": source.name,
                 "identity": file.parent.name,
-                "split": split,
+                "split": "val" if file.parent.name in held_out else "train",
                 "native_crop_px": round(native_crop_px(found.landmarks[0])),
             },
         )
+
+
+def validation_people(people: set[str]) -> set[str]:
+    """A twentieth of the people, two at least, chosen by their names' hash: all photos of a person are in one split.
+
+    Raises:
+        ValueError: fewer than four people.
+    """
+    if len(people) < 4:
+        raise ValueError(
+            f"{len(people)} people: training and validation need at least four, in <name>/<picture> folders"
+        )
+    drawn = sorted(people, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return set(drawn[: max(2, len(people) // 20)])
 
 
 def _write_cache(folder: Path, faces: Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]) -> None:

@@ -26,6 +26,25 @@ class Pairs:
     fold: npt.NDArray[np.int64]
 
 
+def make_pairs(faces: FaceSet, count: int = 6000, folds: int = 10, seed: int = 0) -> Pairs:
+    """Genuine and impostor pairs, half of each, of the ``val`` split of a set that has no list of its own.
+
+    Raises:
+        ValueError: no two photos of one person, or no two people, in the split.
+    """
+    rows = faces.rows("val")
+    person = faces.table["identity"].to_numpy()[rows]
+    i, j = np.triu_indices(len(rows), 1)
+    genuine = person[i] == person[j]
+    if not genuine.any() or genuine.all():
+        raise ValueError("validation needs two people and two photos of one of them; add photos to the training set")
+    rng = np.random.default_rng(seed)
+    half = min(count // 2, np.count_nonzero(genuine), np.count_nonzero(~genuine))
+    chosen = np.concatenate([rng.permutation(np.flatnonzero(kind))[:half] for kind in (genuine, ~genuine)])
+    fold = np.concatenate([np.arange(half), np.arange(half)]) % min(folds, max(2, half))
+    return Pairs(rows[i[chosen]], rows[j[chosen]], genuine[chosen], fold)
+
+
 def load_pairs(path: Path, faces: FaceSet) -> Pairs:
     """Read ``val_pairs.csv`` (fold, a, b, same)."""
     table = pd.read_csv(path)
