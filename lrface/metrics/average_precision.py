@@ -44,7 +44,25 @@ def average_precision(
     Returns:
         0..1; nan where no face lies in the range.
     """
-    scores, hits, faces = [], [], 0
+    score, hit, faces = match_all(results, heights, iou)
+    if faces == 0:
+        return float("nan")
+    hit = hit[np.argsort(-score, kind="stable")]
+    found = np.cumsum(hit)
+    precision = found / np.arange(1, len(hit) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((precision * hit).sum() / faces)
+
+
+def match_all(
+    results: Sequence[PictureResult], heights: tuple[float, float] = (0.0, np.inf), iou: float = 0.5
+) -> tuple[FloatArray, Array, int]:
+    """The matching of `average_precision`.
+
+    Returns:
+        Scores float32 [m] of the detections that count, bool [m] whether each is right, and how many faces count.
+    """
+    scores, hits, faces = [np.zeros(0, np.float32)], [np.zeros(0, bool)], 0
     for result in results:
         height = result.truth[:, 3] - result.truth[:, 1]
         counted = ~result.ignored.astype(bool) & (height >= heights[0]) & (height < heights[1])
@@ -52,14 +70,7 @@ def average_precision(
         score, hit = _match(result, counted, heights, iou)
         scores.append(score)
         hits.append(hit)
-    if faces == 0:
-        return float("nan")
-    score, hit = np.concatenate(scores), np.concatenate(hits)
-    hit = hit[np.argsort(-score, kind="stable")]
-    found = np.cumsum(hit)
-    precision = found / np.arange(1, len(hit) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((precision * hit).sum() / faces)
+    return np.concatenate(scores), np.concatenate(hits), faces
 
 
 def box_iou(a: Array, b: Array) -> FloatArray:

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet, box_iou
+from lrface.metrics.average_precision import box_iou
+from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
 
 MIRRORED = [1, 0, 2, 4, 3]
 SMALLEST = 6.0  # px; smaller faces are trained neither way
@@ -35,7 +36,7 @@ class Views:
 
     side: int = 320
     scale: tuple[float, float] = (0.4, 1.1)
-    zoom: float = 0.35
+    zoom: float = 0.4
     zoom_height: tuple[float, float] = (10.0, 260.0)
     mosaic: float = 0.3
     paste: float = 0.5

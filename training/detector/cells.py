@@ -25,7 +25,7 @@ def cell_centres(height: int, width: int) -> tuple[Tensor, Tensor]:
         xs = (torch.arange(width // stride, dtype=torch.float32) + 0.5) * stride
         grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).reshape(-1, 2)
         centres.append(grid)
-        strides.append(torch.full((len(grid),), float(stride)))
+        strides.append(torch.full_like(grid[:, 0], float(stride)))
     return torch.cat(centres), torch.cat(strides)
 
 
@@ -37,8 +37,8 @@ def flatten(maps: Sequence[Tensor]) -> Tensor:
 def decode(values: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cell values to pixels.
 
-    A box's centre is the cell's plus (dx, dy) strides, its sides are exp(lw), exp(lh) strides; a landmark is the
-    cell's centre plus (dx, dy) strides.
+    A box's centre is the cell's plus (dx, dy) strides, its sides are exp(lw), exp(lh) strides; a landmark is the box's
+    centre plus (dx, dy) of its sides, so that the same face has the same values at any size and place.
 
     Args:
         values: ``[..., 15]``.
@@ -51,7 +51,7 @@ def decode(values: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Te
     step = strides.unsqueeze(-1)
     centre = centres + values[..., 1:3] * step
     half = values[..., 3:5].clamp(max=6.0).exp() * step * 0.5
-    points = centres.unsqueeze(-2) + values[..., 5:].unflatten(-1, (5, 2)) * step.unsqueeze(-1)
+    points = centre.unsqueeze(-2) + values[..., 5:].unflatten(-1, (5, 2)) * (2 * half).unsqueeze(-2)
     return torch.cat([centre - half, centre + half], dim=-1), values[..., 0], points
 
 
@@ -60,5 +60,5 @@ def encode(boxes: Tensor, landmarks: Tensor, centres: Tensor, strides: Tensor) -
     step = strides.unsqueeze(-1)
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
     sides = boxes[..., 2:] - boxes[..., :2]
-    points = (landmarks - centres.unsqueeze(-2)) / step.unsqueeze(-1)
+    points = (landmarks - middle.unsqueeze(-2)) / sides.unsqueeze(-2)
     return torch.cat([(middle - centres) / step, (sides / step).log(), points.flatten(-2)], dim=-1)

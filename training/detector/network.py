@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDES = (8, 16, 32)
-VALUES = 15  # score, box (dx, dy, log w, log h), five landmarks (dx, dy)
+VALUES = 15  # score, box (dx, dy, log w, log h), five landmarks (dx, dy), see training.detector.cells
+MEAN_FACE = (-0.23, -0.12, 0.22, -0.12, 0.0, 0.08, -0.19, 0.28, 0.18, 0.28)  # landmarks in a box, where training starts
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
@@ -65,6 +66,7 @@ class Detector(nn.Module):
         self, stem: Sequence[int] = (16, 32), widths: Sequence[int] = (48, 64, 64), neck: int = 48
     ) -> None:
         super().__init__()
+        self.scale = 1 / 64  # of grey levels; the export moves it into the first convolution
         s2, s4 = stem
         w8, w16, w32 = widths
         self.stem = nn.Sequential(conv(3, s2, stride=2), conv(s2, s4, stride=2))
@@ -79,6 +81,7 @@ class Detector(nn.Module):
         with torch.no_grad():
             self.out.bias[0] = -4.0  # few cells hold a face: start from a low score
             self.out.bias[3:5] = 1.0
+            self.out.bias[5:] = torch.tensor(MEAN_FACE)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Raw predictions.
@@ -89,7 +92,8 @@ class Detector(nn.Module):
         Returns:
             One ``[n, 15, h / s, w / s]`` for each stride s of ``STRIDES``.
         """
-        x = (image - 127.5) * (1 / 64)
+        x = image - 127.5  # grey is what the convolutions' zero padding stands for
+        x = x * self.scale if self.scale != 1.0 else x
         c8 = self.stage8(self.stem(x))
         c16 = self.stage16(c8)
         c32 = self.stage32(c16)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
+from lrface.metrics.average_precision import box_iou
 from training.faces import load_faces
 
 Floats = npt.NDArray[np.float32]
@@ -214,16 +215,6 @@ def match_landmarks(boxes: Floats, images: list[tuple[Image, float]], teacher: F
         landmarks[better] = found.landmarks[best[better]] / scale
         scores[better] = found.scores[best[better]]
     return landmarks, scores
-
-
-def box_iou(a: Floats, b: Floats) -> Floats:
-    """Intersection over union of every pair: float32 ``[n, 4]``, ``[m, 4]`` to ``[n, m]``."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inner = np.clip(high - low, 0, None).prod(axis=2)
-    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(axis=1) for x in (a, b))
-    union: Floats = area_a[:, None] + area_b[None] - inner
-    return inner / np.maximum(union, 1e-9)
 
 
 def _key(*files: Path) -> str:

@@ -36,14 +36,14 @@ class Recipe:
         seed: of weights and samples.
     """
 
-    steps: int = 9000
+    steps: int = 15000
     batch: int = 16
     rate: float = 2e-3
     warmup: float = 0.05
     decay: float = 0.02
     average: float = 0.9995
     box: float = 2.0
-    landmark: float = 4.0
+    landmark: float = 12.0
     views: Views = field(default_factory=Views)
     seed: int = 1
 

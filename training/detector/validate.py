@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from lrface.detection.onnx_detector import NMS_IOU, suppress
-from lrface.metrics.average_precision import PictureResult, average_precision
+from lrface.metrics.average_precision import PictureResult, average_precision, box_iou, match_all
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.network import Detector
 from training.detector.scenes import SceneSet
@@ -15,9 +17,28 @@ HEIGHTS = {"8-16": (8.0, 16.0), "16-32": (16.0, 32.0), "32-64": (32.0, 64.0), ">
 LEAST = 0.03
 
 
+@dataclass(frozen=True)
+class Operating:
+    """What a score threshold gives on the held-out scenes, faces of 8 px and more.
+
+    Attributes:
+        threshold: the score, 0..1.
+        precision, recall: there.
+    """
+
+    threshold: float
+    precision: float
+    recall: float
+
+
 @torch.no_grad()
-def validate(network: Detector, scenes: SceneSet) -> dict[str, float]:
-    """AP at IoU 0.5 by face height (pixels), and the landmarks' mean error in % of the face's size (``nme``)."""
+def predict(network: Detector, scenes: SceneSet) -> tuple[list[PictureResult], list[float]]:
+    """Detections of the held-out scenes at their stored size, and each found face's landmark error.
+
+    Returns:
+        one result for each scene; errors as the mean distance of the five landmarks, in fractions of the face's size
+        sqrt(width * height), for the faces that are found.
+    """
     network.eval()
     results, errors = [], []
     for scene in scenes.validation:
@@ -33,14 +54,35 @@ def validate(network: Detector, scenes: SceneSet) -> dict[str, float]:
         some = scores >= LEAST
         found, score, marks = boxes[some].numpy(), scores[some].numpy(), points[some].numpy()
         kept = suppress(found, score, NMS_IOU)
-        results.append(PictureResult(found[kept], score[kept], labels.boxes, labels.ignored))
-        for box, truth in zip(labels.boxes[labels.marked], labels.landmarks[labels.marked], strict=True):
-            if not len(kept):
-                continue
-            size = float(np.sqrt((box[2:] - box[:2]).prod()))
-            distance = np.linalg.norm(marks[kept] - truth, axis=2).mean(1) / size
-            if distance.min() < 0.25:
-                errors.append(distance.min())
+        result = PictureResult(found[kept], score[kept], labels.boxes, labels.ignored)
+        results.append(result)
+        if len(kept) and labels.marked.any():
+            overlap = box_iou(labels.boxes[labels.marked], result.boxes)
+            best = overlap.argmax(1)
+            size = np.sqrt((labels.boxes[labels.marked][:, 2:] - labels.boxes[labels.marked][:, :2]).prod(1))
+            distance = np.linalg.norm(marks[kept][best] - labels.landmarks[labels.marked], axis=2).mean(1) / size
+            errors += distance[overlap.max(1) >= 0.5].tolist()
     network.train()
+    return results, errors
+
+
+def validate(network: Detector, scenes: SceneSet) -> dict[str, float]:
+    """AP at IoU 0.5 by face height (pixels), and the landmarks' mean error in % of the face's size (``nme``)."""
+    results, errors = predict(network, scenes)
     precision = {name: round(average_precision(results, limits), 4) for name, limits in HEIGHTS.items()}
     return {**precision, "nme": round(100 * float(np.mean(errors)), 3) if errors else float("nan")}
+
+
+def operating_point(results: list[PictureResult]) -> Operating:
+    """The threshold of the best F1, to two decimals."""
+    scores, hits, faces = match_all(results, (8.0, np.inf))
+    best = Operating(0.5, 0.0, 0.0)
+    for threshold in np.arange(0.2, 0.81, 0.01):
+        passed = scores >= threshold
+        found = int(hits[passed].sum())
+        precision, recall = found / max(1, int(passed.sum())), found / max(1, faces)
+        if precision * recall * (best.precision + best.recall) > best.precision * best.recall * (precision + recall):
+            best = Operating(round(float(threshold), 2), precision, recall)
+        elif best.precision == 0 and found:
+            best = Operating(round(float(threshold), 2), precision, recall)
+    return best

@@ -1,0 +1,87 @@
+"""The detector's model card, written by the export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training.detector.network import Detector
+from training.detector.train import Recipe
+from training.detector.validate import Operating
+
+RANGES = ("8-16", "16-32", "32-64", ">64")
+
+
+def card(
+    network: Detector, recipe: Recipe, step: int, digest: str, parity: dict[str, float], validation: dict[str, float],
+    point: Operating, results: Path,
+) -> str:  # fmt: skip
+    """Markdown.
+
+    Args:
+        digest: SHA-256 of the ONNX file.
+        parity: largest differences between torch and ONNX.
+        validation: figures of the held-out scenes.
+        point: the shipped threshold and what it gives there.
+        results: ``benchmarks/results/detection.json``; its figures are used if they are of this very file.
+    """
+    plan = asdict(recipe)
+    views = plan.pop("views")
+    lines = [
+        "# lrface-detector",
+        "",
+        f"Finds faces from about 8 pixels on, with five landmarks. SHA-256 `{digest}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| network | fully convolutional, dense slim backbone, top-down path, one head shared by strides 8, 16 and 32;"
+        f" {sum(p.numel() for p in network.parameters()):,} parameters |",
+        "| input | `image` float32 `[batch, 3, H, W]`, BGR, 0..255, H and W multiples of 32 |",
+        "| output | before NMS, in input pixels: `boxes [batch, N, 4]` (x1, y1, x2, y2), `scores [batch, N]` 0..1,"
+        " `landmarks [batch, N, 5, 2]` (image-left eye, image-right eye, nose, image-left and image-right mouth corner) |",
+        f"| parity | ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
+        "| score | trained towards the square root of the box's IoU with the face (quality focal loss) |",
+        f"| threshold | {point.threshold}: best F1 on the held-out scenes (precision {point.precision:.3f},"
+        f" recall {point.recall:.3f}, faces of 8 px and more) |",
+        "| data | 2,456 scenes with annotated and YuNet boxes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet"
+        " sites and others; 133 held out) and 20,000 aligned faces pasted into them at 8-128 px. **Research only**:"
+        " for no set do its sources clear the people shown. No picture of WIDER FACE |",
+        "| teacher | landmarks of scenes and pasted faces by YuNet-n (libfacedetection, BSD/MIT), its mean bias against"
+        " the ArcFace template removed; no model with a non-commercial licence taught anything here |",
+        f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
+        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())} |",
+        f"| trained | {step} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights |",
+        "",
+        "## Figures",
+        "AP at IoU 0.5 by face height in pixels. Held-out scenes: at stored size; everything was chosen there."
+        " wider200: 200 WIDER FACE validation pictures, original aspect, long side 640, a test set only:"
+        " `python -m benchmarks.detection`.",
+        "",
+        "| | " + " | ".join(RANGES) + " |",
+        "|---|---|---|---|---|",
+        "| held-out scenes | " + " | ".join(f"{validation[name]:.3f}" for name in RANGES) + " |",
+        *_measured(results, digest),
+        "",
+        f"Landmarks on held-out scenes: mean distance {validation['nme']:.1f} % of the face's size to the teacher's.",
+        "",
+        "## Use",
+        "Finding faces to be identified. It misses faces turned away by more than about 90 degrees, upside-down ones and"
+        " many below 8 px. Accuracy by group of people has not been measured; the scenes show mostly East Asian"
+        " classrooms and news pictures with masks.",
+        "",
+        "Made by `python -m training.detector train` and `python -m training.detector export`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _measured(results: Path, digest: str) -> list[str]:
+    if not results.exists():
+        return []
+    rows: list[dict[str, Any]] = json.loads(results.read_text())["rows"]
+    return [
+        f"| wider200 ({row['pictures']} pictures) | " + " | ".join(f"{row['ap'][name]:.3f}" for name in RANGES) + " |"
+        for row in rows
+        if row["sha256"] == digest
+    ]

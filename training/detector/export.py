@@ -1,0 +1,143 @@
+"""The trained detector to ONNX, decoding inside the graph: checked against torch, entered into the manifest."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from training.detector.card import card
+from training.detector.cells import cell_centres, decode, flatten
+from training.detector.network import Detector
+from training.detector.scenes import SceneSet
+from training.detector.train import Trainer
+from training.detector.validate import operating_point, predict, validate
+from training.manifest import add_model, sha256
+
+OPSET = 18
+MULTIPLE = 32
+PARITY_PX = 1e-2  # of coordinates, which reach thousands of pixels
+PARITY_SCORE = 1e-4
+
+
+def folded(detector: Detector) -> Detector:
+    """A copy whose BatchNorms are folded into the convolutions before them, and the input's scale into the first."""
+    copied = deepcopy(detector).float().eval()
+    for block in [m for m in copied.modules() if isinstance(m, nn.Sequential)]:
+        if len(block) >= 2 and isinstance(block[0], nn.Conv2d) and isinstance(block[1], nn.BatchNorm2d):
+            block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
+    first = copied.stem[0][0]
+    first.weight.data *= copied.scale
+    copied.scale = 1.0
+    return copied
+
+
+class Deployed(nn.Module):
+    """What ships: the detector and its decoding, the manifest's contract.
+
+    Args:
+        detector: the trained network.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``[n, 3, h, w]`` to boxes ``[n, N, 4]``, scores ``[n, N]``, landmarks ``[n, N, 5, 2]``."""
+        boxes, logits, points = decode(flatten(self.detector(image)), *cell_centres(image.shape[2], image.shape[3]))
+        return boxes, logits.sigmoid(), points
+
+
+def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
+    """Write ``detector`` as ONNX with a dynamic batch, height and width.
+
+    Returns:
+        The largest differences to torch: ``pixels`` (boxes and landmarks) and ``score``, over several sizes, alone and
+        in a batch.
+
+    Raises:
+        ValueError: they are too large; nothing is left at ``target``.
+    """
+    model, shipped = Deployed(detector).eval(), Deployed(folded(detector)).eval()
+    temporary = target.with_suffix(".part")
+    rows, columns = torch.export.Dim("rows", min=1, max=1024), torch.export.Dim("columns", min=1, max=1024)
+    torch.onnx.export(
+        shipped, (torch.zeros(2, 3, 192, 256),), str(temporary), opset_version=OPSET, dynamo=True, external_data=False,
+        verbose=False, input_names=["image"], output_names=["boxes", "scores", "landmarks"],
+        dynamic_shapes={"image": {0: torch.export.Dim("batch"), 2: MULTIPLE * rows, 3: MULTIPLE * columns}},
+    )  # fmt: skip
+    _strip(temporary)
+    session = ort.InferenceSession(temporary.read_bytes(), providers=["CPUExecutionProvider"])
+    worst = {"pixels": 0.0, "score": 0.0}
+    random = np.random.default_rng(0)
+    for batch, height, width in ((1, 32, 32), (3, 96, 160), (1, 352, 640)):
+        image = random.uniform(0, 255, (batch, 3, height, width)).astype(np.float32)
+        with torch.no_grad():
+            expected = [value.numpy() for value in model(torch.from_numpy(image))]
+        together = session.run(None, {"image": image})
+        alone = [np.concatenate(v) for v in zip(*(session.run(None, {"image": one[None]}) for one in image), strict=True)]
+        for found in (together, alone):
+            gaps = [float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True)]
+            worst = {"pixels": max(worst["pixels"], gaps[0], gaps[2]), "score": max(worst["score"], gaps[1])}
+    if worst["pixels"] > PARITY_PX or worst["score"] > PARITY_SCORE:
+        temporary.unlink()
+        raise ValueError(f"{target.name}: ONNX differs from torch by {worst}")
+    temporary.replace(target)
+    return worst
+
+
+def _strip(file: Path) -> None:
+    """Take the exporter's notes (names and places of source files) out of a graph, and check it."""
+    model = onnx.load(file)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+    graph.ClearField("value_info")
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
+
+
+def manifest_entry(digest: str, score_threshold: float) -> dict[str, Any]:
+    """The detector's entry in ``models/manifest.json``."""
+    return {
+        "name": "lrface-detector", "kind": "detector", "file": "lrface-detector.onnx", "sha256": digest,
+        "license": "Apache-2.0 (weights; trained on research-only data, see the card)", "card": "lrface-detector.md",
+        "input": {"name": "image", "channels": "BGR", "mean": 0, "scale": 1, "multiple": MULTIPLE},
+        "output": {"boxes": "boxes", "scores": "scores", "landmarks": "landmarks"},
+        "score_threshold": score_threshold,
+    }  # fmt: skip
+
+
+def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path) -> Path:
+    """Export a checkpoint's averaged weights into ``folder`` with manifest entry and card.
+
+    Args:
+        checkpoint: of ``training.detector.train``.
+        scenes: the threshold is chosen on its held-out part, landmarks mended as in training.
+        folder: the models' folder.
+        results: the benchmark's JSON, for the card.
+
+    Returns:
+        The ONNX file.
+    """
+    trainer = Trainer.resume(checkpoint)
+    network = trainer.averaged.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "lrface-detector.onnx"
+    point = operating_point(predict(network, scenes)[0])
+    validation = validate(network, scenes)
+    network.eval()
+    worst = to_onnx(network, target)
+    digest = sha256(target)
+    add_model(manifest_entry(digest, point.threshold), folder)
+    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, results)
+    (folder / "lrface-detector.md").write_text(text)
+    return target
