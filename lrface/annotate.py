@@ -17,7 +17,7 @@ Colour: TypeAlias = tuple[int, int, int]
 
 KNOWN: Colour = (80, 175, 60)  # BGR
 UNKNOWN: Colour = (40, 120, 235)
-UNSURE: Colour = (140, 140, 140)  # too small to say
+UNSURE: Colour = (140, 140, 140)  # not embedded: too small to say
 _WHITE: Colour = (255, 255, 255)
 _MIN_TEXT_PX = 12  # smaller letters cannot be read, however small the picture
 
@@ -26,7 +26,7 @@ def colour_of(face: Identification) -> Colour:
     """Green for a match, orange for a stranger, grey for a face too small to tell."""
     if face.name is not None:
         return KNOWN
-    return UNSURE if face.reason == "too small" else UNKNOWN
+    return UNKNOWN if len(face.embedding) else UNSURE
 
 
 def label_of(face: Identification) -> str:

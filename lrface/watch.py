@@ -95,11 +95,11 @@ def watch(
             for face in faces:
                 if face.name is not None:
                     report.named[face.name] += 1
-                elif face.reason == "too small":
+                elif len(face.embedding):
+                    report.unknown += 1
+                else:
                     report.too_small += 1
                     continue
-                else:
-                    report.unknown += 1
                 before = last_seen.get(face.name)
                 last_seen[face.name] = frame.time_s
                 if on_sighting is not None and (before is None or frame.time_s - before > SIGHTING_GAP_S):

@@ -1,0 +1,201 @@
+"""`lrface doctor`: what is installed, what really works, and the mend of what does not."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+from importlib import metadata
+from types import ModuleType
+
+from lrface import __version__
+from lrface.errors import CalibrationError, LrfaceError, ProviderError
+
+OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
+
+_MODULES = {
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "onnxruntime": "onnxruntime-gpu",
+    "faiss": "faiss-cpu",
+    "PIL": "pillow",
+    "click": "click",
+    "tqdm": "tqdm",
+}
+_SYSTEM_LIBRARIES = {
+    "libGL": "opencv-python needs a display: pip uninstall -y opencv-python opencv-contrib-python && "
+    "pip install --force-reinstall --no-deps opencv-python-headless",
+    "libgthread": "apt-get install libglib2.0-0",
+    "libgomp": "apt-get install libgomp1",
+    "libstdc++": "apt-get install libstdc++6",
+}
+_FAMILIES = {
+    "onnxruntime": ("onnxruntime-gpu", ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")),
+    "OpenCV": (
+        "opencv-python-headless",
+        ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        status: OK, NOTE (something that not everybody needs is missing) or PROBLEM.
+        what: What was looked at.
+        detail: What was found.
+        mend: What to do; empty if nothing.
+    """
+
+    status: str
+    what: str
+    detail: str
+    mend: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether lrface can do its work in spite of it."""
+        return self.status != PROBLEM
+
+    def __str__(self) -> str:
+        mend = f"\n         mend: {self.mend}" if self.mend else ""
+        return f"{self.status:<8} {self.what}: {self.detail}{mend}"
+
+
+def examine() -> Iterator[Finding]:
+    """Looks at everything, cheapest first; never raises."""
+    yield Finding(OK, "lrface", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    imported = [check_import(module, package) for module, package in _MODULES.items()]
+    yield from imported
+    yield from check_doubles({name.lower() for dist in metadata.distributions() if (name := dist.metadata["Name"])})
+    if all(finding.ok for finding in imported):
+        yield from check_models()
+        yield from check_devices()
+        yield check_video()
+        yield check_pipeline()
+    yield from check_portraits()
+
+
+def check_import(
+    module: str, package: str, import_module: Callable[[str], ModuleType] = importlib.import_module
+) -> Finding:
+    """Whether a module can be imported; a missing system library is named with its mend."""
+    try:
+        version = getattr(import_module(module), "__version__", None) or metadata.version(package)
+    except Exception as error:  # a broken native module may raise anything
+        lines = str(error).splitlines() or [type(error).__name__]
+        mend = next((mend for library, mend in _SYSTEM_LIBRARIES.items() if library in str(error)), None)
+        return Finding(PROBLEM, module, lines[0], mend or f"pip install --force-reinstall {package}")
+    return Finding(OK, module, str(version))
+
+
+def check_doubles(installed: Set[str]) -> Iterator[Finding]:
+    """Packages that overwrite each other's files when both are installed.
+
+    Args:
+        installed: Names of the distributions, lower case.
+    """
+    for family, (wanted, members) in _FAMILIES.items():
+        there = [name for name in members if name in installed]
+        if len(there) < 2:
+            yield Finding(OK, family, f"one flavour: {there[0] if there else 'none by pip'}")
+            continue
+        keep = wanted if wanted in there else there[-1]
+        why = " (insightface asks for the second flavour; it works with the one that stays)"
+        yield Finding(
+            PROBLEM,
+            family,
+            f"{' and '.join(there)} overwrite each other's files{why if 'insightface' in installed else ''}",
+            f"pip uninstall -y {' '.join(there)} && pip install --no-deps {keep}",
+        )
+
+
+def check_models() -> Iterator[Finding]:
+    """The bundled models' hashes, and whether the calibration is theirs."""
+    from lrface.models import Manifest
+
+    mend = "reinstall lrface; in a checkout: git checkout -- models/"
+    try:
+        manifest = Manifest.load()
+        for status in manifest.verify():
+            yield Finding(OK if status.ok else PROBLEM, status.name, status.detail, "" if status.ok else mend)
+        manifest.calibration()
+        yield Finding(OK, "calibration", "belongs to these models")
+    except CalibrationError as error:
+        yield Finding(PROBLEM, "calibration", str(error), mend)
+    except LrfaceError as error:
+        yield Finding(PROBLEM, "models", str(error), mend)
+
+
+def check_devices() -> Iterator[Finding]:
+    """Which providers onnxruntime offers, and which really run a model."""
+    import onnxruntime
+
+    from lrface.models import PROVIDERS, Manifest, open_session
+
+    offered = onnxruntime.get_available_providers()
+    yield Finding(OK, "providers offered", ", ".join(offered))
+    try:
+        manifest = Manifest.load()
+        entry = manifest.entries[0]
+        data = manifest.read(entry)
+    except (LrfaceError, IndexError):
+        return  # told by check_models
+    has_gpu = shutil.which("nvidia-smi") is not None
+    for device, provider in PROVIDERS.items():
+        if provider not in offered:
+            if device == "cuda" and has_gpu:
+                mend = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+                yield Finding(PROBLEM, "device cuda", "there is a GPU, but this onnxruntime cannot use it", mend)
+            continue
+        try:
+            open_session(data, entry.sha256, device)
+        except ProviderError as error:
+            if device == "cuda" and not has_gpu:
+                yield Finding(NOTE, "device cuda", "not usable: no NVIDIA GPU or driver here; the CPU is used")
+            else:
+                yield Finding(PROBLEM, f"device {device}", "offered, but a session does not use it", str(error))
+        except LrfaceError as error:
+            yield Finding(PROBLEM, f"device {device}", str(error), "see the models above")
+        else:
+            yield Finding(OK, f"device {device}", f"{provider} runs {entry.name}")
+
+
+def check_video() -> Finding:
+    """Whether this OpenCV reads videos."""
+    import cv2
+
+    names = {cv2.videoio_registry.getBackendName(backend) for backend in cv2.videoio_registry.getStreamBackends()}
+    if "FFMPEG" in names:
+        return Finding(OK, "video", "OpenCV reads files and streams by FFmpeg")
+    mend = "pip install --force-reinstall --no-deps opencv-python-headless"
+    return Finding(PROBLEM, "video", "this OpenCV was built without FFmpeg", mend)
+
+
+def check_pipeline() -> Finding:
+    """One grey picture through detector, embedders and gallery."""
+    import numpy as np
+
+    try:
+        from lrface.matcher import FaceMatcher
+
+        with FaceMatcher.open(":memory:") as matcher:
+            matcher.identify(np.full((96, 96, 3), 127, np.uint8))
+    except LrfaceError as error:
+        return Finding(PROBLEM, "a picture", str(error), "mend what is named above first")
+    return Finding(OK, "a picture", "goes from detector to decision")
+
+
+def check_portraits() -> Iterator[Finding]:
+    """Whether `lrface demo` finds its two portraits."""
+    from lrface.demo_scene import COLLINS, HOPPER
+
+    for portrait in (COLLINS, HOPPER):
+        try:
+            yield Finding(OK, "demo", f"{portrait.name} in {portrait.file()}")
+        except LrfaceError as error:
+            yield Finding(NOTE, "demo", f"`lrface demo` cannot run: {error}")
