@@ -35,9 +35,7 @@ def embedders(folder: Path) -> dict[int, Embedder]:
         (100, (16,), 16, [16]),
     ],
 )
-def test_the_level_goes_by_the_size(
-    native_px: float, levels: tuple[int, ...], level: int, templates: list[int]
-) -> None:
+def test_the_level_goes_by_size(native_px: float, levels: tuple[int, ...], level: int, templates: list[int]) -> None:
     assert level_for(native_px, levels) == level
     assert template_levels(native_px, levels) == templates
 
@@ -121,11 +119,8 @@ def test_each_face_at_its_level_in_one_run_a_level(
 def test_a_detectors_slip_costs_only_its_own_face(embedders: dict[int, Embedder]) -> None:
     picture = portrait("ana")
     good = TinyDetector().detect(picture)
-    both = Detections(
-        np.repeat(good.boxes, 2, 0),
-        np.repeat(good.scores, 2),
-        np.stack([np.zeros((5, 2), np.float32), good.landmarks[0]]),
-    )
+    landmarks = np.stack([np.zeros((5, 2), np.float32), good.landmarks[0]])
+    both = Detections(np.repeat(good.boxes, 2, 0), np.repeat(good.scores, 2), landmarks)
     slip, fine = embed_faces(picture, both, embedders)
     assert (slip.native_px, len(slip.embedding)) == (0, 0)
     assert len(fine.embedding) == DIM

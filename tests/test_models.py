@@ -80,7 +80,7 @@ def test_a_malformed_manifest(folder: Path, change: Any, match: str) -> None:
 def test_no_manifest(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(ModelError, match="reinstall|update"):
+    with pytest.raises(ModelError, match=r"reinstall|update"):
         Manifest.load(tmp_path)
 
 
@@ -183,9 +183,10 @@ def test_asking_for_cuda_gives_cuda_or_an_error() -> None:
     try:
         session = open_session(embedder_bytes(16), None, "cuda")
     except ProviderError as error:
-        assert "device='cpu'" in str(error)
+        said = str(error)
     else:
-        assert session.get_providers()[0] == "CUDAExecutionProvider"
+        said = "device='cpu'" if session.get_providers()[0] == "CUDAExecutionProvider" else "another provider"
+    assert "device='cpu'" in said
 
 
 def test_read_model_of_a_missing_file(tmp_path: Path) -> None:

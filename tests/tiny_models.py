@@ -114,9 +114,8 @@ def scene(*faces: tuple[str, int, int, int], photo: int = 0, size: tuple[int, in
     picture = np.full((*size, 3), 128, np.uint8)
     picture[0, 0] = (MAGIC, len(faces), MAGIC)
     for i, (name, x, y, width) in enumerate(faces):
-        picture[y : y + width, x : x + width] = cv2.resize(
-            face(name, photo), (width, width), interpolation=cv2.INTER_AREA
-        )
+        small = cv2.resize(face(name, photo), (width, width), interpolation=cv2.INTER_AREA)
+        picture[y : y + width, x : x + width] = small
         picture[0, 1 + i] = (x // 2, y // 2, width // 2)
     return picture
 

@@ -109,7 +109,7 @@ def _preference(wanted: int, levels: Iterable[int]) -> list[int]:
 
 
 def _normalised(values: FloatArray) -> FloatArray:
-    norms = np.linalg.norm(values, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # damage is found by the caller
+        norms = np.linalg.norm(values, axis=1, keepdims=True)
         unit = np.where(np.isfinite(norms) & (norms > 1e-6), values / norms, np.float32(0))
     return unit.astype(np.float32, copy=False)

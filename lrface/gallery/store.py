@@ -23,7 +23,7 @@ _TABLES = (
     "CREATE TABLE photos (id INTEGER PRIMARY KEY, person_id INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE, "
     "sha256 TEXT NOT NULL, native_px REAL NOT NULL, UNIQUE (person_id, sha256))",
     "CREATE TABLE templates (photo_id INTEGER NOT NULL REFERENCES photos (id) ON DELETE CASCADE, "
-    "level INTEGER NOT NULL, embedding BLOB NOT NULL, PRIMARY KEY (photo_id, level)) WITHOUT ROWID",
+    "level INTEGER NOT NULL, embedding BLOB NOT NULL, UNIQUE (photo_id, level))",
 )
 
 _MENDS = {
@@ -45,6 +45,8 @@ def gallery_errors(where: str) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError as error:
         raise GalleryError(f"gallery {where}: {error}: it was closed, open it again") from error
+    except UnicodeDecodeError as error:  # a damaged schema or name
+        raise GalleryError(f"gallery {where}: {_MENDS['SQLITE_CORRUPT']}") from error
     except sqlite3.Error as error:
         code = str(getattr(error, "sqlite_errorname", "") or "")
         mend = next((text for key, text in _MENDS.items() if code.startswith(key)), "restore a copy, or enrol anew")
