@@ -32,12 +32,15 @@ _SYSTEM_LIBRARIES = {
     "libstdc++": "apt-get install libstdc++6",
 }
 _FAMILIES = {
-    "onnxruntime": ("onnxruntime-gpu", ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")),
+    "onnxruntime": (
+        "onnxruntime-gpu",
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
+    ),
     "OpenCV": (
         "opencv-python-headless",
         ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ def check_devices() -> Iterator[Finding]:
         data = manifest.read(entry)
     except (LrfaceError, IndexError):
         return  # told by check_models
+    onnxruntime.set_default_logger_severity(4)  # it shouts about libraries that machines without a GPU lack
     has_gpu = shutil.which("nvidia-smi") is not None
     for device, provider in PROVIDERS.items():
         if provider not in offered:

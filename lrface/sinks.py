@@ -160,19 +160,17 @@ def _fit(image: ImageArray, size: tuple[int, int]) -> ImageArray:
 
 
 def write_picture(path: str | os.PathLike[str], image: ImageArray, quality: int = 92) -> None:
-    """Writes a JPEG or PNG (by the suffix), whole or not at all.
+    """Writes a JPEG, whole or not at all.
 
     Args:
         path: Where to.
         image: uint8 [h, w, 3], BGR.
-        quality: Of a JPEG, 0..100.
+        quality: 0..100.
     """
     import cv2
 
     target = Path(path)
-    ok, data = cv2.imencode(target.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not ok:
-        raise LrfaceError(f"cannot encode {target}: give a name that ends in .jpg or .png")
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     part = target.with_name(f"{target.stem}.part{target.suffix}")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)

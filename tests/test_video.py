@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from fakes import FakeCapture, picture
+
+from lrface.capture import redact
+from lrface.errors import VideoError
+from lrface.live import backoff_s
+from lrface.video import StreamEvent, VideoSource
+
+SECRET = "s3cret"
+
+
+def write_video(path, frames=10, size=(64, 48), code="MJPG"):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), 10, size)
+    for value in range(frames):
+        writer.write(picture(*size, value=20 * value))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize(("name", "code"), [("clip.avi", "MJPG"), ("clip.mp4", "mp4v")])
+@pytest.mark.parametrize(("stride", "indices"), [(1, list(range(10))), (4, [0, 4, 8])])
+def test_file_gives_every_nth_frame_with_its_time(tmp_path, name, code, stride, indices):
+    with VideoSource(write_video(tmp_path / name, code=code), stride=stride) as source:
+        frames = list(source)
+    assert not source.live
+    assert source.fps == pytest.approx(10)
+    assert source.frame_count == 10
+    assert [frame.index for frame in frames] == indices
+    assert [frame.time_s for frame in frames] == pytest.approx([index / 10 for index in indices])
+    assert [frame.image.mean() for frame in frames] == pytest.approx([20 * index for index in indices], abs=4)
+
+
+def test_file_can_be_iterated_twice(tmp_path):
+    source = VideoSource(write_video(tmp_path / "clip.avi"))
+    assert len(list(source)) == len(list(source)) == 10
+
+
+@pytest.mark.parametrize("name", ["classroom.gif", "stage.mp4", "street.mp4"])
+def test_real_clips(shared, name):
+    with VideoSource(shared / "data" / "video" / name) as source:
+        frames = list(itertools.islice(source, 5))
+    assert len(frames) == 5
+    assert frames[0].time_s == 0
+    assert all(b.time_s > a.time_s for a, b in itertools.pairwise(frames))
+
+
+BAD_FILES = {
+    "missing.mp4": (None, "no such file"),
+    "empty.mp4": (b"", "empty"),
+    "text.mp4": (b"this is not a video\n" * 50, "not a video"),
+    "clip.mp4": (bytes(range(256)) * 40, "not a video"),
+    "header.avi": (b"RIFF\x00\x00\x00\x00AVI LIST", "not a video"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file(tmp_path, name):
+    content, message = BAD_FILES[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(VideoError, match=message):
+        list(VideoSource(tmp_path / name))
+
+
+def test_folder_is_no_video(tmp_path):
+    with pytest.raises(VideoError, match="folder"):
+        VideoSource(tmp_path)
+
+
+def test_cut_off_avi_gives_the_frames_that_are_there(tmp_path):
+    path = write_video(tmp_path / "clip.avi", frames=12, size=(320, 240))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    events = []
+    assert 1 <= len(list(VideoSource(path, on_event=events.append))) < 12
+    assert [event.kind for event in events] == ["truncated"]
+
+
+def test_cut_off_mp4_has_no_index_and_is_refused(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", code="mp4v")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(VideoError, match="not a video"):
+        VideoSource(path)
+
+
+@pytest.mark.parametrize("stride", [0, -1])
+def test_stride_must_be_positive(tmp_path, stride):
+    with pytest.raises(VideoError, match="stride"):
+        VideoSource(tmp_path / "x.mp4", stride=stride)
+
+
+def injected(tmp_path, script, props=None):
+    path = tmp_path / "any.mp4"
+    path.write_bytes(b"x")
+    return VideoSource(path, open_capture=lambda _: FakeCapture(script, props=props))
+
+
+def test_file_without_a_frame(tmp_path):
+    with pytest.raises(VideoError, match="no frame"):
+        list(injected(tmp_path, []))
+
+
+def test_file_with_gigantic_frames_is_not_read(tmp_path):
+    with pytest.raises(VideoError, match="too large"):
+        injected(tmp_path, [picture()], props={3: 30_000, 4: 30_000})
+
+
+def test_file_shorter_than_its_header_says(tmp_path):
+    events: list[StreamEvent] = []
+    path = tmp_path / "any.mp4"
+    path.write_bytes(b"x")
+    source = VideoSource(
+        path, on_event=events.append, open_capture=lambda _: FakeCapture([picture()] * 3, props={5: 25, 7: 100})
+    )
+    assert [frame.time_s for frame in source] == pytest.approx([0, 0.04, 0.08])
+    assert [event.kind for event in events] == ["truncated"]
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 1), np.uint8), np.zeros((4, 6, 4), np.uint8)]
+)
+def test_grey_and_alpha_become_bgr(tmp_path, image):
+    assert next(iter(injected(tmp_path, [image]))).image.shape == (4, 6, 3)
+
+
+# -- live sources -----------------------------------------------------------------------------------------------------
+
+
+class Script:
+    """Hands out one capture after another, records waits, never sleeps."""
+
+    def __init__(self, *captures, stop_after_waits=None):
+        self.captures = list(captures)
+        self.waits: list[float] = []
+        self.events: list[StreamEvent] = []
+        self._stop_after_waits = stop_after_waits
+
+    def open(self, source):
+        capture = self.captures.pop(0) if self.captures else FakeCapture([], opened=False)
+        if isinstance(capture, Exception):
+            raise capture
+        return capture
+
+    def wait(self, closed, seconds):
+        self.waits.append(seconds)
+        if self._stop_after_waits is not None and len(self.waits) >= self._stop_after_waits:
+            closed.set()
+
+    def source(self, url="rtsp://camera/1", **options):
+        return VideoSource(
+            url, open_capture=self.open, wait=self.wait, on_event=self.events.append, **{"stall_s": 0.3, **options}
+        )
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (500, 30)])
+def test_backoff(attempt, seconds):
+    assert backoff_s(attempt) == seconds
+
+
+@pytest.mark.parametrize(
+    ("source", "live", "name"),
+    [
+        (0, True, "camera 0"),
+        ("2", True, "camera 2"),
+        ("rtsp://h/1", True, "rtsp://h/1"),
+        ("http://h/x", True, "http://h/x"),
+    ],
+)
+def test_what_is_live(source, live, name):
+    opened = VideoSource(source)
+    assert (opened.live, opened.name) == (live, name)
+
+
+def paced(count, seconds=0.01, value=None):
+    for i in range(count):
+        time.sleep(seconds)
+        yield picture(value=i % 256 if value is None else value)
+
+
+def test_newest_frame_wins_for_a_slow_consumer():
+    script = Script(FakeCapture(paced(100)), stop_after_waits=1)
+    seen = []
+    for frame in script.source():
+        seen.append((frame.index, int(frame.image[0, 0, 0])))
+        time.sleep(0.1)
+    assert all(index == value for index, value in seen)  # the number belongs to the picture
+    assert 3 <= len(seen) < 40
+    assert max(b[0] - a[0] for a, b in itertools.pairwise(seen)) >= 4  # frames were passed over, not queued
+
+
+def test_memory_of_a_live_source_is_bounded():
+    frame_bytes = 640 * 480 * 3
+
+    def frames():
+        for _ in range(300):
+            time.sleep(0.001)
+            yield picture(640, 480)
+
+    script = Script(FakeCapture(frames()), stop_after_waits=1)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in script.source():
+            time.sleep(0.02)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * frame_bytes
+
+
+def test_lost_camera_is_connected_again_with_backoff():
+    dead = [FakeCapture([], opened=False) for _ in range(6)]
+    script = Script(FakeCapture(paced(3)), *dead, FakeCapture(paced(2, value=200)), stop_after_waits=8)
+    frames = list(script.source())
+    assert frames[-1].image[0, 0, 0] == 200
+    assert script.waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert [event.kind for event in script.events] == ["connected", *["lost"] * 7, "connected", "lost"]
+    assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
+
+
+def test_backoff_starts_anew_after_a_long_connection():
+    now = itertools.count(step=100.0)
+    script = Script(*(FakeCapture(paced(2)) for _ in range(4)), stop_after_waits=4)
+    list(script.source(clock=lambda: next(now)))
+    assert script.waits == [1, 1, 1, 1]
+
+
+def test_hung_read_is_left_behind_and_reported():
+    never = threading.Event()
+    hung = FakeCapture([picture(), never])
+    script = Script(hung, FakeCapture(paced(2, value=200)), stop_after_waits=2)
+    frames = list(script.source())
+    assert frames[-1].image[0, 0, 0] == 200
+    assert [event.kind for event in script.events] == ["connected", "stalled", "connected", "lost"]
+    never.set()
+    assert hung.released.wait(5)  # once the driver comes back, the camera is let go
+
+
+def test_hung_readers_do_not_pile_up():
+    never = threading.Event()
+    captures = [FakeCapture([picture(), never]) for _ in range(9)]
+    script = Script(*captures, stop_after_waits=12)
+    before = threading.active_count()
+    for _ in script.source(stall_s=0.1):
+        assert threading.active_count() <= before + 4
+    assert len(captures) - len(script.captures) <= 4
+    never.set()
+
+
+def test_driver_errors_are_losses():
+    script = Script(FakeCapture([picture(), cv2.error("boom")]), FakeCapture(paced(1)), stop_after_waits=2)
+    assert len(list(script.source())) == 2
+
+
+def test_stream_that_changes_size():
+    script = Script(FakeCapture(paced(1)), FakeCapture([picture(320, 240)]), stop_after_waits=2)
+    assert [frame.image.shape[:2] for frame in script.source()] == [(48, 64), (240, 320)]
+
+
+@pytest.mark.parametrize(
+    "first", [FakeCapture([], opened=False), FakeCapture([]), cv2.error("no"), FakeCapture([threading.Event()])]
+)
+def test_source_that_never_worked_is_an_error(first):
+    script = Script(first)
+    with pytest.raises(VideoError, match="rtsp://camera/1"):
+        list(script.source(stall_s=0.1))
+
+
+def test_close_from_another_thread_ends_a_waiting_iteration():
+    never = threading.Event()
+    source = Script(FakeCapture([picture(), never])).source(stall_s=30)
+    threading.Timer(0.3, source.close).start()
+    start = time.monotonic()
+    assert len(list(source)) == 1
+    assert time.monotonic() - start < 5
+    never.set()
+
+
+# -- credentials ------------------------------------------------------------------------------------------------------
+
+URLS = [
+    f"rtsp://admin:{SECRET}@10.0.0.5/live",
+    f"rtsp://admin:p@{SECRET}@10.0.0.5:554/live",
+    f"rtsp://admin:p/{SECRET}@10.0.0.5:554/live",
+    f"rtsp://admin:p?{SECRET}@10.0.0.5:554/live",
+    f"rtsp://admin:p#{SECRET}@10.0.0.5:554/live",
+    f"http://10.0.0.5/video.cgi?user=admin&pwd={SECRET}",
+    f"rtsp://10.0.0.5/user=admin&password={SECRET}&channel=1",
+    f"rtsps://{SECRET}@10.0.0.5/live#{SECRET}",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_redact(url):
+    shown = redact(url)
+    assert SECRET not in shown
+    assert "admin:" not in shown
+    assert "10.0.0.5" in shown
+
+
+@pytest.mark.parametrize("path", ["/data/clip.mp4", "C:\\clips\\a=b.mp4", "clip@home.mp4"])
+def test_redact_leaves_paths(path):
+    assert redact(path) == path
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_no_credentials_in_events_log_or_errors(url, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    leaky = cv2.error(f"cannot open {url}")
+    script = Script(FakeCapture([picture()]), leaky, FakeCapture([picture(), leaky]), stop_after_waits=3)
+    source = script.source(url)
+    list(source)
+    with pytest.raises(VideoError) as caught:
+        list(Script(leaky).source(url))
+    logged = VideoSource(url, open_capture=script.open)
+    with pytest.raises(VideoError):
+        list(logged)
+    told = [source.name, repr(source), *(event.message for event in script.events), caplog.text, *capfd.readouterr()]
+    error: BaseException | None = caught.value
+    while error is not None:
+        told.append(repr(error))
+        error = error.__cause__ or error.__context__
+    assert SECRET not in "\n".join(told)
+
+
+def test_no_credentials_on_stderr_from_ffmpeg():
+    code = (
+        "import lrface\n"
+        "for url in ('rtsp://u:%s@127.0.0.1:9/x', 'http://u:%s@127.0.0.1:9/x?pwd=%s'):\n"
+        "    try:\n        next(iter(lrface.VideoSource(url, stall_s=5)))\n"
+        "    except lrface.VideoError as error:\n        print(error)\n"
+    ).replace("%s", SECRET)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.count("does not answer") == 2
+    assert done.stderr == ""
+    assert SECRET not in done.stdout
