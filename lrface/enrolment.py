@@ -169,7 +169,7 @@ def nothing_enrolled(photos: Iterable[PhotoReport], what: str) -> EnrolmentError
     more = [f"and {len(reasons) - 10} more"] if len(reasons) > 10 else []
     if not reasons:
         return EnrolmentError(f"no photo to enrol {what}: give JPEG, PNG or WebP pictures, in people/<name>/*.jpg")
-    return EnrolmentError("; ".join([f"nothing could be enrolled {what}", *reasons[:10], *more]))
+    return EnrolmentError(f"nothing could be enrolled {what}: " + "; ".join([*reasons[:10], *more]))
 
 
 def _hidden(path: Path) -> bool:

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import DIM, TinyDetector, open_matcher, png, portrait, scene, write_models
+
+from lrface.errors import CalibrationError, ContractError, ImageError, LrfaceError, ModelError, ProviderError
+from lrface.matcher import FaceMatcher
+from lrface.types import Detections
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def matcher(models: Path) -> Iterator[FaceMatcher]:
+    with open_matcher(":memory:", models) as opened:
+        for name in ("ana", "bob"):
+            opened.enroll(name, [portrait(name, photo) for photo in range(3)])
+        yield opened
+
+
+def test_people_are_named_strangers_are_not(matcher: FaceMatcher) -> None:
+    picture = scene(("stranger", 200, 100, 40), ("bob", 150, 30, 20), ("ana", 10, 10, 64), ("ana", 90, 5, 6), photo=9)
+    found = matcher.identify(picture)
+    assert [(face.name, face.reason) for face in found] == [
+        ("ana", "match"),
+        (None, "too small"),
+        ("bob", "match"),
+        (None, "below threshold"),
+    ]
+    ana, small, bob, stranger = found
+    assert ana.box == (10, 10, 74, 74)
+    assert (ana.level, bob.level) == (32, 16)
+    assert ana.similarity is not None
+    assert ana.threshold is not None
+    assert ana.similarity >= ana.threshold
+    assert ana.candidates[0].name == "ana"
+    assert ana.embedding.shape == (DIM,)
+    assert stranger.similarity is not None
+    assert stranger.threshold is not None
+    assert stranger.similarity < stranger.threshold
+    assert {c.name for c in stranger.candidates} == {"ana", "bob"}
+    assert (small.similarity, small.threshold, small.candidates) == (None, None, ())
+
+
+def test_a_picture_may_be_a_path_bytes_or_an_array(matcher: FaceMatcher, tmp_path: Path) -> None:
+    picture = portrait("ana", 9)
+    (tmp_path / "p.png").write_bytes(png(picture))
+    forms = (picture, png(picture), tmp_path / "p.png", str(tmp_path / "p.png"))
+    said = [matcher.identify(form)[0].to_dict() for form in forms]
+    assert all(one == said[0] for one in said)
+    json.dumps(said)
+
+
+def test_no_face_no_result_and_bad_pictures_are_errors(matcher: FaceMatcher) -> None:
+    assert matcher.identify(np.zeros((40, 40, 3), np.uint8)) == []
+    assert matcher.identify(np.zeros((1, 1, 3), np.uint8)) == []
+    with pytest.raises(ImageError, match="empty"):
+        matcher.identify(b"")
+
+
+def test_an_empty_gallery_names_nobody(models: Path) -> None:
+    with open_matcher(":memory:", models) as matcher:
+        found = matcher.identify(portrait("ana"))
+    assert [(f.name, f.similarity, f.threshold, f.reason) for f in found] == [(None, None, None, "gallery is empty")]
+
+
+def test_nobody_below_the_threshold_is_ever_named(matcher: FaceMatcher) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(150):
+        name = ["ana", "bob", f"stranger {i}"][i % 3]
+        clean = portrait(name, 50 + i, width=int(rng.integers(8, 50)) * 2).astype(np.float32)
+        noisy = np.clip(clean + rng.normal(0, rng.uniform(0, 120), clean.shape), 0, 255).astype(np.uint8)
+        noisy[0] = clean[0]
+        for face in matcher.identify(noisy):
+            assert face.similarity is not None
+            assert face.threshold is not None
+            assert (face.name is not None) == (face.similarity >= face.threshold)
+            assert face.name in (None, face.candidates[0].name)
+            assert face.name != ("bob" if name == "ana" else "ana")
+
+
+def test_the_threshold_follows_the_rate_and_the_gallery(models: Path) -> None:
+    thresholds = []
+    for fpir, people in [(0.1, 1), (0.01, 1), (0.01, 5)]:
+        with open_matcher(":memory:", models, fpir=fpir) as matcher:
+            for i in range(people):
+                matcher.enroll(f"p{i}", portrait(f"p{i}"))
+            thresholds.append(matcher.identify(portrait("p0"))[0].threshold)
+    assert thresholds == pytest.approx([0.3, 0.45, 0.45 + 0.1 * np.log10(0.01 / (1 - 0.99**0.2))])
+
+
+def test_detections_keep_their_order(matcher: FaceMatcher) -> None:
+    picture = scene(("bob", 150, 30, 40), ("ana", 10, 10, 64))
+    found = TinyDetector().detect(picture)
+    assert [f.name for f in matcher.identify_faces(picture, found)] == ["bob", "ana"]
+    assert [f.name for f in matcher.identify_faces(picture, found[[1, 0]])] == ["ana", "bob"]
+    assert matcher.identify_faces(picture, Detections.empty()) == []
+
+
+def test_landmarks_that_form_no_face_are_unknown(matcher: FaceMatcher) -> None:
+    odd = Detections.from_arrays(np.array([[0, 0, 9, 9]]), [0.9], np.zeros((1, 5, 2)))
+    (face,) = matcher.identify_faces(portrait("ana"), odd)
+    assert (face.name, face.reason) == (None, "landmarks form no face")
+    json.dumps(face.to_dict())
+
+
+def test_removed_people_are_strangers(matcher: FaceMatcher) -> None:
+    assert matcher.remove("ana") == 3
+    assert [str(p) for p in matcher.people()] == ["bob"]
+    assert matcher.identify(portrait("ana", 9))[0].name is None
+    with pytest.raises(LrfaceError, match="gallery list"):
+        matcher.remove("ana")
+
+
+def test_it_is_kept_in_the_file(models: Path, tmp_path: Path) -> None:
+    with open_matcher(tmp_path / "g", models) as matcher:
+        matcher.enroll("ana", portrait("ana"))
+    with open_matcher(tmp_path / "g", models) as matcher:
+        assert matcher.identify(portrait("ana", 9))[0].name == "ana"
+
+
+def altered(models: Path) -> None:
+    path = models / "tiny-32.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def retrained(models: Path) -> None:
+    kept = (models / "calibration.json").read_bytes()
+    write_models(models, seed=1)
+    (models / "calibration.json").write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "match"),
+    [
+        (altered, {}, ModelError, "altered"),
+        (lambda m: (m / "tiny-16.onnx").unlink(), {}, ModelError, "reinstall"),
+        (lambda m: (m / "manifest.json").unlink(), {}, ModelError, "no models"),
+        (lambda m: (m / "manifest.json").write_text('{"schema": 1, "models": []}'), {}, ModelError, "space"),
+        (lambda m: (m / "calibration.json").unlink(), {}, CalibrationError, "calibrate"),
+        (retrained, {}, CalibrationError, "not those of tiny-16"),
+        (None, {"fpir": 0}, CalibrationError, "fpir"),
+        (None, {"fpir": 1.5}, CalibrationError, "fpir"),
+        (None, {"device": "tpu"}, ProviderError, "choose one of"),
+        (None, {"detector": None}, ModelError, "no detector"),
+        (None, {"detector": "nowhere.onnx"}, ModelError, "nowhere.onnx"),
+    ],
+)
+def test_what_cannot_be_opened_says_why_and_leaves_no_gallery(
+    tmp_path: Path, change: object, options: dict[str, object], error: type[LrfaceError], match: str
+) -> None:
+    models = write_models(tmp_path / "models")
+    if change is not None:
+        change(models)  # type: ignore[operator]
+    with pytest.raises(error, match=match):
+        FaceMatcher.open(tmp_path / "g", models=models, **{"detector": TinyDetector(), **options})
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_gallery_of_other_models_is_refused(models: Path, tmp_path: Path) -> None:
+    with open_matcher(tmp_path / "g", models) as matcher:
+        matcher.enroll("ana", portrait("ana"))
+    for other in (write_models(tmp_path / "retrained", seed=1), write_models(tmp_path / "one level", levels=(16,))):
+        with pytest.raises(ContractError, match="enrol the people again"):
+            open_matcher(tmp_path / "g", other)
+    with open_matcher(tmp_path / "g", models) as matcher:
+        assert matcher.identify(portrait("ana", 9))[0].name == "ana"
+
+
+def test_threads_do_not_mix_up_results(models: Path, tmp_path: Path) -> None:
+    people = ["ana", "bob", "cem", "dan"]
+    errors: list[BaseException] = []
+    with open_matcher(tmp_path / "g", models) as matcher:
+        for name in people:
+            matcher.enroll(name, portrait(name))
+
+        def identify(name: str) -> None:
+            try:
+                for photo in range(25):
+                    found = matcher.identify(scene((name, 10, 10, 40), (name, 120, 10, 20), photo=photo))
+                    assert [f.name for f in found] == [name, name]
+            except BaseException as error:
+                errors.append(error)
+
+        def enrol() -> None:
+            try:
+                for i in range(15):
+                    matcher.enroll(f"new {i}", portrait(f"new {i}"))
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=identify, args=(name,)) for name in people]
+        threads.append(threading.Thread(target=enrol))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert len(matcher.gallery) == 19
