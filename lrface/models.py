@@ -1,25 +1,34 @@
-"""The models folder: `manifest.json`, its entries, and ONNX sessions on bytes whose hash was checked."""
+"""The models folder: `manifest.json` and its entries."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrface.errors import ModelError, ProviderError
+from lrface.errors import ModelError
+from lrface.session import PROVIDERS, open_session, read_model
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from lrface.decision import Calibration
 
+__all__ = [
+    "PROVIDERS",
+    "DetectorEntry",
+    "EmbedderEntry",
+    "Manifest",
+    "ModelEntry",
+    "ModelInput",
+    "ModelStatus",
+    "models_folder",
+    "open_session",
+    "read_model",
+]
+
 SCHEMA = 1
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
 _MEND_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"
-_MEND_FILE = "reinstall lrface or restore the file; a model file is never edited in place"
 
 
 def models_folder() -> Path:
@@ -193,86 +202,6 @@ class Manifest:
             except ModelError as error:
                 found.append(ModelStatus(entry.name, entry.file, False, str(error)))
         return found
-
-
-def read_model(path: Path, sha256: str | None) -> bytes:
-    """Reads a model file once; what is returned is what was hashed.
-
-    Raises:
-        ModelError: The file cannot be read, or its SHA-256 is not `sha256`.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path} ({error.strerror or error}): {_MEND_FILE}") from error
-    _check_hash(data, sha256, str(path))
-    return data
-
-
-def open_session(
-    data: bytes | Path, sha256: str | None, device: str = "cpu", threads: int = 1
-) -> onnxruntime.InferenceSession:
-    """Opens an ONNX model on the device asked for, or not at all.
-
-    Args:
-        data: The model's bytes, or its file.
-        sha256: What these bytes must hash to; None only for a model that the user names by path.
-        device: "cpu", "cuda", "cuda:<n>" or "coreml".
-        threads: Of the CPU, for one run.
-
-    Raises:
-        ModelError: Unreadable, another hash, not ONNX, or a graph that keeps weights in other files.
-        ProviderError: The device is unknown, or its provider is not the one in use.
-    """
-    name = str(data) if isinstance(data, Path) else "the model"
-    if isinstance(data, Path):
-        data = read_model(data, sha256)
-    else:
-        _check_hash(data, sha256, name)
-    if b"\n\x08location" in data:  # the key of TensorProto.external_data: such files would be loaded unhashed
-        raise ModelError(f"{name} keeps weights in other files, whose hash is not checked: export it as one file")
-    return _session(data, name, device, threads)
-
-
-def _session(data: bytes, name: str, device: str, threads: int) -> onnxruntime.InferenceSession:
-    kind, _, index = device.partition(":")
-    if kind not in PROVIDERS or (index and not (kind == "cuda" and index.isdigit())):
-        raise ProviderError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
-    import onnxruntime as ort
-
-    wanted = PROVIDERS[kind]
-    if wanted not in ort.get_available_providers():
-        raise ProviderError(_no_provider(kind, wanted, "this onnxruntime was built without it"))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = max(1, threads)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised below, with its mend
-    settings: dict[str, str] = {}
-    if kind == "cuda":
-        # no TF32, so that an embedding is the same on either device; no search for each new input size
-        settings = {"device_id": index or "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-    try:
-        session = ort.InferenceSession(data, options, providers=[(wanted, settings)])
-    except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-        if kind != "cpu" and wanted.removesuffix("ExecutionProvider").lower() in str(error).lower():
-            raise ProviderError(_no_provider(kind, wanted, str(error))) from error
-        raise ModelError(f"{name} is not an ONNX model that onnxruntime can load ({error}): {_MEND_FILE}") from error
-    if session.get_providers()[0] != wanted:
-        raise ProviderError(_no_provider(kind, wanted, f"onnxruntime fell back to {session.get_providers()[0]}"))
-    return session
-
-
-def _no_provider(kind: str, wanted: str, why: str) -> str:
-    mend = {
-        "cuda": "install the NVIDIA driver, CUDA and cuDNN that this onnxruntime-gpu needs (and no plain onnxruntime "
-        "beside it), or use device='cpu'; `lrface doctor` tells more",
-    }.get(kind, "use device='cpu'")
-    return f"device {kind!r} was asked for but {wanted} is not in use ({why}): {mend}"
-
-
-def _check_hash(data: bytes, sha256: str | None, name: str) -> None:
-    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
-        raise ModelError(f"{name} is altered: its SHA-256 is {found[:12]}…, expected {sha256[:12]}…: {_MEND_FILE}")
 
 
 def _common(item: Mapping[str, Any]) -> dict[str, Any]:
