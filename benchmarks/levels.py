@@ -24,7 +24,7 @@ from benchmarks.common import RESULTS, SHARED, table, write_result
 from lrface.embedding import open_embedders
 from lrface.metrics import fold_accuracies, tar_at_far
 from lrface.models import Manifest
-from training.faces import default_cache, load_faces
+from training.faces import default_cache, validation_faces
 from training.validate import load_pairs
 
 
@@ -40,7 +40,7 @@ def main() -> None:
 
     manifest = Manifest.load(args.models)
     embedders = open_embedders(manifest)
-    faces = load_faces(args.faces, args.cache)
+    faces = validation_faces(args.faces, args.cache)
     pairs = load_pairs(args.faces / "val_pairs.csv", faces)
     keep = np.random.default_rng(0).permutation(len(pairs.a))[: args.limit or None]
     a, b, same, fold = pairs.a[keep], pairs.b[keep], pairs.same[keep], pairs.fold[keep]

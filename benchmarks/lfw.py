@@ -194,7 +194,9 @@ def main() -> None:
         high = contender.high(crops) if contender.high else None
         for size in (size for size in args.sizes if size in contender.sizes):
             low = contender.low(crops, size)
-            rate = faces_per_second(lambda batch, c=contender, s=size: c.low(batch, s), crops)
+            rate = faces_per_second(
+                lambda batch, c=contender, s=size: c.low(batch, s), crops, 0.1 if args.limit else 2.0
+            )
             for protocol, first in (("LR-LR", low), ("HR-LR", high)):
                 if first is None:
                     continue

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from training.faces import default_cache, load_faces
+from training.faces import default_cache, load_faces, validation_faces
 from training.manifest import MODELS
 from training.recipe import load_recipe
 
@@ -74,7 +74,7 @@ def calibrate(faces: Path, cache: Path, models: Path) -> None:
     from training.calibrate import calibrate as measure
 
     try:
-        result = measure(models, load_faces(faces, cache))
+        result = measure(models, validation_faces(faces, cache))
     except (LrfaceError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for item in result["impostor"]:

@@ -78,9 +78,20 @@ def load_faces(source: Path, cache: Path) -> FaceSet:
     return FaceSet(np.load(folder / "crops.npy", mmap_mode="r"), table, key)
 
 
-def _from_parquet(files: list[Path]) -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]:
+def validation_faces(source: Path, cache: Path) -> FaceSet:
+    """Only the ``val`` split of a set; of Parquet files it is read without building the cache of the whole set."""
+    files = sorted(source.glob("*.parquet"))
+    if not files:
+        whole = load_faces(source, cache)
+        rows = whole.rows("val")
+        return FaceSet(np.asarray(whole.crops[rows]), whole.table.iloc[rows].reset_index(drop=True), f"{whole.key}-val")
+    crops, rows = zip(*_from_parquet(files, "val"), strict=True)
+    return FaceSet(np.stack(crops), pd.DataFrame(rows, columns=COLUMNS), "val")
+
+
+def _from_parquet(files: list[Path], split: str = "") -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]:
     for file in tqdm(files, desc="decode", unit="file"):
-        frame = pd.read_parquet(file)
+        frame = pd.read_parquet(file, filters=[("split", "==", split)] if split else None)
         frame["identity"] = frame["identity"].fillna("")
         for row in frame.to_dict("records"):
             crop = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_COLOR)
