@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lrface import __version__
-from lrface.errors import GalleryError, ImageError, LrfaceError
+from lrface.errors import EnrolmentError, GalleryError, ImageError, LrfaceError
 
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
@@ -85,6 +86,9 @@ def enroll(gallery: str, folder: str, as_json: bool, open_matcher: Callable[...,
             click.echo(json.dumps({key: getattr(photo, key) for key in photo.__slots__}, ensure_ascii=False))
     else:
         click.echo(str(report))
+    if report.without_photo:
+        names = ", ".join(report.without_photo)
+        raise EnrolmentError(f"no usable photo of {names} (reasons above): add another one; all others are enrolled")
 
 
 @cli.command()
@@ -295,6 +299,9 @@ def _progress(paths: list[Path], wanted: bool) -> Any:
 
 def main() -> None:
     """Entry point of `lrface`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names that are no Unicode, terminals that know few letters
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:

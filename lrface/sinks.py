@@ -71,7 +71,7 @@ class JsonLines(Sink):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
         with writing(self.path):
-            self._file = self.part.open("w", encoding="utf-8", buffering=1)
+            self._file = self.part.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one record."""
@@ -126,13 +126,14 @@ class VideoSink(Sink):
         height, width = image.shape[:2]
         self._size = (width - width % 2 or 2, height - height % 2 or 2)  # the codec wants even sides
         with writing(self.path):
-            self.part.touch()  # OpenCV does not say why it failed
+            self.part.write_bytes(bytes(1 << 16))  # a full disk shows here; OpenCV does not say why it failed
         self._writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
         if not self._writer.isOpened():
             raise VideoError(f"cannot write {self.path}: this OpenCV has no mp4v encoder; reinstall it")
 
     def _finish(self) -> None:
         if self._writer is None:
+            self.part.unlink(missing_ok=True)
             return
         import cv2
 

@@ -33,3 +33,30 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the real data in {folder}, which is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Path:
+    """Eileen Collins, of the demo extra (public domain)."""
+    from lrface.demo_scene import COLLINS
+
+    return COLLINS.file()
+
+
+@pytest.fixture(scope="session")
+def stranger() -> Path:
+    """Grace Hopper, of the demo extra (public domain)."""
+    from lrface.demo_scene import HOPPER
+
+    return HOPPER.file()
+
+
+@pytest.fixture(scope="session")
+def enrolled(tmp_path_factory: pytest.TempPathFactory, portrait: Path) -> Path:
+    """A gallery with Eileen Collins, made by the bundled models. Copy it before changing it."""
+    import lrface
+
+    gallery = tmp_path_factory.mktemp("enrolled") / "staff.gallery"
+    with lrface.FaceMatcher.open(gallery) as matcher:
+        matcher.enroll("Eileen Collins", portrait)
+    return gallery

@@ -9,7 +9,7 @@ import pytest
 from fakes import identification, picture
 
 from lrface.contact_sheet import MAX_ROWS, TILES, ContactSheet
-from lrface.errors import LrfaceError, VideoError
+from lrface.errors import LrfaceError
 from lrface.sinks import JsonLines, VideoSink, frame_record, write_picture
 from lrface.video import VideoSource
 
@@ -91,9 +91,9 @@ def test_full_disk_is_told(tmp_path):
 def test_full_disk_under_a_video_is_told(tmp_path):
     (tmp_path / "v.part.mp4").symlink_to("/dev/full")
     video = VideoSink(tmp_path / "v.mp4", 10)
-    video.write(picture(), 0)
-    with pytest.raises(VideoError, match="disk full"):
-        video.close()
+    with pytest.raises(LrfaceError, match="free some space"):
+        video.write(picture(), 0)
+    video.close()
     assert not (tmp_path / "v.mp4").exists()
 
 

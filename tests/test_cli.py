@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+from shell import ENVIRONMENT, lrface
+
+import lrface as package
+from lrface.demo_scene import COLLINS
+from lrface.models import models_folder
+from lrface.video import VideoSource
+
+
+@pytest.fixture
+def gallery(tmp_path, enrolled) -> Path:
+    return Path(shutil.copy(enrolled, tmp_path / "staff.gallery"))
+
+
+def clip(path: Path, picture: Path, frames: int) -> Path:
+    """The portrait, small, moving a little, as a video."""
+    image = cv2.resize(cv2.imread(str(picture)), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 160))
+    for i in range(frames):
+        writer.write(image[i % 40 : i % 40 + 160, 10:170])
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["watch", "-h"], ["gallery", "list", "--help"]])
+def test_help_and_version(arguments):
+    done = lrface(*arguments)
+    assert done.returncode == 0
+    assert ("0.1.0" if arguments == ["--version"] else "Usage") in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["identify"], ["identify", "a.gallery"], ["watch", "a.gallery", "b", "--stride", "0"]],
+)
+def test_wrong_usage_is_exit_code_2(arguments):
+    done = lrface(*arguments)
+    assert done.returncode == 2
+    assert "Usage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["lrface", "lrface.cli"])
+def test_import_is_light(module):
+    code = f"import sys, {module}; print([m for m in ('cv2','onnxruntime','faiss','torch','PIL') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_enrol_list_identify_remove(tmp_path, portrait, stranger):
+    people, gallery = tmp_path / "people", tmp_path / "new.gallery"
+    (people / COLLINS.name).mkdir(parents=True)
+    shutil.copy(portrait, people / COLLINS.name)
+    first, again = lrface("enroll", gallery, people), lrface("enroll", gallery, people, "--json")
+    assert first.returncode == 0, first.stderr
+    assert "1 of 1 people in the gallery, 1 new photos" in first.stdout
+    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == ["already enrolled"]
+    assert lrface("gallery", "list", gallery).stdout == "Eileen Collins\t1 photos\n"
+
+    done = lrface("identify", gallery, portrait, stranger, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = done.stdout.splitlines()
+    assert ours.startswith(f"{portrait}: Eileen Collins  similarity ")
+    assert theirs.startswith(f"{stranger}: unknown (below threshold)")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "astronaut.jpg",
+        "grace_hopper.jpg",
+        "identifications.jsonl",
+    }
+
+    assert lrface("gallery", "remove", gallery, "Eileen Collins").stdout == "removed Eileen Collins (1 photos)\n"
+    assert lrface("gallery", "list", gallery, "--json").stdout == ""
+    assert "unknown (gallery is empty)" in lrface("identify", gallery, portrait).stdout
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, gallery, portrait):
+    for folder in "ab":
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        shutil.copy(portrait, tmp_path / "in" / folder / "x.png")
+    assert lrface("identify", gallery, tmp_path / "in", "--out", tmp_path / "out").returncode == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"x.jpg", "x-1.jpg"}
+
+
+def test_watch_a_video(tmp_path, gallery, portrait):
+    path = clip(tmp_path / "clip.avi", portrait, 20)
+    done = lrface("watch", gallery, path, "--out", tmp_path / "out", "--stride", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == [COLLINS.name]
+    assert "10 frames: Eileen Collins in 10" in done.stderr
+    frames = [json.loads(line)["frame"] for line in (tmp_path / "out" / "identifications.jsonl").open()]
+    assert frames == list(range(0, 20, 2))
+    with VideoSource(tmp_path / "out" / "annotated.mp4") as video:
+        assert len(list(video)) == 10
+        assert video.fps == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_watch_that_is_stopped_leaves_whole_files(tmp_path, gallery, portrait, number, code):
+    path, out = clip(tmp_path / "long.avi", portrait, 3000), tmp_path / "out"
+    command = [sys.executable, "-m", "lrface", "watch", str(gallery), str(path), "--out", str(out)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert running.stdout is not None
+    assert "Eileen Collins" in running.stdout.readline()  # told while the video is still being watched
+    time.sleep(0.5)
+    running.send_signal(number)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == code, told
+    assert "Traceback" not in told
+    assert {file.name for file in out.iterdir()} == {"annotated.mp4", "identifications.jsonl", "contact-sheet.jpg"}
+    lines = (out / "identifications.jsonl").read_text("utf-8").splitlines()
+    assert all(json.loads(line)["faces"] for line in lines)
+    assert len(lines) <= len(list(VideoSource(out / "annotated.mp4"))) < 3000
+
+
+def test_reader_that_goes_away(gallery, portrait):
+    pictures = [str(portrait)] * 30
+    command = [sys.executable, "-m", "lrface", "identify", str(gallery), *pictures]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.readline()
+    running.stdout.close()
+    assert "Traceback" not in running.stderr.read()
+    assert running.wait(60) == 1
+
+
+def test_models(tmp_path):
+    listed, verified = lrface("models", "list"), lrface("models", "verify")
+    assert (listed.returncode, verified.returncode) == (0, 0)
+    names = {"lrface-16", "lrface-32", "lrface-detector"}
+    assert names <= {line.split("\t")[0] for line in listed.stdout.splitlines()}
+    assert {line.split("\t")[1] for line in verified.stdout.splitlines()} == {"ok"}
+    assert str(models_folder()) in listed.stderr
+
+
+def test_version_is_one(root):
+    assert package.__version__ in lrface("--version").stdout
+
+
+def test_file_name_that_is_no_unicode(tmp_path, gallery, portrait):
+    name = bytes(tmp_path / "caf") + b"\xe9.png"
+    with open(name, "wb") as file:
+        file.write(portrait.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "lrface", "identify", str(gallery), name, "--json", "--out", str(tmp_path / "out")],
+        capture_output=True,
+        env=ENVIRONMENT,
+    )
+    assert done.returncode == 0, done.stderr
+    for line in (done.stdout, (tmp_path / "out" / "identifications.jsonl").read_bytes()):
+        record = json.loads(line)
+        assert os.fsencode(record["source"]) == name
+        assert record["faces"][0]["name"] == COLLINS.name
