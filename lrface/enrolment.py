@@ -6,16 +6,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
 
 from lrface.errors import EnrolmentError
 from lrface.images import SUFFIXES
-from lrface.types import Detections
+from lrface.types import Detections, ImageArray
+
+if TYPE_CHECKING:
+    from lrface.detection import FaceDetector
 
 DOMINANT = 2.0
 """A photo with several faces is taken if the widest is at least so many times as wide as the next."""
 
 MIN_ENROL_PX = 16.0
 """A face to enrol must be at least so wide (source pixels of the canonical crop): the smallest network's input."""
+
+SMALLEST_SIDE = 64
+"""Photos are searched for faces down to this long side in pixels."""
+
+SAME_FACE_IOU = 0.4
+"""Two boxes found at different sizes of a photo are one face if they overlap by more."""
 
 ENROLLED, ALREADY, REFUSED, SKIPPED = "enrolled", "already enrolled", "refused", "skipped"
 
@@ -103,6 +116,35 @@ class EnrolmentReport:
         new = sum(p.enrolled for p in people)
         lines.append(f"{there} of {len(people)} people in the gallery, {new} new photos")
         return "\n".join(lines)
+
+
+def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
+    """Finds faces of any size: at the photo's own size, at a half, a quarter, ... merged.
+
+    Detectors made for small faces miss one that fills a portrait.
+
+    Args:
+        detector: Finds faces at one size.
+        picture: uint8 [h, w, 3], BGR.
+
+    Returns:
+        Detections in pixels of the picture.
+    """
+    from lrface.detection.onnx_detector import suppress
+
+    found, factor = [detector.detect(picture)], 2
+    while max(picture.shape[:2]) // factor >= SMALLEST_SIDE and min(picture.shape[:2]) >= factor:
+        size = (picture.shape[1] // factor, picture.shape[0] // factor)
+        part = detector.detect(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False))
+        ratio = np.array([picture.shape[1] / size[0], picture.shape[0] / size[1]], np.float32)
+        found.append(Detections(part.boxes * np.tile(ratio, 2), part.scores, part.landmarks * ratio))
+        factor *= 2
+    merged = Detections.from_arrays(
+        np.concatenate([part.boxes for part in found]),
+        np.concatenate([part.scores for part in found]),
+        np.concatenate([part.landmarks for part in found]),
+    )
+    return merged[np.sort(suppress(merged.boxes, merged.scores, SAME_FACE_IOU))]
 
 
 def choose_face(detections: Detections) -> int | str:

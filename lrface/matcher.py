@@ -23,6 +23,7 @@ from lrface.enrolment import (
     EnrolmentReport,
     PhotoReport,
     choose_face,
+    find_faces,
     nothing_enrolled,
     people_folders,
     photos_in,
@@ -286,7 +287,7 @@ class FaceMatcher:
         if sha256 in known:
             return None
         picture = read_image(source)
-        detections = self.detector.detect(picture)
+        detections = find_faces(self.detector, picture)
         row = choose_face(detections)
         if isinstance(row, str):
             raise EnrolmentError(row)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from tiny_models import TinyDetector, open_matcher, png, portrait, scene, write_models, write_people
 
+from lrface.align import TEMPLATE, native_crop_px
+from lrface.enrolment import choose_face, find_faces
 from lrface.errors import EnrolmentError, GalleryError
 from lrface.matcher import FaceMatcher
 from lrface.types import Detections
@@ -67,6 +69,35 @@ def test_a_clearly_dominant_face_is_taken(matcher: FaceMatcher) -> None:
     matcher.enroll("big", scene(("small", 0, 20, 40), ("big", 100, 20, 80), ("tiny", 200, 20, 10)))
     assert [face.name for face in matcher.identify(portrait("big", 5))] == ["big"]
     assert [face.name for face in matcher.identify(portrait("small", 5))] == [None]
+
+
+class SmallFacesOnly:
+    """Finds white squares, none wider than 60 px: what a detector for small faces does to a portrait."""
+
+    def detect(self, image: np.ndarray) -> Detections:
+        white = np.argwhere(image[:, :, 0] > 200)
+        if not len(white):
+            return Detections.empty()
+        (top, left), (bottom, right) = white.min(0), white.max(0) + 1
+        if right - left > 60:
+            return Detections.empty()
+        landmarks = (TEMPLATE + 0.5) * (right - left) / 112 - 0.5 + (left, top)
+        return Detections.from_arrays(np.array([[left, top, right, bottom]]), [0.9], landmarks[None])
+
+
+@pytest.mark.parametrize("width", [40, 60, 64, 200, 700])
+def test_a_face_that_fills_the_photo_is_found_at_a_smaller_size(width: int) -> None:
+    picture = np.zeros((900, 1000, 3), np.uint8)
+    picture[100 : 100 + width, 50 : 50 + width] = 255
+    found = find_faces(SmallFacesOnly(), picture)
+    assert choose_face(found) == 0
+    assert len(found) == 1
+    assert np.abs(found.boxes[0] - (50, 100, 50 + width, 100 + width)).max() <= width / 15
+    assert native_crop_px(found.landmarks[0]) == pytest.approx(width, rel=0.08)
+
+
+def test_nothing_to_find_in_the_tiniest_photo() -> None:
+    assert len(find_faces(SmallFacesOnly(), np.zeros((1, 3000, 3), np.uint8))) == 0
 
 
 @pytest.mark.parametrize("images", [[], iter([])])

@@ -27,7 +27,7 @@ _TABLES = (
 )
 
 _MENDS = {
-    "SQLITE_FULL": "the disk is full: free some space and enrol again; nothing was stored half-done",
+    "SQLITE_FULL": "the disk is full: free some space and try again; nothing was stored half-done",
     "SQLITE_BUSY": f"another process has been writing to it for {BUSY_S:.0f} s: wait for it, then try again",
     "SQLITE_LOCKED": "it is in use: try again",
     "SQLITE_READONLY": "it may not be written to: change the permissions of the file and its folder, or copy it",
