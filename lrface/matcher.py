@@ -235,7 +235,7 @@ class FaceMatcher:
             similarity = best.similarity
             threshold = self.calibration.threshold(face.level, best.gallery_level, size, self.fpir)
             name = best.name if similarity >= threshold else None
-            reason = "match" if name is not None else "below threshold"
+            reason = "below threshold" if name is None else "match"
         return Identification(
             face.box,
             face.score,
