@@ -11,20 +11,21 @@ import numpy as np
 
 from lrface import annotate
 from lrface.sinks import write_picture
-from lrface.types import Identification, ImageArray
+from lrface.types import Box, Identification, ImageArray
 
 TILES = 8  # a person
 MAX_ROWS = 60  # people in one sheet
-_APART_S = 1.0  # crops of one person are at least so far apart, or they would all show the same moment
+_APART_S = 1.0  # crops of one person (of a stranger: at one place) are so far apart, or all show the same moment
 _TILE, _GAP, _TEXT = 112, 8, 15
 _PAPER = (32, 32, 32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """A crop, the second it was seen, how good it is (higher is better), and its caption."""
+    """A crop, when and where it was seen, how good it is (higher is better), and its caption."""
 
     time_s: float
+    box: Box
     worth: float
     caption: str
     image: ImageArray
@@ -65,13 +66,17 @@ class ContactSheet:
             row = self._rows.setdefault(face.name, Row())
             row.frames += 1
             worth = face.native_px if face.name is None else face.similarity or 0.0
-            near = [i for i, tile in enumerate(row.tiles) if abs(tile.time_s - time_s) < _APART_S]
+            near = [
+                i
+                for i, tile in enumerate(row.tiles)
+                if abs(tile.time_s - time_s) < _APART_S and (face.name is not None or _overlap(tile.box, face.box))
+            ]
             if any(row.tiles[i].worth >= worth for i in near):
                 continue
             if not near and len(row.tiles) >= TILES and row.tiles[-1].worth >= worth:
                 continue
             similarity = "" if face.similarity is None else f"{face.similarity:.2f}, "
-            tile = Tile(time_s, worth, f"{similarity}{face.native_px:.0f} px", _crop(image, face))
+            tile = Tile(time_s, face.box, worth, f"{similarity}{face.native_px:.0f} px", _crop(image, face))
             row.tiles = [kept for i, kept in enumerate(row.tiles) if i not in near] + [tile]
             row.tiles = sorted(row.tiles, key=lambda kept: -kept.worth)[:TILES]
 
@@ -101,6 +106,10 @@ class ContactSheet:
         if self._left_out:
             annotate.put_text(sheet, f"{self._left_out} more faces of others", (_GAP, len(rows) * row_height), _TEXT)
         return sheet
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _crop(image: ImageArray, face: Identification) -> ImageArray:

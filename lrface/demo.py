@@ -121,6 +121,7 @@ def run(out: Path, tell: Callable[[str], object]) -> DemoReport:
         for path in seen.written:
             tell(f"wrote {path}")
     _judge(report, tell)
+    tell("The clip was drawn from the very photo that was enrolled: on other photos of a person expect less")
     tell(
         "\nThe same for your own people (people/<name>/*.jpg) and your own clip or camera:\n"
         "  lrface enroll my.gallery people/ && lrface watch my.gallery clip.mp4 --out seen/"

@@ -141,6 +141,12 @@ def test_best_of_each_second_is_kept_and_memory_is_bounded(tmp_path):
     assert min(np.diff(times)) >= 1
 
 
+def test_strangers_side_by_side_are_all_shown(tmp_path):
+    left, right = identification(box=(10, 10, 30, 34)), identification(box=(60, 10, 80, 34))
+    _, sheet = sheet_of(tmp_path, [(i / 25, [left, right]) for i in range(20)])
+    assert len(sheet._rows[None].tiles) == 2
+
+
 def test_many_people_are_counted_not_kept(tmp_path):
     crowd = [identification(f"Person {i}", 0.5) for i in range(MAX_ROWS + 40)]
     _, sheet = sheet_of(tmp_path, [(0.0, crowd)])
