@@ -172,8 +172,8 @@ def people_folders(folder: str | PathLike[str]) -> tuple[list[Path], list[PhotoR
     root = Path(folder)
     try:
         entries = sorted(root.iterdir())
-    except OSError as error:
-        why = error.strerror
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or error
         raise EnrolmentError(f"cannot read the folder {root} ({why}): pass a folder people/<name>/*.jpg") from error
     people = [entry for entry in entries if entry.is_dir() and not _hidden(entry)]
     if not people:

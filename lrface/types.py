@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,10 +77,10 @@ class Face:
 
     box: Box
     score: float
-    landmarks: FloatArray
+    landmarks: FloatArray = field(repr=False)
     native_px: float
     level: int
-    embedding: FloatArray
+    embedding: FloatArray = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

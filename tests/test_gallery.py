@@ -279,6 +279,10 @@ def test_places_where_no_gallery_can_be(tmp_path: Path) -> None:
         (tmp_path, CONTRACT, "folder"),
         (tmp_path / "none" / "x.gallery", CONTRACT, "create it first"),
         (tmp_path / "none.gallery", None, "no such file"),
+        ("", CONTRACT, "folder"),
+        ("a\0b", CONTRACT, "check the path"),
+        ("x" * 5000, CONTRACT, "check the path"),
+        (os.devnull, CONTRACT, "not a regular file"),
     ]:
         with pytest.raises(GalleryError, match=match):
             Gallery.open(bad, contract)

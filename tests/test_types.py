@@ -65,5 +65,6 @@ def test_an_identification_is_frozen_and_speaks_json_without_the_embedding() -> 
     assert said["box"] == [1, 2, 3, 4]
     assert said["candidates"][1] == {"name": "Bo", "similarity": 0.1}
     assert "embedding" not in said
+    assert "array" not in repr(found)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.name = "Bo"  # type: ignore[misc]

@@ -82,13 +82,10 @@ def open_database(path: str | PathLike[str], contract: Contract | None) -> tuple
     """
     name = os.fspath(path)
     if name != MEMORY:
-        file = Path(name)
-        if file.is_dir():
-            raise GalleryError(f"gallery {name}: it is a folder: name a file in it, such as {file / 'staff.gallery'}")
-        if contract is None and not file.exists():
-            raise GalleryError(f"gallery {name}: there is no such file: check the path, or enrol somebody first")
-        if not file.resolve().parent.is_dir():
-            raise GalleryError(f"gallery {name}: its folder does not exist: create it first")
+        try:
+            _check_path(Path(name), create=contract is not None)
+        except (OSError, ValueError) as error:  # too long, not to be looked at, a NUL
+            raise GalleryError(f"gallery {name!r}: {error}: check the path and its permissions") from error
     with gallery_errors(name):
         connection = sqlite3.connect(name, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
@@ -96,6 +93,17 @@ def open_database(path: str | PathLike[str], contract: Contract | None) -> tuple
         except BaseException:
             connection.close()
             raise
+
+
+def _check_path(file: Path, create: bool) -> None:
+    if file.is_dir():
+        raise GalleryError(f"gallery {file}: it is a folder: name a file in it, such as {file / 'staff.gallery'}")
+    if not file.exists() and not create:
+        raise GalleryError(f"gallery {file}: there is no such file: check the path, or enrol somebody first")
+    if file.exists() and not file.is_file():
+        raise GalleryError(f"gallery {file}: it is not a regular file: choose another path")
+    if not file.resolve().parent.is_dir():
+        raise GalleryError(f"gallery {file}: its folder does not exist: create it first")
 
 
 def _prepare(connection: sqlite3.Connection, name: str, contract: Contract | None) -> Contract:
