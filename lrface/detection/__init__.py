@@ -56,7 +56,7 @@ def open_detector(
     if isinstance(model, str) and model.startswith("insightface:"):
         from lrface.detection.insightface import InsightFaceDetector
 
-        return InsightFaceDetector(model.partition(":")[2], device=device, score_threshold=score_threshold)
+        return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
     from lrface.detection.onnx_detector import InputSpec, OnnxDetector
     from lrface.models import Manifest, open_session
@@ -74,6 +74,7 @@ def open_detector(
         decode_contract(entry.boxes, entry.scores, entry.landmarks),
         InputSpec(given.channels, given.mean, given.scale, given.multiple),
         entry.score_threshold if score_threshold is None else score_threshold,
+        second_look=True,
     )
 
 

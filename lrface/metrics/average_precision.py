@@ -83,9 +83,7 @@ def box_iou(a: Array, b: Array) -> FloatArray:
     return np.asarray(inner / np.maximum(union, 1e-9), np.float32)
 
 
-def _match(
-    result: PictureResult, counted: Array, heights: tuple[float, float], iou: float
-) -> tuple[Array, Array]:
+def _match(result: PictureResult, counted: Array, heights: tuple[float, float], iou: float) -> tuple[Array, Array]:
     """Scores of the detections that count, and whether each is right."""
     order = np.argsort(-result.scores, kind="stable")
     overlap = box_iou(result.boxes[order], result.truth)

@@ -66,9 +66,7 @@ def train(
 @_data
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="last.pt of a run.")
 @click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
-def export(
-    scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, models: Path
-) -> None:
+def export(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, models: Path) -> None:
     """Write models/lrface-detector.onnx, its card and its manifest entry."""
     from training.detector.export import export as write
 

@@ -45,7 +45,8 @@ def candidates(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
 
     Args:
         boxes: float32 ``[t, 4]`` pixels.
-        height, width: of the picture, pixels.
+        height: of the picture, pixels.
+        width: likewise.
 
     Returns:
         int64 ``[t, 27]`` cell indices and bool ``[t, 27]``, false for those outside the picture.
@@ -72,7 +73,8 @@ def assign(boxes: Tensor, logits: Tensor, faces: Tensor, image: Tensor, height: 
         logits: predicted, ``[n, N]``.
         faces: true boxes of the whole batch, ``[t, 4]``.
         image: int64 ``[t]``, the picture of each face.
-        height, width: of the pictures, pixels.
+        height: of the pictures, pixels.
+        width: likewise.
     """
     cells, valid = candidates(faces, height, width)
     overlap = pair_iou(boxes[image[:, None], cells], faces[:, None]).where(valid, torch.tensor(0.0))

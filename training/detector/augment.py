@@ -44,11 +44,17 @@ class Views:
     paste_height: tuple[float, float] = (8.0, 128.0)
 
 
-def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
+def draw(
+    scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.random.Generator
+) -> tuple[Image, Labels]:
     """One training sample.
 
     Args:
+        scenes: where it comes from.
+        pastes: faces to paste.
         index: of the scene.
+        views: how to draw.
+        rng: what makes it random.
 
     Returns:
         uint8 ``[side, side, 3]`` BGR, and its labels in pixels.
@@ -86,9 +92,7 @@ def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Gener
     matrix = _similarity(scale / before, angle, anchor * before, place)
     method = cv2.INTER_CUBIC if rng.random() < 0.3 else cv2.INTER_LINEAR
     grey = 0 if rng.random() < 0.5 else int(rng.integers(256))
-    canvas = cv2.warpAffine(
-        source, matrix, (views.side, views.side), flags=method, borderValue=(grey, grey, grey)
-    )
+    canvas = cv2.warpAffine(source, matrix, (views.side, views.side), flags=method, borderValue=(grey, grey, grey))
     return canvas, turned(labels, _similarity(scale, angle, anchor, place), scale)
 
 
@@ -104,9 +108,7 @@ def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator)
         x, y = (k % 2) * half, (k // 2) * half
         canvas[y : y + half, x : x + half] = image
         shift = np.array([x, y], np.float32)
-        parts.append(
-            Labels(labels.boxes + np.tile(shift, 2), labels.landmarks + shift, labels.marked, labels.ignored)
-        )
+        parts.append(Labels(labels.boxes + np.tile(shift, 2), labels.landmarks + shift, labels.marked, labels.ignored))
     return canvas, Labels.joined(parts)
 
 
@@ -119,9 +121,7 @@ def turned(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Lab
     return Labels(boxes, landmarks, labels.marked, labels.ignored)
 
 
-def paste_faces(
-    image: Image, labels: Labels, pastes: PasteSet, views: Views, rng: np.random.Generator
-) -> Labels:
+def paste_faces(image: Image, labels: Labels, pastes: PasteSet, views: Views, rng: np.random.Generator) -> Labels:
     """Paste faces into free places of ``image`` (changed in place)."""
     for _ in range(int(rng.integers(1, views.paste_most + 1))):
         pick = int(rng.integers(len(pastes)))
@@ -193,9 +193,7 @@ def settle(labels: Labels, side: int) -> Labels:
     return Labels(clipped, labels.landmarks, marked, ignored)[seen > 0]
 
 
-def _blend(
-    image: Image, crop: Image, scale: float, angle: float, place: Floats, rng: np.random.Generator
-) -> None:
+def _blend(image: Image, crop: Image, scale: float, angle: float, place: Floats, rng: np.random.Generator) -> None:
     small, before = crop, 1.0
     if scale < 0.7:
         side = max(4, round(112 * scale))
@@ -224,7 +222,9 @@ def _blend(
     part[:] = (face * weight + part * (1 - weight)).astype(np.uint8)
 
 
-def _similarity(scale: float, angle: float, fixed: npt.NDArray[np.floating], place: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _similarity(
+    scale: float, angle: float, fixed: npt.NDArray[np.floating], place: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
     """``[2, 3]``: scale and turn (degrees), so that point ``fixed`` lands on ``place``."""
     c, s = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
     turn = np.array([[c, -s], [s, c]])

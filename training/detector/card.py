@@ -21,6 +21,9 @@ def card(
     """Markdown.
 
     Args:
+        network: the exported one.
+        recipe: how it was trained ...
+        step: ... and how far.
         digest: SHA-256 of the ONNX file.
         parity: largest differences between torch and ONNX.
         validation: figures of the held-out scenes.
@@ -40,7 +43,8 @@ def card(
         f" {sum(p.numel() for p in network.parameters()):,} parameters |",
         "| input | `image` float32 `[batch, 3, H, W]`, BGR, 0..255, H and W multiples of 32 |",
         "| output | before NMS, in input pixels: `boxes [batch, N, 4]` (x1, y1, x2, y2), `scores [batch, N]` 0..1,"
-        " `landmarks [batch, N, 5, 2]` (image-left eye, image-right eye, nose, image-left and image-right mouth corner) |",
+        " `landmarks [batch, N, 5, 2]` (image-left eye, image-right eye, nose, image-left mouth corner, image-right"
+        " mouth corner) |",
         f"| parity | ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
         "| score | trained towards the square root of the box's IoU with the face (quality focal loss) |",
         f"| threshold | {point.threshold}: best F1 on the held-out scenes (precision {point.precision:.3f},"
@@ -57,7 +61,7 @@ def card(
         "## Figures",
         "AP at IoU 0.5 by face height in pixels. Held-out scenes: at stored size; everything was chosen there."
         " wider200: 200 WIDER FACE validation pictures, original aspect, long side 640, a test set only:"
-        " `python -m benchmarks.detection`.",
+        " `python benchmarks/detection.py`.",
         "",
         "| | " + " | ".join(RANGES) + " |",
         "|---|---|---|---|---|",
@@ -67,8 +71,8 @@ def card(
         f"Landmarks on held-out scenes: mean distance {validation['nme']:.1f} % of the face's size to the teacher's.",
         "",
         "## Use",
-        "Finding faces to be identified. It misses faces turned away by more than about 90 degrees, upside-down ones and"
-        " many below 8 px. Accuracy by group of people has not been measured; the scenes show mostly East Asian"
+        "Finding faces to be identified. It misses faces turned away by more than about 90 degrees, upside-down ones"
+        " and many below 8 px. Accuracy by group of people has not been measured; the scenes show mostly East Asian"
         " classrooms and news pictures with masks.",
         "",
         "Made by `python -m training.detector train` and `python -m training.detector export`.",

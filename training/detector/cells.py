@@ -14,7 +14,8 @@ def cell_centres(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Every cell of every grid, finest first, row by row.
 
     Args:
-        height, width: of the picture in pixels, multiples of 32.
+        height: of the picture in pixels, a multiple of 32.
+        width: likewise.
 
     Returns:
         float32 ``[N, 2]`` centres (x, y) in pixels, float32 ``[N]`` strides.

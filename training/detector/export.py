@@ -83,7 +83,9 @@ def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
         with torch.no_grad():
             expected = [value.numpy() for value in model(torch.from_numpy(image))]
         together = session.run(None, {"image": image})
-        alone = [np.concatenate(v) for v in zip(*(session.run(None, {"image": one[None]}) for one in image), strict=True)]
+        alone = [
+            np.concatenate(v) for v in zip(*(session.run(None, {"image": one[None]}) for one in image), strict=True)
+        ]
         for found in (together, alone):
             gaps = [float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True)]
             worst = {"pixels": max(worst["pixels"], gaps[0], gaps[2]), "score": max(worst["score"], gaps[1])}

@@ -31,12 +31,14 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
 
 
 def eiou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
-    """Efficient IoU loss (Zhang et al., Neurocomputing 2022): ``1 - IoU + d(centre)^2 / diagonal^2 + dw^2 / cw^2 + dh^2 / ch^2``.
+    """Efficient IoU loss (Zhang et al., Neurocomputing 2022).
 
-    cw, ch and the diagonal are those of the smallest box around both; 0 for equal boxes.
+    ``1 - IoU + d(centre)^2 / diagonal^2 + dw^2 / cw^2 + dh^2 / ch^2``, where cw, ch and the diagonal are those of the
+    smallest box around both; 0 for equal boxes.
 
     Args:
-        boxes, targets: ``[n, 4]``, x1, y1, x2, y2.
+        boxes: ``[n, 4]``, x1, y1, x2, y2.
+        targets: likewise.
 
     Returns:
         ``[n]``.
@@ -52,7 +54,8 @@ def landmark_loss(points: Tensor, targets: Tensor, boxes: Tensor, beta: float = 
     """Smooth L1 of landmarks in units of the face's size, sqrt(width * height).
 
     Args:
-        points, targets: ``[n, 5, 2]`` pixels.
+        points: ``[n, 5, 2]`` pixels.
+        targets: likewise.
         boxes: ``[n, 4]``, the faces' true boxes.
         beta: below this error (of the face's size) the loss is quadratic.
 

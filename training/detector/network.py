@@ -17,7 +17,9 @@ VALUES = 15  # score, box (dx, dy, log w, log h), five landmarks (dx, dy), see t
 MEAN_FACE = (-0.23, -0.12, 0.22, -0.12, 0.0, 0.08, -0.19, 0.28, 0.18, 0.28)  # landmarks in a box, where training starts
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
+def conv(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: bool = True
+) -> nn.Sequential:
     """Convolution, BatchNorm and (unless it is off) ReLU; keeps the side at stride 1."""
     parts: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
@@ -34,6 +36,7 @@ class Block(nn.Module):
         self.body = nn.Sequential(conv(channels, channels), conv(channels, channels, act=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return F.relu(x + self.body(x))
 
 
@@ -50,6 +53,7 @@ class WideBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return F.relu(x + self.body(x))
 
 
@@ -62,9 +66,7 @@ class Detector(nn.Module):
         neck: channels of the top-down path and the head.
     """
 
-    def __init__(
-        self, stem: Sequence[int] = (16, 32), widths: Sequence[int] = (48, 64, 64), neck: int = 48
-    ) -> None:
+    def __init__(self, stem: Sequence[int] = (16, 32), widths: Sequence[int] = (48, 64, 64), neck: int = 48) -> None:
         super().__init__()
         self.scale = 1 / 64  # of grey levels; the export moves it into the first convolution
         s2, s4 = stem

@@ -169,7 +169,7 @@ def load_pastes(source: Path, cache: Path, teacher: Path, count: int, faces_cach
 def unbiased(landmarks: Floats, shape: Floats) -> Floats:
     """Landmarks as the makers of the aligned crops would have set them.
 
-    The teacher sets its points elsewhere (YuNet: mouth corners too high by 3 of 112 px, nose too low), which would align
+    The teacher sets its points elsewhere (YuNet: mouth too high by 3 of 112 px, nose too low), which would align
     every face a little wrongly. The mean difference to the template, turned and scaled with each face, is added.
 
     Args:
@@ -227,13 +227,15 @@ def _key(*files: Path) -> str:
 def _write_scenes(folder: Path, archive: Path, table: pd.DataFrame, teacher: Path) -> None:
     """Stream pixels to disk; the index is written last, so a cache without it is begun anew."""
     detector = open_detector(teacher, score_threshold=SCENE_SCORE)
-    rows = {name: part for name, part in table.groupby("file")}
+    rows = dict(list(table.groupby("file")))
     offsets, sizes, first, parts, at = [], [], [0], [], 0
     raw = folder / "pixels.raw"
     with zipfile.ZipFile(archive) as pack, raw.open("wb") as out:
         names = sorted(name for name in pack.namelist() if name.endswith(".webp"))
         for name in tqdm(names, desc="scenes", unit="picture"):
-            image = cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
+            image = cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR).astype(
+                np.uint8, copy=False
+            )
             out.write(image.tobytes())
             offsets.append(at)
             sizes.append(image.shape[:2])

@@ -193,7 +193,9 @@ def batch_at(step: int, scenes: SceneSet, pastes: PasteSet, recipe: Recipe) -> B
     for k in range(step * recipe.batch, (step + 1) * recipe.batch):
         epoch, place = divmod(k, len(scenes.train))
         order = np.random.default_rng([recipe.seed, epoch]).permutation(scenes.train)
-        samples.append(draw(scenes, pastes, int(order[place]), recipe.views, np.random.default_rng([recipe.seed, 7, k])))
+        samples.append(
+            draw(scenes, pastes, int(order[place]), recipe.views, np.random.default_rng([recipe.seed, 7, k]))
+        )
     return collate(samples)
 
 
@@ -201,6 +203,9 @@ def train(trainer: Trainer, scenes: SceneSet, pastes: PasteSet, folder: Path, ev
     """Train to the recipe's last step.
 
     Args:
+        trainer: new or resumed.
+        scenes: to view.
+        pastes: to paste.
         folder: gets ``last.pt`` (each ``every`` steps, at the end, and on Ctrl-C) and ``log.jsonl``.
         every: steps between two validations and checkpoints.
     """

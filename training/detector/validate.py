@@ -30,6 +30,11 @@ class Operating:
     precision: float
     recall: float
 
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, 0 where both are."""
+        return 2 * self.precision * self.recall / max(1e-9, self.precision + self.recall)
+
 
 @torch.no_grad()
 def predict(network: Detector, scenes: SceneSet) -> tuple[list[PictureResult], list[float]]:
@@ -81,8 +86,6 @@ def operating_point(results: list[PictureResult]) -> Operating:
         passed = scores >= threshold
         found = int(hits[passed].sum())
         precision, recall = found / max(1, int(passed.sum())), found / max(1, faces)
-        if precision * recall * (best.precision + best.recall) > best.precision * best.recall * (precision + recall):
-            best = Operating(round(float(threshold), 2), precision, recall)
-        elif best.precision == 0 and found:
-            best = Operating(round(float(threshold), 2), precision, recall)
+        point = Operating(round(float(threshold), 2), precision, recall)
+        best = max(best, point, key=lambda p: p.f1)
     return best
