@@ -107,17 +107,16 @@ class Gallery:
             execute("INSERT INTO people (name) VALUES (?) ON CONFLICT DO NOTHING", (clean,))
             person = execute("SELECT id FROM people WHERE name = ?", (clean,)).fetchone()[0]
             for photo in photos:
-                row = execute(
-                    "INSERT INTO photos (person_id, sha256, native_px) VALUES (?, ?, ?) "
-                    "ON CONFLICT DO NOTHING RETURNING id",
+                cursor = execute(
+                    "INSERT INTO photos (person_id, sha256, native_px) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                     (person, photo.sha256, float(photo.native_px)),
-                ).fetchone()
-                if row is None:
+                )
+                if cursor.rowcount == 0:
                     continue
                 added += 1
                 self._connection.executemany(
                     "INSERT INTO templates (photo_id, level, embedding) VALUES (?, ?, ?)",
-                    [(row[0], level, _blob(vector)) for level, vector in photo.embeddings.items()],
+                    [(cursor.lastrowid, level, _blob(vector)) for level, vector in photo.embeddings.items()],
                 )
             self._projection = None
         return added

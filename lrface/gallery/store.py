@@ -129,7 +129,7 @@ def _prepare(connection: sqlite3.Connection, name: str, contract: Contract | Non
         mend = "update lrface" if schema > SCHEMA else "enrol the people in a new gallery"
         raise GalleryError(f"gallery {name}: its schema is {schema}, this lrface reads {SCHEMA}: {mend}")
     damage = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    tables = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
+    tables = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
     stored = connection.execute("SELECT json FROM contract").fetchall() if tables == set(_TABLES) else []
     if damage != "ok" or len(stored) != 1 or not isinstance(stored[0][0], str):
         detail = damage if damage != "ok" else "unexpected tables"
@@ -146,7 +146,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
     """Whether nobody has made anything of the file yet."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     return tables == 0 and _pragma(connection, "application_id") == 0 and _pragma(connection, "user_version") == 0
 
 
