@@ -82,10 +82,10 @@ def operating_point(results: list[PictureResult]) -> Operating:
     """The threshold of the best F1, to two decimals."""
     scores, hits, faces = match_all(results, (8.0, np.inf))
     best = Operating(0.5, 0.0, 0.0)
-    for threshold in np.arange(0.2, 0.81, 0.01):
-        passed = scores >= threshold
+    for threshold in np.arange(20, 81) / 100:
+        passed = scores >= np.float32(threshold)
         found = int(hits[passed].sum())
         precision, recall = found / max(1, int(passed.sum())), found / max(1, faces)
-        point = Operating(round(float(threshold), 2), precision, recall)
+        point = Operating(float(threshold), precision, recall)
         best = max(best, point, key=lambda p: p.f1)
     return best
