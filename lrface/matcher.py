@@ -252,13 +252,12 @@ class FaceMatcher:
 
     def _enroll_person(self, name: str, sources: Sequence[Source], bar: Any = None) -> list[PhotoReport]:
         """Embeds all photos of a person in one batch a level and stores them in one transaction."""
-        known = self.gallery.photo_hashes(name)
         reports: list[PhotoReport] = []
         ready: list[_Prepared] = []
         for number, source in enumerate(sources, 1):
             label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
             try:
-                prepared = self._prepare(source, known)
+                prepared = self._prepare(name, source, {photo.sha256 for photo in ready})
             except (ImageError, EnrolmentError) as error:
                 reports.append(PhotoReport(label, name, REFUSED, str(error)))
             else:
@@ -266,7 +265,6 @@ class FaceMatcher:
                     reports.append(PhotoReport(label, name, ALREADY))
                 else:
                     ready.append(prepared)
-                    known.add(prepared.sha256)
                     levels = tuple(template_levels(prepared.native_px, self.embedders))
                     reports.append(PhotoReport(label, name, ENROLLED, "", prepared.native_px, levels))
             if bar is not None:
@@ -275,8 +273,8 @@ class FaceMatcher:
             self.gallery.add(name, self._templates(ready))
         return reports
 
-    def _prepare(self, source: Source, known: Collection[str]) -> _Prepared | None:
-        """Reads a photo and cuts its face; None if the photo is enrolled already."""
+    def _prepare(self, name: str, source: Source, ready: Collection[str]) -> _Prepared | None:
+        """Reads a photo and cuts its face; None if the photo is enrolled already, or among those made ready."""
         if isinstance(source, (str, PathLike)):
             source = read_bytes(source)
         if isinstance(source, (bytes, bytearray, memoryview)):
@@ -284,8 +282,11 @@ class FaceMatcher:
         else:
             source = read_image(source)
             sha256 = hashlib.sha256(repr(source.shape).encode() + source.tobytes()).hexdigest()
-        if sha256 in known:
+        owner = name if sha256 in ready else self.gallery.owner(sha256)
+        if owner == name:
             return None
+        if owner is not None:
+            raise EnrolmentError(f"this photo is enrolled as {owner!r}: keep it in one person's folder")
         picture = read_image(source)
         detections = find_faces(self.detector, picture)
         row = choose_face(detections)

@@ -65,6 +65,16 @@ def test_a_photo_that_cannot_be_used(matcher: FaceMatcher, picture: object, reas
     assert enrolled(matcher) == {"ana": 1}
 
 
+def test_one_photo_under_two_names_is_refused(matcher: FaceMatcher, tmp_path: Path) -> None:
+    folder = write_people(tmp_path / "people", {"ana": 2, "bob": 1})
+    (folder / "bob" / "misfiled.png").write_bytes((folder / "ana" / "1.png").read_bytes())
+    report = matcher.enroll_folder(folder)
+    assert [(Path(p.photo).name, p.reason) for p in report.refusals] == [
+        ("misfiled.png", "this photo is enrolled as 'ana': keep it in one person's folder")
+    ]
+    assert enrolled(matcher) == {"ana": 2, "bob": 1}
+
+
 def test_a_clearly_dominant_face_is_taken(matcher: FaceMatcher) -> None:
     matcher.enroll("big", scene(("small", 0, 20, 40), ("big", 100, 20, 80), ("tiny", 200, 20, 10)))
     assert [face.name for face in matcher.identify(portrait("big", 5))] == ["big"]

@@ -95,8 +95,16 @@ def test_the_same_photo_twice_is_one(gallery: Gallery) -> None:
     assert gallery.add("ana", [photo(1), photo(2)]) == 2
     assert gallery.add("ana", [photo(2), photo(3)]) == 1
     assert [(p.name, p.photos, p.levels) for p in gallery.people()] == [("ana", 3, (16, 32))]
-    assert gallery.photo_hashes("ana") == {f"{i:064x}" for i in (1, 2, 3)}
-    assert gallery.photo_hashes("bob") == set()
+    assert [gallery.owner(f"{i:064x}") for i in (1, 2, 3, 4)] == ["ana", "ana", "ana", None]
+
+
+def test_a_photo_belongs_to_one_person(gallery: Gallery) -> None:
+    gallery.add("ana", [photo(1)])
+    with pytest.raises(GalleryError, match="enrolled as 'ana'"):
+        gallery.add("bob", [photo(2), photo(1)])
+    assert [str(p) for p in gallery.people()] == ["ana"]
+    gallery.remove("ana")
+    assert gallery.add("bob", [photo(2), photo(1)]) == 2
 
 
 def test_a_removed_person_is_gone(gallery: Gallery) -> None:

@@ -84,6 +84,8 @@ class Gallery:
     def add(self, name: str, photos: Sequence[PhotoTemplates]) -> int:
         """Enrols photos of a person, all of them or none; when it returns, they are on the disk.
 
+        A photo belongs to one person: under two names, either would be found with the same similarity.
+
         Args:
             name: Normalised by `normalise_name`.
             photos: At least one; those that the person has already are passed over.
@@ -94,7 +96,8 @@ class Gallery:
         Raises:
             EnrolmentError: The name is not usable.
             ContractError: A template has another dimension or level than the gallery's.
-            GalleryError: Nothing to add, or the file cannot be written (a full disk); nothing is stored then.
+            GalleryError: Nothing to add, a photo of somebody else, or the file cannot be written (a full disk);
+                nothing is stored then.
         """
         clean = normalise_name(name)
         if not photos:
@@ -112,6 +115,8 @@ class Gallery:
                     (person, photo.sha256, float(photo.native_px)),
                 )
                 if cursor.rowcount == 0:
+                    if (owner := self.owner(photo.sha256)) != clean:
+                        raise GalleryError(f"a photo of {clean} is enrolled as {owner!r} already: keep it in one place")
                     continue
                 added += 1
                 self._connection.executemany(
@@ -164,11 +169,16 @@ class Gallery:
             rows = self._connection.execute(query).fetchall()
         return [Person(name, photos, tuple(sorted(map(int, levels.split(","))))) for name, photos, levels in rows]
 
-    def photo_hashes(self, name: str) -> set[str]:
-        """SHA-256 of the photos enrolled for a person; empty for somebody unknown."""
-        query = "SELECT sha256 FROM photos JOIN people ON people.id = person_id WHERE name = ?"
+    def owner(self, sha256: str) -> str | None:
+        """The person for whom a photo is enrolled; None for a photo that is not.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        query = "SELECT name FROM photos JOIN people ON people.id = person_id WHERE sha256 = ?"
         with self._lock, gallery_errors(self._path):
-            return {row[0] for row in self._connection.execute(query, (normalise_name(name),))}
+            row = self._connection.execute(query, (sha256,)).fetchone()
+        return None if row is None else str(row[0])
 
     def search(self, embeddings: FloatArray, gallery_level: int, k: int = 5) -> list[list[Match]]:
         """The people closest to each probe.

@@ -21,7 +21,8 @@ _TABLES = (
     "CREATE TABLE contract (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
     "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "CREATE TABLE photos (id INTEGER PRIMARY KEY, person_id INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE, "
-    "sha256 TEXT NOT NULL, native_px REAL NOT NULL, UNIQUE (person_id, sha256))",
+    "sha256 TEXT NOT NULL UNIQUE, native_px REAL NOT NULL)",  # a photo shows one person: two would tie for ever
+    "CREATE INDEX photos_of ON photos (person_id)",
     "CREATE TABLE templates (photo_id INTEGER NOT NULL REFERENCES photos (id) ON DELETE CASCADE, "
     "level INTEGER NOT NULL, embedding BLOB NOT NULL, UNIQUE (photo_id, level))",
 )
