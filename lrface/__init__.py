@@ -19,8 +19,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "FaceMatcher": "matcher",
-    "EnrolmentReport": "enrolment",
-    "PhotoReport": "enrolment",
+    "EnrolmentReport": "reports",
+    "PhotoReport": "reports",
     "Gallery": "gallery",
     "Contract": "gallery",
     "Calibration": "decision",
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from lrface.detection import FaceDetector as FaceDetector
     from lrface.detection import open_detector as open_detector
     from lrface.embedding import Embedder as Embedder
-    from lrface.enrolment import EnrolmentReport as EnrolmentReport
-    from lrface.enrolment import PhotoReport as PhotoReport
     from lrface.errors import CalibrationError as CalibrationError
     from lrface.errors import ContractError as ContractError
     from lrface.errors import EnrolmentError as EnrolmentError
@@ -70,6 +68,8 @@ if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher as FaceMatcher
     from lrface.models import Manifest as Manifest
     from lrface.models import models_folder as models_folder
+    from lrface.reports import EnrolmentReport as EnrolmentReport
+    from lrface.reports import PhotoReport as PhotoReport
     from lrface.types import Candidate as Candidate
     from lrface.types import Detections as Detections
     from lrface.types import Face as Face

@@ -1,166 +1,113 @@
-"""Enrolment: which photos of which people were taken, and why the others were not."""
+"""Enrolment: photos -> portraits -> templates -> the gallery, one transaction a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from lrface.errors import EnrolmentError
-from lrface.images import SUFFIXES
-from lrface.types import Detections, ImageArray
+from lrface.embedding import Embedder, template_levels
+from lrface.errors import EnrolmentError, ImageError
+from lrface.gallery import Gallery, PhotoTemplates, normalise_name
+from lrface.images import SUFFIXES, Source
+from lrface.portraits import Portrait, cut_portrait, fingerprint
+from lrface.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
+from lrface.types import FloatArray
 
 if TYPE_CHECKING:
     from lrface.detection import FaceDetector
 
-DOMINANT = 2.0
-"""A photo with several faces is taken if the widest is at least so many times as wide as the next."""
 
-MIN_ENROL_PX = 16.0
-"""A face to enrol must be at least so wide (source pixels of the canonical crop): the smallest network's input."""
-
-SMALLEST_SIDE = 64
-"""Photos are searched for faces down to this long side in pixels."""
-
-SAME_FACE_IOU = 0.4
-"""Two boxes found at different sizes of a photo are one face if they overlap by more."""
-
-ENROLLED, ALREADY, REFUSED, SKIPPED = "enrolled", "already enrolled", "refused", "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoReport:
-    """What became of one photo.
+class Enroller:
+    """Brings people into a gallery.
 
     Attributes:
-        photo: Its path, or "photo 1" for bytes and arrays.
-        name: The person.
-        status: "enrolled", "already enrolled", "refused" (no usable face or picture) or "skipped" (not a picture).
-        reason: Why it was refused or skipped, with the mend; empty otherwise.
-        native_px: How large the face is; 0 where it was not measured.
-        levels: At which templates were stored.
+        gallery: Where to.
+        detector: Finds the faces.
+        embedders: By level.
     """
 
-    photo: str
-    name: str
-    status: str
-    reason: str = ""
-    native_px: float = 0.0
-    levels: tuple[int, ...] = ()
+    def __init__(self, gallery: Gallery, detector: FaceDetector, embedders: Mapping[int, Embedder]) -> None:
+        self.gallery, self.detector, self.embedders = gallery, detector, embedders
 
+    def enroll(self, name: str, sources: Sequence[Source]) -> EnrolmentReport:
+        """See `FaceMatcher.enroll`."""
+        photos = self._person(normalise_name(name), sources)
+        if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
+            raise nothing_enrolled(photos, f"for {name}")
+        return EnrolmentReport(tuple(photos))
 
-@dataclass(frozen=True, slots=True)
-class PersonReport:
-    """One person's photos, counted by status. Nothing is stored of a person of whom none is usable."""
+    def enroll_folder(self, folder: str | PathLike[str], progress: bool) -> EnrolmentReport:
+        """See `FaceMatcher.enroll_folder`."""
+        folders, reports = people_folders(folder)
+        names: list[str] = []
+        listed: list[tuple[Path, str, list[Path | PhotoReport]]] = []
+        for path in folders:
+            try:
+                name = normalise_name(path.name)
+            except EnrolmentError as error:
+                reports.append(PhotoReport(ascii(str(path)), "", REFUSED, str(error)))
+                continue
+            names.append(name)
+            listed.append((path, name, list(photos_in(path, name))))
+        with _bar(sum(len(photos) for _, _, photos in listed), progress) as bar:
+            for _, name, photos in listed:
+                bar.set_postfix_str(name)
+                reports += [photo for photo in photos if isinstance(photo, PhotoReport)]
+                bar.update(sum(isinstance(photo, PhotoReport) for photo in photos))
+                sources = [photo for photo in photos if isinstance(photo, Path)]
+                reports += self._person(name, sources, bar)
+        report = EnrolmentReport(tuple(reports), tuple(dict.fromkeys(names)))
+        if not any(person.usable for person in report.people):
+            raise nothing_enrolled(reports, f"in {folder}")
+        return report
 
-    name: str
-    enrolled: int
-    already: int
-    refused: int
-    skipped: int
+    def _person(self, name: str, sources: Sequence[Source], bar: Any = None) -> list[PhotoReport]:
+        """Embeds all photos of a person in one batch a level and stores them in one transaction."""
+        reports: list[PhotoReport] = []
+        ready: list[Portrait] = []
+        for number, source in enumerate(sources, 1):
+            label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
+            try:
+                portrait = self._portrait(name, source, {photo.sha256 for photo in ready})
+            except (ImageError, EnrolmentError) as error:
+                reports.append(PhotoReport(label, name, REFUSED, str(error)))
+            else:
+                if portrait is None:
+                    reports.append(PhotoReport(label, name, ALREADY))
+                else:
+                    ready.append(portrait)
+                    levels = tuple(template_levels(portrait.native_px, self.embedders))
+                    reports.append(PhotoReport(label, name, ENROLLED, "", portrait.native_px, levels))
+            if bar is not None:
+                bar.update()
+        if ready:
+            self.gallery.add(name, self._templates(ready))
+        return reports
 
-    @property
-    def usable(self) -> bool:
-        """Whether the person is in the gallery now."""
-        return self.enrolled + self.already > 0
+    def _portrait(self, name: str, source: Source, ready: Collection[str]) -> Portrait | None:
+        """Reads a photo and cuts its face; None if the photo is enrolled already, or among those made ready."""
+        photo, sha256 = fingerprint(source)
+        owner = name if sha256 in ready else self.gallery.owner(sha256)
+        if owner == name:
+            return None
+        if owner is not None:
+            raise EnrolmentError(f"this photo is enrolled as {owner!r}: keep it in one person's folder")
+        return cut_portrait(photo, sha256, self.detector)
 
-
-@dataclass(frozen=True, slots=True)
-class EnrolmentReport:
-    """What became of every photo and person; `print` it for a table.
-
-    Attributes:
-        photos: In the order in which they were read.
-        folders: People whose folder was read, also those without a single photo.
-    """
-
-    photos: tuple[PhotoReport, ...]
-    folders: tuple[str, ...] = ()
-
-    @property
-    def people(self) -> tuple[PersonReport, ...]:
-        """Per person, in the order in which they were read."""
-        by_name: dict[str, list[str]] = {name: [] for name in self.folders}
-        for photo in self.photos:
-            if photo.name:
-                by_name.setdefault(photo.name, []).append(photo.status)
-        return tuple(
-            PersonReport(name, *(statuses.count(s) for s in (ENROLLED, ALREADY, REFUSED, SKIPPED)))
-            for name, statuses in by_name.items()
-        )
-
-    @property
-    def refusals(self) -> tuple[PhotoReport, ...]:
-        """The photos that were refused or skipped."""
-        return tuple(photo for photo in self.photos if photo.status in (REFUSED, SKIPPED))
-
-    @property
-    def without_photo(self) -> tuple[str, ...]:
-        """People of whom no photo was usable; nothing of them is in the gallery."""
-        return tuple(person.name for person in self.people if not person.usable)
-
-    def __str__(self) -> str:
-        people = self.people
-        width = max([len("person"), *(len(p.name) for p in people)])
-        lines = [f"{'person':<{width}}  enrolled  already  refused  skipped"]
-        for p in people:
-            mark = "" if p.usable else "  <- no usable photo, not in the gallery"
-            lines.append(f"{p.name:<{width}}  {p.enrolled:>8}  {p.already:>7}  {p.refused:>7}  {p.skipped:>7}{mark}")
-        lines += [f"{photo.status}: {photo.photo}: {photo.reason}" for photo in self.refusals]
-        there = sum(p.usable for p in people)
-        new = sum(p.enrolled for p in people)
-        lines.append(f"{there} of {len(people)} people in the gallery, {new} new photos")
-        return "\n".join(lines)
-
-
-def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
-    """Finds faces of any size: at the photo's own size, at a half, a quarter, ... merged.
-
-    Detectors made for small faces miss one that fills a portrait.
-
-    Args:
-        detector: Finds faces at one size.
-        picture: uint8 [h, w, 3], BGR.
-
-    Returns:
-        Detections in pixels of the picture.
-    """
-    from lrface.detection.onnx_detector import suppress
-
-    found, factor = [detector.detect(picture)], 2
-    while max(picture.shape[:2]) // factor >= SMALLEST_SIDE and min(picture.shape[:2]) >= factor:
-        size = (picture.shape[1] // factor, picture.shape[0] // factor)
-        part = detector.detect(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False))
-        ratio = np.array([picture.shape[1] / size[0], picture.shape[0] / size[1]], np.float32)
-        found.append(Detections(part.boxes * np.tile(ratio, 2), part.scores, part.landmarks * ratio))
-        factor *= 2
-    merged = Detections.from_arrays(
-        np.concatenate([part.boxes for part in found]),
-        np.concatenate([part.scores for part in found]),
-        np.concatenate([part.landmarks for part in found]),
-    )
-    return merged[np.sort(suppress(merged.boxes, merged.scores, SAME_FACE_IOU))]
-
-
-def choose_face(detections: Detections) -> int | str:
-    """The one face of a photo for enrolment.
-
-    Returns:
-        Its row, or the reason why there is none.
-    """
-    if len(detections) == 0:
-        return "no face found: use a photo in which the face is upright, sharp and not cut off"
-    widths = detections.boxes[:, 2] - detections.boxes[:, 0]
-    order = widths.argsort()[::-1]
-    if len(order) > 1 and widths[order[0]] < DOMINANT * widths[order[1]]:
-        sizes = ", ".join(f"{widths[i]:.0f} px" for i in order[:3])
-        return f"{len(order)} faces of similar width ({sizes}): crop the photo to one person"
-    return int(order[0])
+    def _templates(self, ready: Sequence[Portrait]) -> list[PhotoTemplates]:
+        """Embeds crops, one run of a network for each level."""
+        vectors: list[dict[int, FloatArray]] = [{} for _ in ready]
+        for level, embedder in self.embedders.items():
+            rows = [i for i, photo in enumerate(ready) if level in template_levels(photo.native_px, self.embedders)]
+            if rows:
+                embedded = embedder.embed(np.stack([ready[i].crop for i in rows]))
+                for i, vector in zip(rows, embedded, strict=True):
+                    vectors[i][level] = vector
+        return [PhotoTemplates(p.sha256, p.native_px, v) for p, v in zip(ready, vectors, strict=True)]
 
 
 def people_folders(folder: str | PathLike[str]) -> tuple[list[Path], list[PhotoReport]]:
@@ -205,14 +152,11 @@ def photos_in(folder: Path, name: str) -> Iterator[Path | PhotoReport]:
             yield entry
 
 
-def nothing_enrolled(photos: Iterable[PhotoReport], what: str) -> EnrolmentError:
-    """The error for photos of which none was usable, with the reason for each (at most ten)."""
-    reasons = [f"{photo.photo}: {photo.reason}" for photo in photos if photo.reason]
-    more = [f"and {len(reasons) - 10} more"] if len(reasons) > 10 else []
-    if not reasons:
-        return EnrolmentError(f"no photo to enrol {what}: give JPEG, PNG or WebP pictures, in people/<name>/*.jpg")
-    return EnrolmentError(f"nothing could be enrolled {what}: " + "; ".join([*reasons[:10], *more]))
-
-
 def _hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini")
+
+
+def _bar(total: int, progress: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="photo", disable=not progress)

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike, fspath
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrface.align import align, native_crop_px
 from lrface.decision import Calibration, check_fpir
-from lrface.embedding import MIN_NATIVE_PX, Embedder, embed_faces, open_embedders, template_levels
-from lrface.enrolment import (
-    ALREADY,
-    ENROLLED,
-    MIN_ENROL_PX,
-    REFUSED,
-    EnrolmentReport,
-    PhotoReport,
-    choose_face,
-    find_faces,
-    nothing_enrolled,
-    people_folders,
-    photos_in,
-)
-from lrface.errors import EnrolmentError, ImageError
-from lrface.gallery import Contract, Gallery, Match, Person, PhotoTemplates, normalise_name
-from lrface.images import Source, read_bytes, read_image
+from lrface.embedding import MIN_NATIVE_PX, Embedder, embed_faces, open_embedders
+from lrface.enrolment import Enroller
+from lrface.gallery import Contract, Gallery, Match, Person
+from lrface.images import Source, read_image
 from lrface.models import Manifest
-from lrface.types import Candidate, Detections, Face, FloatArray, Identification, ImageArray
+from lrface.reports import EnrolmentReport
+from lrface.types import Candidate, Detections, Face, Identification, ImageArray
 
 if TYPE_CHECKING:
     from lrface.detection import FaceDetector
@@ -158,10 +142,7 @@ class FaceMatcher:
         """
         one = isinstance(images, (str, PathLike, bytes, bytearray, memoryview, np.ndarray))
         sources: Sequence[Source] = [images] if one else list(images)  # type: ignore[list-item,arg-type]
-        photos = list(self._enroll_person(normalise_name(name), sources))
-        if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
-            raise nothing_enrolled(photos, f"for {name}")
-        return EnrolmentReport(tuple(photos))
+        return Enroller(self.gallery, self.detector, self.embedders).enroll(name, sources)
 
     def enroll_folder(self, folder: str | PathLike[str], progress: bool = False) -> EnrolmentReport:
         """Enrols people/<name>/*.jpg, one transaction a person; a second run adds only what is new.
@@ -177,28 +158,7 @@ class FaceMatcher:
             EnrolmentError: No folder, no person in it, or not one usable photo.
             GalleryError: The gallery cannot be written (a full disk); finished people stay enrolled.
         """
-        folders, reports = people_folders(folder)
-        names: list[str] = []
-        listed: list[tuple[Path, str, list[Path | PhotoReport]]] = []
-        for path in folders:
-            try:
-                name = normalise_name(path.name)
-            except EnrolmentError as error:
-                reports.append(PhotoReport(ascii(str(path)), "", REFUSED, str(error)))
-                continue
-            names.append(name)
-            listed.append((path, name, list(photos_in(path, name))))
-        with _bar(sum(len(photos) for _, _, photos in listed), progress) as bar:
-            for _, name, photos in listed:
-                bar.set_postfix_str(name)
-                reports += [photo for photo in photos if isinstance(photo, PhotoReport)]
-                bar.update(sum(isinstance(photo, PhotoReport) for photo in photos))
-                sources = [photo for photo in photos if isinstance(photo, Path)]
-                reports += self._enroll_person(name, sources, bar)
-        report = EnrolmentReport(tuple(reports), tuple(dict.fromkeys(names)))
-        if not any(person.usable for person in report.people):
-            raise nothing_enrolled(reports, f"in {folder}")
-        return report
+        return Enroller(self.gallery, self.detector, self.embedders).enroll_folder(folder, progress)
 
     def people(self) -> list[Person]:
         """Everybody enrolled, by name."""
@@ -249,76 +209,3 @@ class FaceMatcher:
             reason=reason,
             candidates=tuple(Candidate(match.name, match.similarity) for match in matches),
         )
-
-    def _enroll_person(self, name: str, sources: Sequence[Source], bar: Any = None) -> list[PhotoReport]:
-        """Embeds all photos of a person in one batch a level and stores them in one transaction."""
-        reports: list[PhotoReport] = []
-        ready: list[_Prepared] = []
-        for number, source in enumerate(sources, 1):
-            label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
-            try:
-                prepared = self._prepare(name, source, {photo.sha256 for photo in ready})
-            except (ImageError, EnrolmentError) as error:
-                reports.append(PhotoReport(label, name, REFUSED, str(error)))
-            else:
-                if prepared is None:
-                    reports.append(PhotoReport(label, name, ALREADY))
-                else:
-                    ready.append(prepared)
-                    levels = tuple(template_levels(prepared.native_px, self.embedders))
-                    reports.append(PhotoReport(label, name, ENROLLED, "", prepared.native_px, levels))
-            if bar is not None:
-                bar.update()
-        if ready:
-            self.gallery.add(name, self._templates(ready))
-        return reports
-
-    def _prepare(self, name: str, source: Source, ready: Collection[str]) -> _Prepared | None:
-        """Reads a photo and cuts its face; None if the photo is enrolled already, or among those made ready."""
-        if isinstance(source, (str, PathLike)):
-            source = read_bytes(source)
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            sha256 = hashlib.sha256(source).hexdigest()
-        else:
-            source = read_image(source)
-            sha256 = hashlib.sha256(repr(source.shape).encode() + source.tobytes()).hexdigest()
-        owner = name if sha256 in ready else self.gallery.owner(sha256)
-        if owner == name:
-            return None
-        if owner is not None:
-            raise EnrolmentError(f"this photo is enrolled as {owner!r}: keep it in one person's folder")
-        picture = read_image(source)
-        detections = find_faces(self.detector, picture)
-        row = choose_face(detections)
-        if isinstance(row, str):
-            raise EnrolmentError(row)
-        native_px = native_crop_px(detections.landmarks[row])
-        if native_px < MIN_ENROL_PX:
-            raise EnrolmentError(f"the face is {native_px:.0f} px wide, below {MIN_ENROL_PX:.0f}: use a closer photo")
-        return _Prepared(sha256, align(picture, detections.landmarks[row]), native_px)
-
-    def _templates(self, ready: Sequence[_Prepared]) -> list[PhotoTemplates]:
-        """Embeds crops, one run of a network for each level."""
-        vectors: list[dict[int, FloatArray]] = [{} for _ in ready]
-        for level, embedder in self.embedders.items():
-            rows = [i for i, photo in enumerate(ready) if level in template_levels(photo.native_px, self.embedders)]
-            if rows:
-                embedded = embedder.embed(np.stack([ready[i].crop for i in rows]))
-                for i, vector in zip(rows, embedded, strict=True):
-                    vectors[i][level] = vector
-        return [PhotoTemplates(p.sha256, p.native_px, v) for p, v in zip(ready, vectors, strict=True)]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Prepared:
-    """A photo's hash, its face as uint8 [112, 112, 3], and how large the face was."""
-
-    sha256: str
-    crop: ImageArray
-    native_px: float
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="photo", disable=not progress)

@@ -9,9 +9,9 @@ import pytest
 from tiny_models import MAGIC, TinyDetector, open_matcher, png, portrait, scene, write_models, write_people
 
 from lrface.align import TEMPLATE, native_crop_px
-from lrface.enrolment import choose_face, find_faces
 from lrface.errors import EnrolmentError, GalleryError
 from lrface.matcher import FaceMatcher
+from lrface.portraits import choose_face, find_faces
 from lrface.types import Detections
 
 

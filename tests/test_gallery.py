@@ -7,37 +7,14 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_gallery import CONTRACT, DIM, names, photo, vector
 
-from lrface.errors import ContractError, EnrolmentError, GalleryError, LrfaceError
-from lrface.gallery import Contract, Gallery, PhotoTemplates, normalise_name
-
-DIM = 64
-CONTRACT = Contract(
-    "tiny",
-    DIM,
-    True,
-    "arcface-112",
-    {
-        str(level): {"name": f"t{level}", "sha256": f"{level:064d}", "channels": "RGB", "mean": 127.5, "scale": 1 / 128}
-        for level in (16, 32)
-    },
-)
-
-
-def vector(seed: int, near: int | None = None) -> np.ndarray:
-    value = np.random.default_rng(seed).standard_normal(DIM)
-    if near is not None:
-        value = vector(near) + 0.02 * value
-    return (value / np.linalg.norm(value)).astype(np.float32)
-
-
-def photo(seed: int, levels: tuple[int, ...] = (16, 32), near: int | None = None) -> PhotoTemplates:
-    return PhotoTemplates(f"{seed:064x}", 100.0, {level: vector(seed * 100 + level, near) for level in levels})
+from lrface.errors import ContractError, EnrolmentError, GalleryError
+from lrface.gallery import Gallery, PhotoTemplates, normalise_name
 
 
 @pytest.fixture
@@ -49,10 +26,6 @@ def path(tmp_path: Path) -> Path:
 def gallery(request: pytest.FixtureRequest, path: Path) -> Iterator[Gallery]:
     with Gallery.open(path if request.param == "file" else ":memory:", CONTRACT) as opened:
         yield opened
-
-
-def names(gallery: Gallery, probe: np.ndarray, level: int = 32, k: int = 5) -> list[str]:
-    return [match.name for match in gallery.search(probe[None], level, k)[0]]
 
 
 def test_who_is_closest(gallery: Gallery) -> None:
@@ -179,169 +152,6 @@ def test_it_is_all_there_when_opened_again(path: Path) -> None:
         assert names(again, vector(132)) == ["ana"]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(CONTRACT, space="other"),
-        replace(CONTRACT, dim=32),
-        replace(CONTRACT, models={**CONTRACT.models, "16": {**CONTRACT.models["16"], "sha256": "f" * 64}}),
-        replace(CONTRACT, models={**CONTRACT.models, "16": {**CONTRACT.models["16"], "mean": 0.0}}),
-        replace(CONTRACT, models={"16": CONTRACT.models["16"]}),
-    ],
-)
-def test_another_contract_is_refused_and_nothing_changes(path: Path, other: Contract) -> None:
-    with Gallery.open(path, CONTRACT) as gallery:
-        gallery.add("ana", [photo(1)])
-    before = path.read_bytes()
-    with pytest.raises(ContractError, match=r"other models.*again"):
-        Gallery.open(path, other)
-    assert path.read_bytes() == before
-
-
-def search_once(path: Path) -> None:
-    with Gallery.open(path, CONTRACT) as gallery:
-        gallery.search(vector(1)[None], 16)
-
-
-def foreign(statement: str) -> bytes:
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(statement)
-    return connection.serialize()
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        (b"hello, this is a text and no database at all" * 50, "not a gallery"),
-        (foreign("CREATE TABLE bookmarks (url TEXT)"), "another program"),
-        (foreign("PRAGMA application_id = 7"), "another program"),
-        (foreign("PRAGMA user_version = 3"), "another program"),
-    ],
-)
-def test_files_of_others_are_refused_and_left_alone(path: Path, content: bytes, match: str) -> None:
-    path.write_bytes(content)
-    with pytest.raises(GalleryError, match=match):
-        Gallery.open(path, CONTRACT)
-    assert path.read_bytes() == content
-
-
-@pytest.mark.parametrize(("schema", "match"), [(2, "update lrface"), (0, "new gallery")])
-def test_other_schemas(path: Path, schema: int, match: str) -> None:
-    Gallery.open(path, CONTRACT).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {schema}")
-    with pytest.raises(GalleryError, match=match):
-        Gallery.open(path, CONTRACT)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE templates SET embedding = x'00'",
-        "UPDATE templates SET embedding = zeroblob(256)",
-        "UPDATE templates SET embedding = zeroblob(3000000)",
-        "UPDATE templates SET embedding = 'text'",
-        "UPDATE templates SET level = 5 WHERE level = 16",
-        "DELETE FROM people",
-        "DELETE FROM templates",
-        "UPDATE contract SET json = '{}'",
-        "UPDATE contract SET json = 'nope'",
-        "UPDATE contract SET json = x'ff'",
-        "DELETE FROM contract",
-        "DROP TABLE photos",
-        "CREATE TRIGGER t AFTER INSERT ON people BEGIN DELETE FROM templates; END",
-        "CREATE VIEW v AS SELECT 1",
-        "UPDATE people SET name = CAST(x'ff' AS TEXT)",
-    ],
-)
-def test_damage_inside_is_found(path: Path, damage: str) -> None:
-    with Gallery.open(path, CONTRACT) as gallery:
-        gallery.add("ana", [photo(1)])
-    with sqlite3.connect(path) as connection:
-        connection.execute(damage)
-    with pytest.raises(GalleryError, match="restore a copy"):
-        search_once(path)
-
-
-def test_flipped_bytes_end_in_a_gallery_or_an_error(path: Path) -> None:
-    with Gallery.open(path, CONTRACT) as gallery:
-        for seed in range(12):
-            gallery.add(f"p{seed}", [photo(seed)])
-    whole = path.read_bytes()
-    rng = np.random.default_rng(0)
-    for attempt in range(80):
-        broken = bytearray(whole)
-        for place in rng.integers(0, len(whole) if attempt % 2 else 4096, 8):
-            broken[place] = rng.integers(0, 256)
-        path.write_bytes(broken if attempt % 3 else broken[: rng.integers(1, len(whole))])
-        try:
-            with Gallery.open(path, CONTRACT) as gallery:
-                gallery.search(vector(1)[None], 16)
-                gallery.people()
-        except LrfaceError:
-            continue
-
-
-def test_places_where_no_gallery_can_be(tmp_path: Path) -> None:
-    for bad, contract, match in [
-        (tmp_path, CONTRACT, "folder"),
-        (tmp_path / "none" / "x.gallery", CONTRACT, "create it first"),
-        (tmp_path / "none.gallery", None, "no such file"),
-        ("", CONTRACT, "folder"),
-        ("a\0b", CONTRACT, "check the path"),
-        ("x" * 5000, CONTRACT, "check the path"),
-        (os.devnull, CONTRACT, "not a regular file"),
-    ]:
-        with pytest.raises(GalleryError, match=match):
-            Gallery.open(bad, contract)
-    (tmp_path / "blank.gallery").touch()
-    with pytest.raises(GalleryError, match="empty"):
-        Gallery.open(tmp_path / "blank.gallery")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["blank.gallery"]
-    Gallery.open(tmp_path / "blank.gallery", CONTRACT).close()  # what a kill while creating leaves behind
-
-
-def test_a_full_disk_leaves_nothing_half_done(path: Path) -> None:
-    with Gallery.open(path, CONTRACT) as gallery:
-        gallery.add("ana", [photo(1)])
-        pages = gallery._connection.execute("PRAGMA page_count").fetchone()[0]
-        gallery._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
-        with pytest.raises(GalleryError, match="disk is full"):
-            gallery.add("bob", [photo(seed) for seed in range(2, 40)])
-        assert [str(p) for p in gallery.people()] == ["ana"]
-        assert names(gallery, vector(132)) == ["ana"]
-        gallery._connection.execute("PRAGMA max_page_count = 100000")
-        assert gallery.add("bob", [photo(2)]) == 1
-
-
-def test_a_gallery_opened_without_the_right_to_write(path: Path) -> None:
-    """SQLite itself says that it may only read, so that the test serves root too, who may write everywhere."""
-    with Gallery.open(path, CONTRACT) as gallery:
-        gallery.add("ana", [photo(1)])
-        gallery._connection.execute("PRAGMA query_only = ON")
-        with pytest.raises(GalleryError, match="permissions"):
-            gallery.add("bob", [photo(2)])
-        assert names(gallery, vector(132)) == ["ana"]
-
-
-def test_nothing_of_a_removed_person_is_left_in_the_files(path: Path) -> None:
-    with Gallery.open(path, CONTRACT) as gallery:
-        gallery.add("bob", [photo(99)])
-        gallery.add("Anastasia", [photo(seed) for seed in range(30)])
-        blobs = [v.tobytes() for seed in range(30) for v in photo(seed).embeddings.values()]
-        assert all(blob in path.read_bytes() for blob in blobs)
-        gallery.remove("Anastasia")
-        for file in path.parent.iterdir():
-            content = file.read_bytes()
-            assert not any(blob[i : i + 32] in content for blob in blobs for i in range(0, 4 * DIM, 32)), file.name
-            assert b"Anastasia" not in content
-        large = path.stat().st_size
-        gallery.compact()
-        assert path.stat().st_size < large
-        assert names(gallery, vector(9932)) == ["bob"]
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
 def test_another_process_is_followed(path: Path) -> None:
     with Gallery.open(path, CONTRACT) as here, Gallery.open(path, CONTRACT) as there:
         assert names(here, vector(132)) == []
@@ -411,7 +221,7 @@ def test_searching_while_enrolling_from_many_threads(path: Path) -> None:
 def test_two_processes_enrol_into_one_new_gallery(path: Path) -> None:
     """Both may find no file; one creates it, neither loses anybody."""
     code = (
-        "import sys; from test_gallery import *\n"
+        "import sys; from tiny_gallery import *\n"
         "with Gallery.open(sys.argv[1], CONTRACT) as g:\n"
         "    for seed in range(int(sys.argv[2]), int(sys.argv[2]) + 6): g.add(f'p{seed}', [photo(seed)])\n"
     )

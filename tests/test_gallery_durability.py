@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_gallery import CONTRACT, photo
+from tiny_gallery import CONTRACT, photo
 
 from lrface.gallery import Gallery
 
@@ -20,7 +20,7 @@ PHOTOS = 6
 HERE = Path(__file__).parent
 CHILD = """
 import itertools, sys
-from test_gallery import CONTRACT, Gallery, photo
+from tiny_gallery import CONTRACT, Gallery, photo
 from test_gallery_durability import PHOTOS
 start = int(sys.argv[2])
 print("ready", flush=True)

@@ -1,0 +1,126 @@
+"""Photos for enrolment: one person's face in each."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from lrface.align import align, native_crop_px
+from lrface.errors import EnrolmentError
+from lrface.images import Source, read_bytes, read_image
+from lrface.types import Array, Detections, ImageArray
+
+if TYPE_CHECKING:
+    from lrface.detection import FaceDetector
+
+DOMINANT = 2.0
+"""A photo with several faces is taken if the widest is at least so many times as wide as the next."""
+
+MIN_ENROL_PX = 16.0
+"""A face to enrol must be at least so wide (source pixels of the canonical crop): the smallest network's input."""
+
+SMALLEST_SIDE = 64
+"""Photos are searched for faces down to this long side in pixels."""
+
+SAME_FACE_IOU = 0.4
+"""Two boxes found at different sizes of a photo are one face if they overlap by more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portrait:
+    """A face to enrol.
+
+    Attributes:
+        sha256: Of the photo's bytes (of an array: of its shape and pixels).
+        crop: uint8 [112, 112, 3], BGR, aligned.
+        native_px: How large the face was.
+    """
+
+    sha256: str
+    crop: ImageArray
+    native_px: float
+
+
+def fingerprint(source: Source) -> tuple[bytes | Array, str]:
+    """Reads a photo's bytes, once, and hashes them; nothing is decoded yet.
+
+    Returns:
+        What `read_image` takes, and the SHA-256.
+
+    Raises:
+        ImageError: The file cannot be read, or the array is no picture.
+    """
+    if isinstance(source, (str, PathLike)):
+        source = read_bytes(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), hashlib.sha256(source).hexdigest()
+    picture = read_image(source)
+    return picture, hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
+
+
+def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> Portrait:
+    """Finds the one face of a photo.
+
+    Raises:
+        ImageError: The picture cannot be used.
+        EnrolmentError: It shows no face, several, or one that is too small.
+    """
+    picture = read_image(photo)
+    detections = find_faces(detector, picture)
+    row = choose_face(detections)
+    if isinstance(row, str):
+        raise EnrolmentError(row)
+    native_px = native_crop_px(detections.landmarks[row])
+    if native_px < MIN_ENROL_PX:
+        raise EnrolmentError(f"the face is {native_px:.0f} px wide, below {MIN_ENROL_PX:.0f}: use a closer photo")
+    return Portrait(sha256, align(picture, detections.landmarks[row]), native_px)
+
+
+def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
+    """Finds faces of any size: at the photo's own size, at a half, a quarter, ... merged.
+
+    Detectors made for small faces miss one that fills a portrait.
+
+    Args:
+        detector: Finds faces at one size.
+        picture: uint8 [h, w, 3], BGR.
+
+    Returns:
+        Detections in pixels of the picture.
+    """
+    from lrface.detection.onnx_detector import suppress
+
+    found, factor = [detector.detect(picture)], 2
+    while max(picture.shape[:2]) // factor >= SMALLEST_SIDE and min(picture.shape[:2]) >= factor:
+        size = (picture.shape[1] // factor, picture.shape[0] // factor)
+        part = detector.detect(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False))
+        ratio = np.array([picture.shape[1] / size[0], picture.shape[0] / size[1]], np.float32)
+        found.append(Detections(part.boxes * np.tile(ratio, 2), part.scores, part.landmarks * ratio))
+        factor *= 2
+    merged = Detections.from_arrays(
+        np.concatenate([part.boxes for part in found]),
+        np.concatenate([part.scores for part in found]),
+        np.concatenate([part.landmarks for part in found]),
+    )
+    return merged[np.sort(suppress(merged.boxes, merged.scores, SAME_FACE_IOU))]
+
+
+def choose_face(detections: Detections) -> int | str:
+    """The one face of a photo for enrolment.
+
+    Returns:
+        Its row, or the reason why there is none.
+    """
+    if len(detections) == 0:
+        return "no face found: use a photo in which the face is upright, sharp and not cut off"
+    widths = detections.boxes[:, 2] - detections.boxes[:, 0]
+    order = widths.argsort()[::-1]
+    if len(order) > 1 and widths[order[0]] < DOMINANT * widths[order[1]]:
+        sizes = ", ".join(f"{widths[i]:.0f} px" for i in order[:3])
+        return f"{len(order)} faces of similar width ({sizes}): crop the photo to one person"
+    return int(order[0])

@@ -1,0 +1,183 @@
+"""The gallery's file: of other models, of other programs, damaged, full, read-only, after a removal."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_gallery import CONTRACT, DIM, names, photo, vector
+
+from lrface.errors import ContractError, GalleryError, LrfaceError
+from lrface.gallery import Contract, Gallery
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "Büro staff?.gallery"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(CONTRACT, space="other"),
+        replace(CONTRACT, dim=32),
+        replace(CONTRACT, models={**CONTRACT.models, "16": {**CONTRACT.models["16"], "sha256": "f" * 64}}),
+        replace(CONTRACT, models={**CONTRACT.models, "16": {**CONTRACT.models["16"], "mean": 0.0}}),
+        replace(CONTRACT, models={"16": CONTRACT.models["16"]}),
+    ],
+)
+def test_another_contract_is_refused_and_nothing_changes(path: Path, other: Contract) -> None:
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+    before = path.read_bytes()
+    with pytest.raises(ContractError, match=r"other models.*again"):
+        Gallery.open(path, other)
+    assert path.read_bytes() == before
+
+
+def search_once(path: Path) -> None:
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.search(vector(1)[None], 16)
+
+
+def foreign(statement: str) -> bytes:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(statement)
+    return connection.serialize()
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"hello, this is a text and no database at all" * 50, "not a gallery"),
+        (foreign("CREATE TABLE bookmarks (url TEXT)"), "another program"),
+        (foreign("PRAGMA application_id = 7"), "another program"),
+        (foreign("PRAGMA user_version = 3"), "another program"),
+    ],
+)
+def test_files_of_others_are_refused_and_left_alone(path: Path, content: bytes, match: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(GalleryError, match=match):
+        Gallery.open(path, CONTRACT)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("schema", "match"), [(2, "update lrface"), (0, "new gallery")])
+def test_other_schemas(path: Path, schema: int, match: str) -> None:
+    Gallery.open(path, CONTRACT).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {schema}")
+    with pytest.raises(GalleryError, match=match):
+        Gallery.open(path, CONTRACT)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE templates SET embedding = x'00'",
+        "UPDATE templates SET embedding = zeroblob(256)",
+        "UPDATE templates SET embedding = zeroblob(3000000)",
+        "UPDATE templates SET embedding = 'text'",
+        "UPDATE templates SET level = 5 WHERE level = 16",
+        "DELETE FROM people",
+        "DELETE FROM templates",
+        "UPDATE contract SET json = '{}'",
+        "UPDATE contract SET json = 'nope'",
+        "UPDATE contract SET json = x'ff'",
+        "DELETE FROM contract",
+        "DROP TABLE photos",
+        "CREATE TRIGGER t AFTER INSERT ON people BEGIN DELETE FROM templates; END",
+        "CREATE VIEW v AS SELECT 1",
+        "UPDATE people SET name = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_damage_inside_is_found(path: Path, damage: str) -> None:
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+    with sqlite3.connect(path) as connection:
+        connection.execute(damage)
+    with pytest.raises(GalleryError, match="restore a copy"):
+        search_once(path)
+
+
+def test_flipped_bytes_end_in_a_gallery_or_an_error(path: Path) -> None:
+    with Gallery.open(path, CONTRACT) as gallery:
+        for seed in range(12):
+            gallery.add(f"p{seed}", [photo(seed)])
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for attempt in range(80):
+        broken = bytearray(whole)
+        for place in rng.integers(0, len(whole) if attempt % 2 else 4096, 8):
+            broken[place] = rng.integers(0, 256)
+        path.write_bytes(broken if attempt % 3 else broken[: rng.integers(1, len(whole))])
+        try:
+            with Gallery.open(path, CONTRACT) as gallery:
+                gallery.search(vector(1)[None], 16)
+                gallery.people()
+        except LrfaceError:
+            continue
+
+
+def test_places_where_no_gallery_can_be(tmp_path: Path) -> None:
+    for bad, contract, match in [
+        (tmp_path, CONTRACT, "folder"),
+        (tmp_path / "none" / "x.gallery", CONTRACT, "create it first"),
+        (tmp_path / "none.gallery", None, "no such file"),
+        ("", CONTRACT, "folder"),
+        ("a\0b", CONTRACT, "check the path"),
+        ("x" * 5000, CONTRACT, "check the path"),
+        (os.devnull, CONTRACT, "not a regular file"),
+    ]:
+        with pytest.raises(GalleryError, match=match):
+            Gallery.open(bad, contract)
+    (tmp_path / "blank.gallery").touch()
+    with pytest.raises(GalleryError, match="empty"):
+        Gallery.open(tmp_path / "blank.gallery")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["blank.gallery"]
+    Gallery.open(tmp_path / "blank.gallery", CONTRACT).close()  # what a kill while creating leaves behind
+
+
+def test_a_full_disk_leaves_nothing_half_done(path: Path) -> None:
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+        pages = gallery._connection.execute("PRAGMA page_count").fetchone()[0]
+        gallery._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+        with pytest.raises(GalleryError, match="disk is full"):
+            gallery.add("bob", [photo(seed) for seed in range(2, 40)])
+        assert [str(p) for p in gallery.people()] == ["ana"]
+        assert names(gallery, vector(132)) == ["ana"]
+        gallery._connection.execute("PRAGMA max_page_count = 100000")
+        assert gallery.add("bob", [photo(2)]) == 1
+
+
+def test_a_gallery_opened_without_the_right_to_write(path: Path) -> None:
+    """SQLite itself says that it may only read, so that the test serves root too, who may write everywhere."""
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+        gallery._connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(GalleryError, match="permissions"):
+            gallery.add("bob", [photo(2)])
+        assert names(gallery, vector(132)) == ["ana"]
+
+
+def test_nothing_of_a_removed_person_is_left_in_the_files(path: Path) -> None:
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("bob", [photo(99)])
+        gallery.add("Anastasia", [photo(seed) for seed in range(30)])
+        blobs = [v.tobytes() for seed in range(30) for v in photo(seed).embeddings.values()]
+        assert all(blob in path.read_bytes() for blob in blobs)
+        gallery.remove("Anastasia")
+        for file in path.parent.iterdir():
+            content = file.read_bytes()
+            assert not any(blob[i : i + 32] in content for blob in blobs for i in range(0, 4 * DIM, 32)), file.name
+            assert b"Anastasia" not in content
+        large = path.stat().st_size
+        gallery.compact()
+        assert path.stat().st_size < large
+        assert names(gallery, vector(9932)) == ["bob"]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]

@@ -1,0 +1,34 @@
+"""A contract, templates and questions for tests of the gallery, which need no model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrface.gallery import Contract, Gallery, PhotoTemplates
+
+DIM = 64
+CONTRACT = Contract(
+    "tiny",
+    DIM,
+    True,
+    "arcface-112",
+    {
+        str(level): {"name": f"t{level}", "sha256": f"{level:064d}", "channels": "RGB", "mean": 127.5, "scale": 1 / 128}
+        for level in (16, 32)
+    },
+)
+
+
+def vector(seed: int, near: int | None = None) -> np.ndarray:
+    value = np.random.default_rng(seed).standard_normal(DIM)
+    if near is not None:
+        value = vector(near) + 0.02 * value
+    return (value / np.linalg.norm(value)).astype(np.float32)
+
+
+def photo(seed: int, levels: tuple[int, ...] = (16, 32), near: int | None = None) -> PhotoTemplates:
+    return PhotoTemplates(f"{seed:064x}", 100.0, {level: vector(seed * 100 + level, near) for level in levels})
+
+
+def names(gallery: Gallery, probe: np.ndarray, level: int = 32, k: int = 5) -> list[str]:
+    return [match.name for match in gallery.search(probe[None], level, k)[0]]
