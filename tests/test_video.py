@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import http.server
 import itertools
 import logging
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -346,3 +348,45 @@ def test_no_credentials_on_stderr_from_ffmpeg():
     assert done.stdout.count("does not answer") == 2
     assert done.stderr == ""
     assert SECRET not in done.stdout
+
+
+class MotionJpeg(http.server.BaseHTTPRequestHandler):
+    """A camera that wants a password, sends a second of pictures, then drops the connection."""
+
+    connections: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.connections.append(self.headers.get("Authorization", ""))
+        size = (64, 48) if len(self.connections) < 3 else (128, 96)
+        if not self.connections[-1]:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for value in range(20):
+            data = cv2.imencode(".jpg", picture(*size, value=10 * value))[1].tobytes()
+            self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data))
+            self.wfile.write(data + b"\r\n")
+            time.sleep(0.03)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_real_stream_that_drops_is_connected_again(capfd):
+    events: list[StreamEvent] = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), MotionJpeg) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://admin:{SECRET}@127.0.0.1:{server.server_port}/live"
+        sizes = []
+        with VideoSource(url, on_event=events.append, wait=lambda closed, _: closed.wait(0.05)) as source:
+            for frame in source:
+                sizes.append(frame.image.shape[:2])
+                if sizes[-1] == (96, 128):
+                    break
+        server.shutdown()
+    assert sizes.count((48, 64)) >= 3
+    assert [event.kind for event in events][:3] == ["connected", "lost", "connected"]
+    assert SECRET not in "".join(event.message for event in events) + "".join(capfd.readouterr())
