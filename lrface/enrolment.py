@@ -129,7 +129,7 @@ def people_folders(folder: str | PathLike[str]) -> tuple[list[Path], list[PhotoR
     loose = [
         PhotoReport(str(entry), "", SKIPPED, "not in a person's folder: move it to people/<name>/")
         for entry in entries
-        if entry not in people and not _hidden(entry)
+        if not entry.is_dir() and not _hidden(entry)
     ]
     return people, loose
 

@@ -141,7 +141,8 @@ class FaceMatcher:
             GalleryError: The gallery cannot be written; nothing of this call is stored.
         """
         one = isinstance(images, (str, PathLike, bytes, bytearray, memoryview, np.ndarray))
-        sources: Sequence[Source] = [images] if one else list(images)  # type: ignore[list-item,arg-type]
+        many = not one and isinstance(images, Iterable)
+        sources: Sequence[Source] = list(images) if many else [images]  # type: ignore[list-item,arg-type]
         return Enroller(self.gallery, self.detector, self.embedders).enroll(name, sources)
 
     def enroll_folder(self, folder: str | PathLike[str], progress: bool = False) -> EnrolmentReport:

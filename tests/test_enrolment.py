@@ -52,6 +52,7 @@ def test_one_photo_or_many_in_any_form(matcher: FaceMatcher, tmp_path: Path) -> 
         (scene(("a", 0, 20, 60), ("b", 100, 20, 32)), "2 faces of similar width"),
         (portrait("ana", width=14), "14 px wide"),
         ("nowhere.jpg", "no picture nowhere.jpg"),
+        (None, "cannot be a NoneType"),
     ],
 )
 def test_a_photo_that_cannot_be_used(matcher: FaceMatcher, picture: object, reason: str) -> None:
