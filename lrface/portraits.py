@@ -24,8 +24,8 @@ DOMINANT = 2.0
 MIN_ENROL_PX = 16.0
 """A face to enrol must be at least so wide (source pixels of the canonical crop): the smallest network's input."""
 
-SMALLEST_SIDE = 64
-"""Photos are searched for faces down to this long side in pixels."""
+LARGEST_SIDE, SMALLEST_SIDE = 1280, 64
+"""Photos are searched for faces at long sides between these, in pixels."""
 
 SAME_FACE_IOU = 0.4
 """Two boxes found at different sizes of a photo are one face if they overlap by more."""
@@ -82,7 +82,7 @@ def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> P
 
 
 def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
-    """Finds faces of any size: at the photo's own size, at a half, a quarter, ... merged.
+    """Finds faces of any size: at the photo's own size (at most `LARGEST_SIDE`), at a half, a quarter, ... merged.
 
     Detectors made for small faces miss one that fills a portrait.
 
@@ -95,13 +95,18 @@ def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
     """
     from lrface.detection.onnx_detector import suppress
 
-    found, factor = [detector.detect(picture)], 2
-    while max(picture.shape[:2]) // factor >= SMALLEST_SIDE and min(picture.shape[:2]) >= factor:
-        size = (picture.shape[1] // factor, picture.shape[0] // factor)
-        part = detector.detect(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False))
-        ratio = np.array([picture.shape[1] / size[0], picture.shape[0] / size[1]], np.float32)
+    height, width = picture.shape[:2]
+    found: list[Detections] = []
+    side = min(max(height, width), LARGEST_SIDE)
+    while not found or side >= SMALLEST_SIDE:
+        size = (max(1, round(width * side / max(height, width))), max(1, round(height * side / max(height, width))))
+        work = picture
+        if size != (width, height):
+            work = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        part = detector.detect(work)
+        ratio = np.array([width / size[0], height / size[1]], np.float32)
         found.append(Detections(part.boxes * np.tile(ratio, 2), part.scores, part.landmarks * ratio))
-        factor *= 2
+        side //= 2
     merged = Detections.from_arrays(
         np.concatenate([part.boxes for part in found]),
         np.concatenate([part.scores for part in found]),
