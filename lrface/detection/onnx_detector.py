@@ -15,7 +15,7 @@ from lrface.types import Array, Detections, FloatArray, ImageArray
 if TYPE_CHECKING:
     import onnxruntime
 
-LONG_SIDE = 1280
+LONG_SIDE = 1920
 SECOND_LOOK = 512
 SECOND_LOOK_FACE = 128
 NMS_IOU = 0.45

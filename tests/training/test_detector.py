@@ -399,7 +399,8 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     """Real steps, stopped half way, resumed, exported; the runtime then opens what was made."""
     torch.set_num_threads(1)
     scenes, pastes = data
-    recipe = Recipe(steps=40, batch=8, views=Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60)))
+    views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60))
+    recipe = Recipe(steps=40, batch=8, views=views, late_views=replace(views, mosaic=0.1))
     trainer = Trainer(recipe)
     batch = batch_at(1000, scenes, pastes, recipe)
     trainer.network.train()
@@ -433,7 +434,7 @@ def test_training_learns_to_find_drawn_faces_and_ships(
 def test_resuming_goes_on_as_if_never_stopped(data: tuple[SceneSet, PasteSet], tmp_path: Path) -> None:
     torch.set_num_threads(1)
     scenes, pastes = data
-    recipe = Recipe(steps=4, batch=2, views=Views(side=64))
+    recipe = Recipe(steps=4, batch=2, views=Views(side=64), late_views=Views(side=64, zoom=0.6))
     through = Trainer(recipe)
     train(through, scenes, pastes, tmp_path / "a", every=10)
     first = Trainer(recipe)

@@ -31,7 +31,7 @@ def card(
         results: ``benchmarks/results/detection.json``; its figures are used if they are of this very file.
     """
     plan = asdict(recipe)
-    views = plan.pop("views")
+    views, late = plan.pop("views"), plan.pop("late_views")
     lines = [
         "# lrface-detector",
         "",
@@ -55,7 +55,8 @@ def card(
         "| teacher | landmarks of scenes and pasted faces by YuNet-n (libfacedetection, BSD/MIT), its mean bias against"
         " the ArcFace template removed; no model with a non-commercial licence taught anything here |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
-        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())} |",
+        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; after {recipe.turn:.0%} of the steps"
+        f" {', '.join(f'{k} {v}' for k, v in late.items() if v != views[k])} |",
         f"| trained | {step} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights |",
         "",
         "## Figures",

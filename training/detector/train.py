@@ -27,12 +27,17 @@ class Recipe:
     """What decides the result, data aside.
 
     Attributes:
-        steps, batch: of the training.
+        steps: of the training.
+        batch: samples a step.
         rate: peak of the learning rate, reached after ``warmup`` of all steps, then a cosine down to zero.
         decay: of the weights of convolutions.
         average: of the exponential moving average of the weights.
-        box, landmark: weights of these terms beside the score's.
-        views: how samples are drawn.
+        box: weight of this term beside the score's.
+        landmark: likewise.
+        views: how samples are drawn ...
+        late_views: ... and how in the last part of the training, after ``turn`` of all steps: with more large faces,
+            which the first views show too seldom.
+        turn: see ``late_views``.
         seed: of weights and samples.
     """
 
@@ -45,6 +50,10 @@ class Recipe:
     box: float = 2.0
     landmark: float = 12.0
     views: Views = field(default_factory=Views)
+    late_views: Views = field(
+        default_factory=lambda: Views(zoom=0.6, zoom_height=(24.0, 300.0), mosaic=0.2, paste_height=(8.0, 160.0))
+    )
+    turn: float = 0.55
     seed: int = 1
 
 
@@ -178,7 +187,8 @@ class Trainer:
         """Go on from a checkpoint, with some of the recipe's values changed (``steps`` to lengthen a run)."""
         state = torch.load(file, weights_only=True)
         values = dict(state["recipe"])
-        recipe = Recipe(**{**values, "views": Views(**values["views"])})
+        views = {name: Views(**values[name]) for name in ("views", "late_views") if name in values}
+        recipe = Recipe(**{**values, **views})
         trainer = cls(replace(recipe, **changes))
         trainer.network.load_state_dict(state["network"])
         trainer.averaged.load_state_dict(state["averaged"])
@@ -189,13 +199,12 @@ class Trainer:
 
 def batch_at(step: int, scenes: SceneSet, pastes: PasteSet, recipe: Recipe) -> Batch:
     """The batch of a step: a function of the seed and the step alone, so that a resumed run sees what it would have."""
+    views = recipe.views if step < recipe.turn * recipe.steps else recipe.late_views
     samples = []
     for k in range(step * recipe.batch, (step + 1) * recipe.batch):
         epoch, place = divmod(k, len(scenes.train))
         order = np.random.default_rng([recipe.seed, epoch]).permutation(scenes.train)
-        samples.append(
-            draw(scenes, pastes, int(order[place]), recipe.views, np.random.default_rng([recipe.seed, 7, k]))
-        )
+        samples.append(draw(scenes, pastes, int(order[place]), views, np.random.default_rng([recipe.seed, 7, k])))
     return collate(samples)
 
 
