@@ -20,7 +20,7 @@ SMALL = {
 
 
 def test_no_benchmark_is_forgotten(root: Path) -> None:
-    scripts = {path.stem for path in (root / "benchmarks").glob("*.py")} - {"__init__", "common"}
+    scripts = {path.stem for path in (root / "benchmarks").glob("*.py")} - {"common", "readme"}
     assert scripts == set(SMALL)
 
 
@@ -50,3 +50,11 @@ def test_results_belong_to_the_shipped_models(root: Path) -> None:
             assert shipped.get(name) == sha256, f"{path.name}: {name} was measured before it was trained again"
             seen.add(name)
     assert seen == set(shipped)
+
+
+def test_readme_says_what_the_results_say(root: Path) -> None:
+    from benchmarks.common import RESULTS
+    from benchmarks.readme import filled
+
+    readme = (root / "README.md").read_text()
+    assert filled(readme, RESULTS) == readme, "run python benchmarks/readme.py"
