@@ -65,14 +65,17 @@ def train(
 @main.command()
 @_data
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="last.pt of a run.")
+@click.option("--note", default="", help="For the card: what else is to be known of this run.")
 @click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
-def export(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, models: Path) -> None:
+def export(
+    scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, note: str, models: Path
+) -> None:
     """Write models/lrface-detector.onnx, its card and its manifest entry."""
     from training.detector.export import export as write
 
     pictures, _ = _load(scenes, faces, teacher, cache, pastes)
     results = models.parent / "benchmarks" / "results" / "detection.json"
-    click.echo(write(checkpoint, pictures, models, results))
+    click.echo(write(checkpoint, pictures, models, results, note))
 
 
 if __name__ == "__main__":

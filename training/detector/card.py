@@ -16,7 +16,7 @@ RANGES = ("8-16", "16-32", "32-64", ">64")
 
 def card(
     network: Detector, recipe: Recipe, step: int, digest: str, parity: dict[str, float], validation: dict[str, float],
-    point: Operating, results: Path,
+    point: Operating, results: Path, note: str = "",
 ) -> str:  # fmt: skip
     """Markdown.
 
@@ -28,6 +28,7 @@ def card(
         parity: largest differences between torch and ONNX.
         validation: figures of the held-out scenes.
         point: the shipped threshold and what it gives there.
+        note: what else is to be known of this run.
         results: ``benchmarks/results/detection.json``; its figures are used if they are of this very file.
     """
     plan = asdict(recipe)
@@ -57,7 +58,8 @@ def card(
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
         f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; after {recipe.turn:.0%} of the steps"
         f" {', '.join(f'{k} {v}' for k, v in late.items() if v != views[k])} |",
-        f"| trained | {step} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights |",
+        f"| trained | {step} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights."
+        f" {note} |".replace("  |", " |"),
         "",
         "## Figures",
         "AP at IoU 0.5 by face height in pixels. Held-out scenes: at stored size; everything was chosen there."

@@ -33,6 +33,8 @@ def folded(detector: Detector) -> Detector:
     for block in [m for m in copied.modules() if isinstance(m, nn.Sequential)]:
         if len(block) >= 2 and isinstance(block[0], nn.Conv2d) and isinstance(block[1], nn.BatchNorm2d):
             block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
+    copied.norms = nn.ModuleList(fuse_conv_bn_eval(copied.head, norm) for norm in copied.norms)
+    copied.head = nn.Identity()
     first = copied.stem[0][0]
     first.weight.data *= copied.scale
     copied.scale = 1.0
@@ -118,7 +120,7 @@ def manifest_entry(digest: str, score_threshold: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path) -> Path:
+def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path, note: str = "") -> Path:
     """Export a checkpoint's averaged weights into ``folder`` with manifest entry and card.
 
     Args:
@@ -126,6 +128,7 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path) -> P
         scenes: the threshold is chosen on its held-out part, landmarks mended as in training.
         folder: the models' folder.
         results: the benchmark's JSON, for the card.
+        note: for the card, what else is to be known of this run.
 
     Returns:
         The ONNX file.
@@ -140,6 +143,6 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path) -> P
     worst = to_onnx(network, target)
     digest = sha256(target)
     add_model(manifest_entry(digest, point.threshold), folder)
-    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, results)
+    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, results, note)
     (folder / "lrface-detector.md").write_text(text)
     return target

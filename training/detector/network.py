@@ -76,7 +76,9 @@ class Detector(nn.Module):
         self.stage16 = nn.Sequential(conv(w8, w16, stride=2), Block(w16))
         self.stage32 = nn.Sequential(conv(w16, w32, stride=2), WideBlock(w32), WideBlock(w32))
         self.lateral = nn.ModuleList(conv(w, neck, 1, act=False) for w in widths)
-        self.head = conv(neck, neck)
+        self.head = nn.Conv2d(neck, neck, 3, 1, 1, bias=False)
+        # one for each stride: statistics differ between them, and a shared one would serve none at inference
+        self.norms = nn.ModuleList(nn.BatchNorm2d(neck, momentum=0.03) for _ in STRIDES)
         self.out = nn.Conv2d(neck, VALUES, 1)
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
@@ -102,4 +104,5 @@ class Detector(nn.Module):
         p32 = self.lateral[2](c32)
         p16 = self.lateral[1](c16) + F.interpolate(p32, scale_factor=2.0, mode="nearest")
         p8 = self.lateral[0](c8) + F.interpolate(p16, scale_factor=2.0, mode="nearest")
-        return [self.out(self.head(F.relu(p))) for p in (p8, p16, p32)]
+        maps = zip((p8, p16, p32), self.norms, strict=True)
+        return [self.out(F.relu(norm(self.head(F.relu(p))))) for p, norm in maps]
