@@ -48,8 +48,8 @@ def _lfw(result: dict[str, Any]) -> str:
     threads = f"{result['threads']} thread" + ("s" if result["threads"] > 1 else "")
     return (
         f"**LFW** ({result['pairs']:,} pairs, View 2, aligned faces shrunk by area; LR-LR: both small, HR-LR: an"
-        f" ordinary photo against a small face; `python benchmarks/lfw.py`, {threads}, batches of 32 with their resizing,"
-        f" on {result['machine']['cpu']}). The HORKD paper reports 93.83 at 32x32 and 90.03 at 16x16, LR-LR.\n\n"
+        f" ordinary photo against a small face; `python benchmarks/lfw.py`, {threads}, batches of 32 with their"
+        f" resizing, on {result['machine']['cpu']}). The HORKD paper reports 93.83 at 32x32 and 90.03 at 16x16, LR-LR.\n\n"
         + table(head, lines)
     )
 

@@ -86,7 +86,7 @@ def export(run: Path, folder: Path, results: Path) -> Path:
     add_model(
         {
             "name": recipe.name, "kind": "embedder", "level": level, "file": target.name, "sha256": digest,
-            "license": "Apache-2.0 (weights; trained on research-only data, see the card)",
+            "license": "LicenseRef-lrface-weights (research and evaluation, see LICENSE-WEIGHTS.md)",
             "card": f"{recipe.name}.md", "template": "arcface-112", "space": SPACE,
             "input": {"name": "faces", "height": level, "width": level, "channels": "RGB",
                       "mean": 127.5, "scale": 0.0078125},
