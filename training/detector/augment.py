@@ -39,7 +39,7 @@ class Views:
     zoom: float = 0.4
     zoom_height: tuple[float, float] = (10.0, 260.0)
     mosaic: float = 0.3
-    paste: float = 0.5
+    paste: float = 0.6
     paste_most: int = 5
     paste_height: tuple[float, float] = (8.0, 128.0)
 
@@ -155,9 +155,9 @@ def mirror(image: Image, labels: Labels) -> tuple[Image, Labels]:
 def wear(image: Image, rng: np.random.Generator) -> Image:
     """Light, colour, blur, noise and compression, each with some probability."""
     work = image
-    if rng.random() < 0.2:
-        factor = rng.uniform(0.45, 0.9)
-        small = cv2.resize(work, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.35:  # enlarged from fewer pixels, often of another aspect, as analogue cameras store
+        across, down = rng.uniform(0.45, 1.0, 2) if rng.random() < 0.6 else [rng.uniform(0.45, 0.9)] * 2
+        small = cv2.resize(work, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
         work = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.12:
         work = cv2.GaussianBlur(work, (0, 0), rng.uniform(0.4, 1.3))

@@ -24,6 +24,7 @@ from training.faces import load_faces
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 TRAINED = ("face", "masked")
+REPEATED = {"afw": 3}  # candid photos are few among the scenes, beside classrooms and portraits
 MARGIN = 40  # black pixels around an aligned crop, so that the teacher sees its box's edges
 VALIDATION_PERCENT = 5
 SCENE_SCORE = 0.4  # of YuNet: enough for landmarks where an annotated box agrees
@@ -63,6 +64,11 @@ class Labels:
 class SceneSet:
     """Decoded scenes, mapped from one flat file.
 
+    Attributes:
+        names: of the pictures.
+        train: indices to train on, some of them repeated.
+        validation: indices of the held-out ones.
+
     Args:
         folder: a cache folder that ``load_scenes`` wrote.
     """
@@ -77,6 +83,7 @@ class SceneSet:
         digests = [hashlib.sha256(name.encode()).digest()[0] for name in self.names]
         held = np.array(digests) * 100 < 256 * VALIDATION_PERCENT
         self.train, self.validation = np.flatnonzero(~held), np.flatnonzero(held)
+        self.train = np.repeat(self.train, [REPEATED.get(self.names[i].rsplit("_", 1)[0], 1) for i in self.train])
 
     def __len__(self) -> int:
         return len(self.names)
