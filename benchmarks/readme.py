@@ -49,8 +49,8 @@ def _lfw(result: dict[str, Any]) -> str:
     return (
         f"**LFW** ({result['pairs']:,} pairs, View 2, aligned faces shrunk by area; LR-LR: both small, HR-LR: an"
         f" ordinary photo against a small face; `python benchmarks/lfw.py`, {threads}, batches of 32 with their"
-        f" resizing, on {result['machine']['cpu']}). The HORKD paper reports 93.83 at 32x32 and 90.03 at 16x16, LR-LR.\n\n"
-        + table(head, lines)
+        f" resizing, on {result['machine']['cpu']}). The HORKD paper reports 93.83 at 32x32 and"
+        " 90.03 at 16x16, LR-LR.\n\n" + table(head, lines)
     )
 
 
