@@ -97,12 +97,14 @@ class Calibration:
         """Refuses models that these curves were not measured with.
 
         Raises:
-            CalibrationError: Another space, another SHA-256, or no curve for a level.
+            CalibrationError: Another space, another SHA-256, or no curve for a pair of levels.
         """
         for level, entry in manifest.embedders.items():
             if entry.space != self.space or self.models.get(entry.name, "").lower() != entry.sha256.lower():
                 raise CalibrationError(f"the thresholds in {manifest.folder} are not those of {entry.name}: {_MEND}")
-            self.curve(level, self.compare_at(level))
+            self.compare_at(level)
+            for other in manifest.embedders:  # somebody enrolled from small photos has smaller templates only
+                self.curve(level, other)
 
     def compare_at(self, probe_level: int) -> int:
         """The level of the templates that a probe of this level is compared with.

@@ -128,6 +128,7 @@ def test_levels_that_were_not_measured(tmp_path: Path) -> None:
         lambda d: d.update(space="other"),
         lambda d: d["gallery_level"].pop("16"),
         lambda d: d.update(impostor=d["impostor"][1:]),
+        lambda d: d.update(impostor=[i for i in d["impostor"] if (i["probe_level"], i["gallery_level"]) != (32, 16)]),
     ],
 )
 def test_thresholds_of_other_models_are_refused(tmp_path: Path, change: Any) -> None:
