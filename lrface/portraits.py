@@ -13,7 +13,7 @@ import numpy as np
 from lrface.align import align, native_crop_px
 from lrface.errors import EnrolmentError
 from lrface.images import Source, read_bytes, read_image
-from lrface.types import Array, Detections, ImageArray
+from lrface.types import Array, Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     from lrface.detection import FaceDetector
@@ -26,9 +26,6 @@ MIN_ENROL_PX = 16.0
 
 LARGEST_SIDE, SMALLEST_SIDE = 1280, 64
 """Photos are searched for faces at long sides between these, in pixels."""
-
-SAME_FACE_IOU = 0.4
-"""Two boxes found at different sizes of a photo are one face if they overlap by more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +81,7 @@ def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> P
 def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
     """Finds faces of any size: at the photo's own size (at most `LARGEST_SIDE`), at a half, a quarter, ... merged.
 
-    Detectors made for small faces miss one that fills a portrait.
+    Detectors made for small faces miss one that fills a portrait. Of several boxes on one face the surest is kept.
 
     Args:
         detector: Finds faces at one size.
@@ -93,8 +90,6 @@ def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
     Returns:
         Detections in pixels of the picture.
     """
-    from lrface.detection.onnx_detector import suppress
-
     height, width = picture.shape[:2]
     found: list[Detections] = []
     side = min(max(height, width), LARGEST_SIDE)
@@ -112,7 +107,20 @@ def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
         np.concatenate([part.scores for part in found]),
         np.concatenate([part.landmarks for part in found]),
     )
-    return merged[np.sort(suppress(merged.boxes, merged.scores, SAME_FACE_IOU))]
+    kept: list[int] = []
+    for i in range(len(merged)):
+        if not any(_same_face(merged.boxes[i], merged.boxes[j]) for j in kept):
+            kept.append(i)
+    return merged[kept]
+
+
+def _same_face(a: FloatArray, b: FloatArray) -> bool:
+    """Whether the centre of either box lies in the other: seen too large, half a face looks like a whole one."""
+    for inner, outer in ((a, b), (b, a)):
+        x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
+        if outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]:
+            return True
+    return False
 
 
 def choose_face(detections: Detections) -> int | str:

@@ -107,6 +107,26 @@ def test_a_face_that_fills_the_photo_is_found_at_a_smaller_size(width: int) -> N
     assert native_crop_px(found.landmarks[0]) == pytest.approx(width, rel=0.08)
 
 
+class SeesHalves(SmallFacesOnly):
+    """Takes half of a large face for a whole one, though with less certainty."""
+
+    def detect(self, image: np.ndarray) -> Detections:
+        white = np.argwhere(image[:, :, 0] > 200)
+        (top, left), (bottom, right) = white.min(0), white.max(0) + 1
+        if right - left <= 128:
+            return super().detect(image)
+        half = [left - 9, top + 40, (left + right) / 2 + 5, bottom - 30]
+        return Detections.from_arrays(np.array([half]), [0.6], TEMPLATE[None] * 2)
+
+
+def test_half_a_face_seen_too_large_is_no_second_face() -> None:
+    picture = np.zeros((300, 300, 3), np.uint8)
+    picture[30:280, 40:250] = 255
+    found = find_faces(SeesHalves(), picture)
+    assert choose_face(found) == 0
+    assert found.scores.tolist() == pytest.approx([0.9])
+
+
 def test_nothing_to_find_in_the_tiniest_photo() -> None:
     assert len(find_faces(SmallFacesOnly(), np.zeros((1, 3000, 3), np.uint8))) == 0
 
