@@ -55,14 +55,24 @@ def draw(image: ImageArray, faces: Sequence[Identification]) -> ImageArray:
     for face in faces:
         x1, y1, x2, y2 = (round(v) for v in face.box)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour_of(face), line, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
     for face in faces:  # after all boxes, so that none crosses a label
         x1, y1, _, y2 = (round(v) for v in face.box)
         text = label_of(face)
-        text_width, text_height = text_size(text, text_px)
-        left = max(0, min(x1 - line // 2, width - text_width))
-        top = y1 - text_height - line if y1 - text_height - line >= 0 else min(y2 + line, height - text_height)
-        put_text(canvas, text, (left, max(0, top)), text_px, back=colour_of(face))
+        wide, high = text_size(text, text_px)
+        left = max(0, min(x1 - line // 2, width - wide))
+        tops = [top for top in (y1 - high - line, y2 + line) if 0 <= top <= height - high] or [
+            max(0, min(y1, height - high))
+        ]
+        top = next((top for top in tops if not any(_meet((left, top, wide, high), other) for other in taken)), tops[0])
+        taken.append((left, top, wide, high))
+        put_text(canvas, text, (left, top), text_px, back=colour_of(face))
     return canvas
+
+
+def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    """Whether two bars (x, y, width, height) overlap."""
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
 def text_size(text: str, px: int) -> tuple[int, int]:

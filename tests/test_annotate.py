@@ -50,6 +50,19 @@ def test_label_stays_inside_the_picture(size, box):
     assert bar > 0.5 * text_width * text_height
 
 
+def test_labels_of_neighbours_do_not_hide_each_other():
+    def bars(faces):
+        drawn = annotate.draw(picture(640, 360), faces).astype(int)
+        return sum(
+            int((np.abs(drawn - colour).max(axis=2) <= 12).sum()) for colour in (annotate.KNOWN, annotate.UNKNOWN)
+        )
+
+    left = identification("Ada Lovelace", 0.5, (100, 100, 120, 125))
+    near = identification(None, 0.1, (125, 101, 145, 126))
+    far = identification(None, 0.1, (425, 101, 445, 126))
+    assert bars([left, near]) == pytest.approx(bars([left, far]), rel=0.03)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (9, 300), (300, 9), (30, 30)])
 def test_tiny_pictures_do_not_break_it(size):
     assert annotate.draw(picture(*size), [identification("Ada", 0.6)]).shape == (size[1], size[0], 3)
