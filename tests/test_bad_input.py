@@ -61,9 +61,9 @@ def bad_pictures(folder: Path, portrait: Path) -> list[Path]:
 
 
 def another_person(people: Path, portrait: Path) -> Path:
-    """people/Another/photo.jpg: the portrait again, as another file."""
+    """people/Another/photo.jpg: head and shoulders of the portrait, as another file."""
     (people / "Another").mkdir(parents=True)
-    Image.open(portrait).convert("RGB").save(people / "Another" / "photo.jpg")
+    Image.open(portrait).convert("RGB").crop((60, 0, 400, 330)).save(people / "Another" / "photo.jpg")
     return people
 
 
