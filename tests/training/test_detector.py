@@ -476,10 +476,12 @@ def test_the_graph_decodes_as_torch_does() -> None:
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-def test_the_threshold_is_that_of_the_best_f1() -> None:
+def test_the_threshold_is_the_lowest_of_the_wanted_precision() -> None:
     truth = np.array([[0, 0, 20, 20], [50, 50, 70, 70], [90, 0, 110, 20]], np.float32)
     boxes = np.concatenate([truth, truth[:2] + 200]).astype(np.float32)
     scores = np.array([0.9, 0.7, 0.45, 0.42, 0.3], np.float32)
-    point = operating_point([PictureResult(boxes, scores, truth, np.zeros(3, bool))])
-    assert 0.42 < point.threshold <= 0.45
-    assert (point.precision, point.recall) == (1.0, 1.0)
+    results = [PictureResult(boxes, scores, truth, np.zeros(3, bool))]
+    strict, mild = operating_point(results, 0.94), operating_point(results, 0.7)
+    assert (strict.threshold, strict.precision, strict.recall) == (0.43, 1.0, 1.0)
+    assert (mild.threshold, mild.precision, mild.recall) == (0.31, 0.75, 1.0)
+    assert operating_point([PictureResult(boxes[3:], scores[3:], truth, np.zeros(3, bool))]).threshold == 0.8
