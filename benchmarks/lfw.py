@@ -6,7 +6,8 @@
 Protocol: the standard 6,000 pairs in 10 folds (View 2), each fold's threshold chosen on the other nine; mean and
 standard deviation of the accuracy in %, TAR in % at FAR 1e-2 and 1e-3 over all pairs. Faces are detected and aligned
 once on the full picture. *Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. LR-LR: both faces
-of a pair at r. HR-LR: the first as the gallery's network sees an ordinary photo, the second at r. No mirroring.
+of a pair at r. HR-LR: the first as the gallery's network sees an ordinary photo, the second at r. Full: both at 112.
+No mirroring. Teachers and foreign models are fed the small face brought back to 112 by bicubic interpolation.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def shrunk(crops: Crops, size: int) -> Crops:
 
 def upscaled(crops: Crops, size: int) -> Crops:
     """Crops shrunk by area and brought back to 112 by bicubic interpolation, as a teacher would be fed."""
+    if size == crops.shape[1]:
+        return crops
     return np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_CUBIC) for crop in shrunk(crops, size)])
 
 
@@ -125,15 +128,30 @@ def bundled(manifest: Manifest, threads: int) -> list[Contender]:
     ]  # fmt: skip
 
 
-def onnx_contender(name: str, teachers: list[Teacher], sizes: tuple[int, ...], digest: str = "") -> Contender:
-    """Embedders of full faces, fed up-scaled ones."""
-    return Contender(
-        name,
-        lambda crops, size: embed_all(teachers, upscaled(crops, size)),
-        lambda crops: embed_all(teachers, crops),
-        sizes,
-        digest,
-    )
+class TeacherEmbeddings:
+    """Embeddings by teachers; those of the whole set are kept, since a teacher stands in the table alone and paired."""
+
+    def __init__(self, whole: Crops) -> None:
+        self._whole = whole
+        self._known: dict[tuple[Path, int], Embeddings] = {}
+
+    def embed(self, teacher: Teacher, crops: Crops, size: int) -> Embeddings:
+        """Unit embeddings [n, dim] of crops seen at size x size pixels."""
+        if crops is not self._whole:
+            return teacher.embed(upscaled(crops, size))
+        key = (teacher.path, size)
+        if key not in self._known:
+            self._known[key] = embed_all([teacher], upscaled(crops, size), f"{teacher.path.stem} {size}")
+        return self._known[key]
+
+    def contender(self, name: str, teachers: list[Teacher], sizes: tuple[int, ...], digest: str = "") -> Contender:
+        """Embedders of full faces, fed up-scaled ones, concatenated."""
+
+        def low(crops: Crops, size: int) -> Embeddings:
+            parts = [self.embed(teacher, crops, size) for teacher in teachers]
+            return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+
+        return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, digest)
 
 
 def faces_per_second(embed: Callable[[Crops], Any], crops: Crops, seconds: float = 2.0) -> float:
@@ -156,7 +174,7 @@ def main() -> None:
     parser.add_argument("--teachers", type=Path, default=SHARED / "teachers")
     parser.add_argument("--detector", default=str(SHARED / "detectors" / "yunet_n_dynamic.onnx"),
                         help="aligns the faces; 'bundled' for lrface's own")  # fmt: skip
-    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 16])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[112, 32, 16])
     parser.add_argument("--limit", type=int, default=0, help="only so many pairs of each fold: a try-out, no figure")
     parser.add_argument("--cache", type=Path, default=None, help="folder for the aligned crops; faces: not in git")
     parser.add_argument("--threads", type=int, default=1)
@@ -178,16 +196,15 @@ def main() -> None:
     crops = lfw_crops(args.lfw / "lfw-deepfunneled.zip", pictures, detector, cache)
 
     contenders = bundled(Manifest.load(args.models), args.threads)
+    embeddings, sizes = TeacherEmbeddings(crops), tuple(args.sizes)
     for path in args.model:
         teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)
-        contenders.append(onnx_contender(path.stem, [teacher], tuple(args.sizes), sha256(path)))
+        contenders.append(embeddings.contender(path.stem, [teacher], sizes, sha256(path)))
     teachers = [Teacher(path, threads=args.threads) for path in sorted(args.teachers.glob("*.onnx"))]
     for teacher in teachers:
-        contenders.append(
-            onnx_contender(f"{teacher.path.stem}, up-scaled", [teacher], tuple(args.sizes), sha256(teacher.path))
-        )
+        contenders.append(embeddings.contender(teacher.path.stem, [teacher], sizes, sha256(teacher.path)))
     if len(teachers) > 1:
-        contenders.append(onnx_contender("teachers concatenated, up-scaled", teachers, tuple(args.sizes)))
+        contenders.append(embeddings.contender("both teachers concatenated", teachers, sizes))
 
     rows: list[dict[str, Any]] = []
     for contender in contenders:
@@ -197,7 +214,8 @@ def main() -> None:
             rate = faces_per_second(
                 lambda batch, c=contender, s=size: c.low(batch, s), crops, 0.1 if args.limit else 2.0
             )
-            for protocol, first in (("LR-LR", low), ("HR-LR", high)):
+            same_size = size == crops.shape[1]
+            for protocol, first in (("full", low),) if same_size else (("LR-LR", low), ("HR-LR", high)):
                 if first is None:
                     continue
                 scores = np.sum(first[a] * low[b], axis=1)

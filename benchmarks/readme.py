@@ -68,7 +68,7 @@ def _people(result: dict[str, Any]) -> str:
 
 def _detection(result: dict[str, Any]) -> str:
     heights = list(result["rows"][0]["ap"])
-    lines = [[r["model"], *(f"{r['ap'][h]:.3f}" for h in heights), f"{r['ms_640']:.1f}"] for r in result["rows"]]
+    lines = [[r["model"], *(f"{r['ap'][h]:.3f}" for h in heights), f"{r['ms']:.1f}"] for r in result["rows"]]
     return f"**Detection** ({result['protocol']}; `python benchmarks/detection.py`, one thread).\n\n" + table(
         ["detector", *(f"AP, {h} px" for h in heights), "ms, 640x640"], lines
     )

@@ -15,8 +15,8 @@ from lrface.types import Box, Detections, Face, FloatArray, ImageArray
 MIN_NATIVE_PX = 8.0
 """Below this width, in source pixels of the canonical crop, a face is not embedded."""
 
-LEVEL_BOUNDS = ((24.0, 16), (float("inf"), 32))
-"""(native_px below which, level): the level made for a face of that size."""
+LEVEL_BOUNDS = ((20.0, 16), (float("inf"), 32))
+"""(native_px below which, level): the level that does best with a face of that size (benchmarks/levels.py)."""
 
 BATCH = 64
 """Faces in one run of a network, to bound its memory."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
 from training.distill import load_student
-from training.manifest import add_model, sha256
+from training.manifest import WEIGHTS_LICENSE, add_model, sha256
+from training.onnx_file import strip
 from training.recipe import Recipe
 from training.students import Student, count_macs
 
@@ -51,7 +51,7 @@ def to_onnx(student: Student, target: Path) -> float:
         dynamo=True, external_data=False, verbose=False, input_names=["faces"], output_names=["embedding"],
         dynamic_shapes={"faces": {0: torch.export.Dim("batch")}},
     )  # fmt: skip
-    onnx.checker.check_model(onnx.load(temporary))
+    strip(temporary)
     session = ort.InferenceSession(temporary.read_bytes(), providers=["CPUExecutionProvider"])
     faces = np.random.default_rng(0).uniform(-1, 1, (33, 3, level, level)).astype(np.float32)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def export(run: Path, folder: Path, results: Path) -> Path:
     add_model(
         {
             "name": recipe.name, "kind": "embedder", "level": level, "file": target.name, "sha256": digest,
-            "license": "LicenseRef-lrface-weights (research and evaluation, see LICENSE-WEIGHTS.md)",
+            "license": WEIGHTS_LICENSE,
             "card": f"{recipe.name}.md", "template": "arcface-112", "space": SPACE,
             "input": {"name": "faces", "height": level, "width": level, "channels": "RGB",
                       "mean": 127.5, "scale": 0.0078125},

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+WEIGHTS_LICENSE = "LicenseRef-lrface-weights (research and evaluation, see LICENSE-WEIGHTS.md)"
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
 

@@ -81,4 +81,6 @@ def aligned_view(crop: Image, level: int) -> Image:
 def to_input(views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Views uint8 ``[n, r, r, 3]`` BGR to the network's float32 ``[n, 3, r, r]``, RGB, ``(x - 127.5) / 128``."""
     rgb = views[..., ::-1].astype(np.float32)
-    return np.ascontiguousarray(((rgb - 127.5) * 0.0078125).transpose(0, 3, 1, 2))
+    rgb -= 127.5
+    rgb *= 0.0078125
+    return rgb.transpose(0, 3, 1, 2)  # of channels-last memory, which is what the network computes in

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,8 @@ from training.detector.network import Detector
 from training.detector.scenes import SceneSet
 from training.detector.train import Trainer
 from training.detector.validate import operating_point, predict, validate
-from training.manifest import add_model, sha256
+from training.manifest import WEIGHTS_LICENSE, add_model, sha256
+from training.onnx_file import strip
 
 OPSET = 18
 MULTIPLE = 32
@@ -76,7 +76,7 @@ def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
         verbose=False, input_names=["image"], output_names=["boxes", "scores", "landmarks"],
         dynamic_shapes={"image": {0: torch.export.Dim("batch"), 2: MULTIPLE * rows, 3: MULTIPLE * columns}},
     )  # fmt: skip
-    _strip(temporary)
+    strip(temporary)
     session = ort.InferenceSession(temporary.read_bytes(), providers=["CPUExecutionProvider"])
     worst = {"pixels": 0.0, "score": 0.0}
     random = np.random.default_rng(0)
@@ -98,22 +98,11 @@ def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
     return worst
 
 
-def _strip(file: Path) -> None:
-    """Take the exporter's notes (names and places of source files) out of a graph, and check it."""
-    model = onnx.load(file)
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
-        part.ClearField("metadata_props")
-    graph.ClearField("value_info")
-    onnx.checker.check_model(model)
-    onnx.save(model, file)
-
-
 def manifest_entry(digest: str, score_threshold: float) -> dict[str, Any]:
     """The detector's entry in ``models/manifest.json``."""
     return {
         "name": "lrface-detector", "kind": "detector", "file": "lrface-detector.onnx", "sha256": digest,
-        "license": "Apache-2.0 (weights; trained on research-only data, see the card)", "card": "lrface-detector.md",
+        "license": WEIGHTS_LICENSE, "card": "lrface-detector.md",
         "input": {"name": "image", "channels": "BGR", "mean": 0, "scale": 1, "multiple": MULTIPLE},
         "output": {"boxes": "boxes", "scores": "scores", "landmarks": "landmarks"},
         "score_threshold": score_threshold,
