@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DOMINANT = 2.0
 """A photo with several faces is taken if the widest is at least so many times as wide as the next."""
 
+CLEAR = 0.7
+"""A find counts beside others only with so much of the best one's score."""
+
 MIN_ENROL_PX = 16.0
 """A face to enrol must be at least so wide (source pixels of the canonical crop): the smallest network's input."""
 
@@ -132,7 +135,9 @@ def choose_face(detections: Detections) -> int | str:
     if len(detections) == 0:
         return "no face found: use a photo in which the face is upright, sharp and not cut off"
     widths = detections.boxes[:, 2] - detections.boxes[:, 0]
-    order = widths.argsort()[::-1]
+    # A weak second find beside a clear face is a pattern on a shirt or a helmet more often than a person.
+    clear = detections.scores >= CLEAR * detections.scores.max()
+    order = (widths * clear).argsort()[::-1][: int(clear.sum())]
     if len(order) > 1 and widths[order[0]] < DOMINANT * widths[order[1]]:
         sizes = ", ".join(f"{widths[i]:.0f} px" for i in order[:3])
         return f"{len(order)} faces of similar width ({sizes}): crop the photo to one person"

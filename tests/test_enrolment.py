@@ -268,3 +268,21 @@ def test_the_bar_is_on_stderr_and_only_if_asked_for(
     out, err = capsys.readouterr()
     assert out == ""
     assert ("2/2" in err) is progress
+
+
+@pytest.mark.parametrize(
+    ("faces", "chosen"),
+    [
+        ([(94, 0.9)], 0),
+        ([(94, 0.9), (47, 0.8)], 0),
+        ([(94, 0.9), (60, 0.8)], None),  # two people
+        ([(94, 0.9), (60, 0.5)], 0),  # a pattern on a shirt
+        ([(60, 0.9), (94, 0.5)], 0),  # a large one
+        ([(94, 0.5)], 0),  # a poor photo, but only one face
+    ],
+)
+def test_a_weak_false_alarm_is_no_second_person(faces: list[tuple[int, float]], chosen: int | None) -> None:
+    boxes = np.array([[200 * i, 0, 200 * i + width, width] for i, (width, _) in enumerate(faces)])
+    found = Detections.from_arrays(boxes, [score for _, score in faces], np.stack([TEMPLATE] * len(faces)))
+    picked = choose_face(found)
+    assert picked == chosen if chosen is not None else "crop the photo" in str(picked)
