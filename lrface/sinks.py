@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-class Sink:
+class Sink(ABC):
     """A file in the making; a context manager. Subclasses write to `part` and end in `_finish`."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -61,8 +62,8 @@ class Sink:
             if self.part.exists():
                 self.part.replace(self.path)
 
-    def _finish(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _finish(self) -> None: ...
 
 
 class JsonLines(Sink):
