@@ -1,7 +1,7 @@
 """One training run: a recipe's student learns the teachers' space from low-resolution views.
 
 ``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, resumed from), ``log.jsonl``,
-``curves.png``, and the recipe that it began with.
+``curves.png``, ``data.json`` and the recipe that it began with.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ def distill(
     kept.write_text(said)
 
     rows = faces.rows("train")
+    sources = faces.table["source"].iloc[rows].astype(str).value_counts()
+    (run / "data.json").write_text(json.dumps({"faces": len(rows), "sources": {k: int(v) for k, v in sources.items()}}))
     basis = projection(embeddings[rows], recipe.student.dim)
     targets = project(embeddings, basis)
     torch.manual_seed(recipe.seed)

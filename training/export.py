@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.distill import load_student
-from training.manifest import WEIGHTS_LICENSE, add_model, sha256
+from training.manifest import add_model, sha256
 from training.onnx_file import strip
 from training.recipe import Recipe
 from training.students import Student, count_macs
@@ -86,7 +86,7 @@ def export(run: Path, folder: Path, results: Path) -> Path:
     add_model(
         {
             "name": recipe.name, "kind": "embedder", "level": level, "file": target.name, "sha256": digest,
-            "license": WEIGHTS_LICENSE,
+            "license": recipe.license,
             "card": f"{recipe.name}.md", "template": "arcface-112", "space": SPACE,
             "input": {"name": "faces", "height": level, "width": level, "channels": "RGB",
                       "mean": 127.5, "scale": 0.0078125},
@@ -95,7 +95,9 @@ def export(run: Path, folder: Path, results: Path) -> Path:
         folder,
     )  # fmt: skip
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    (folder / f"{recipe.name}.md").write_text(_card(recipe, student, digest, worst, log, _lfw_figures(results, digest)))
+    data = json.loads((run / "data.json").read_text())
+    figures = _lfw_figures(results, digest)
+    (folder / f"{recipe.name}.md").write_text(_card(recipe, student, digest, worst, data, log, figures))
     return target
 
 
@@ -113,11 +115,18 @@ def _lfw_figures(results: Path, digest: str) -> list[str]:
 
 
 def _card(
-    recipe: Recipe, student: Student, digest: str, worst: float, log: list[dict[str, Any]], figures: list[str]
+    recipe: Recipe,
+    student: Student,
+    digest: str,
+    worst: float,
+    data: dict[str, Any],
+    log: list[dict[str, Any]],
+    figures: list[str],
 ) -> str:
     last = log[-1]
     plan = asdict(recipe)
     teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
+    sources = ", ".join(f"{name} {count:,}" for name, count in data["sources"].items())
     losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
     lines = [
         f"# {recipe.name}",
@@ -133,11 +142,9 @@ def _card(
         "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
         " shrunk by area |",
         f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length; parity with torch {worst:.0e} |",
-        f"| teachers | {teachers}, concatenated, projected to {recipe.student.dim}"
-        " dimensions. EdgeFace-XS's licence is non-commercial; face-reidentification-retail-0095 is Apache-2.0 |",
-        "| data | 92,309 aligned faces of public sets (CelebA in part, Pins, UTKFace, All-Age-Faces, DFDC frames),"
-        " disjoint from LFW and from the validation people; **research only**: where a set's terms are not"
-        " stated it is treated so |",
+        f"| teachers | {teachers}, concatenated, projected to {recipe.student.dim} dimensions |",
+        f"| data | {data['faces']:,} aligned faces: {sources} |",
+        f"| terms | {recipe.terms} |",
         f"| losses | {losses} |",
         f"| degradation | {plan['degradation']} |",
         f"| schedule | {plan['schedule']} |",

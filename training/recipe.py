@@ -62,6 +62,8 @@ class Recipe:
         teachers: ONNX files below ``--teachers`` (or absolute), concatenated: names of known ones, or tables.
         student, degradation, losses, schedule: see their classes.
         seed: of weights, order and views.
+        license: of the weights, as the manifest states it.
+        terms: what the card says of the terms of data and teachers.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Recipe:
     schedule: Schedule
     degradation: Degradation = field(default_factory=Degradation)
     seed: int = 1
+    license: str = "not stated"
+    terms: str = "not stated: say in the recipe what data and teachers allow"
 
 
 def load_recipe(path: Path) -> Recipe:

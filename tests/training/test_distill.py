@@ -31,6 +31,8 @@ RECIPE = Recipe(
     StudentSpec(16, 8, (8, 8, 8), (1, 1, 1)),
     (LossSpec("order1"), LossSpec("relational_kl", 0.5)),
     Schedule(epochs=4, batch=16, ema=0.9),
+    license="CC0",
+    terms="drawn by a test",
 )
 
 
@@ -103,7 +105,9 @@ def test_export_ships_what_was_trained(world, tmp_path: Path) -> None:
     np.testing.assert_allclose(Embedder(manifest.embedders[16], manifest.folder).embed(crops), expected, atol=1e-5)
     card = (tmp_path / "models" / "tiny-16.md").read_text()
     assert manifest.embedders[16].sha256 in card
-    assert "research only" in card
+    assert "| drawn by a test |" in card
+    assert "64 aligned faces: toy 64" in card
+    assert manifest.embedders[16].license == "CC0"
 
 
 @pytest.mark.parametrize("level", [16, 32, 112])
