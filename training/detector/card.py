@@ -62,7 +62,7 @@ def card(
         f" {note} |".replace("  |", " |"),
         "",
         "## Figures",
-        "AP at IoU 0.5 by face height in pixels. Held-out scenes: at stored size; everything was chosen there."
+        "AP at IoU 0.5 by face height in pixels. Held-out scenes: at stored size; the threshold was chosen there."
         " wider200: 200 WIDER FACE validation pictures, original aspect, long side 640, a test set only:"
         " `python benchmarks/detection.py`.",
         "",
