@@ -138,7 +138,8 @@ def check_devices() -> Iterator[Finding]:
     """Which providers onnxruntime offers, and which really run a model."""
     import onnxruntime
 
-    from lrface.models import PROVIDERS, Manifest, open_session
+    from lrface.models import Manifest
+    from lrface.session import PROVIDERS, open_session
 
     offered = onnxruntime.get_available_providers()
     yield Finding(OK, "providers offered", ", ".join(offered))

@@ -9,7 +9,8 @@ import numpy as np
 
 from lrface.align import CROP, align, native_crop_px, shrink
 from lrface.errors import ImageError, ModelError
-from lrface.models import EmbedderEntry, Manifest, open_session, read_model
+from lrface.models import EmbedderEntry, Manifest
+from lrface.session import open_session, read_model
 from lrface.types import Box, Detections, Face, FloatArray, ImageArray
 
 MIN_NATIVE_PX = 8.0

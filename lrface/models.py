@@ -9,23 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrface.errors import ModelError
-from lrface.session import PROVIDERS, open_session, read_model
+from lrface.session import read_model
 
 if TYPE_CHECKING:
     from lrface.decision import Calibration
-
-__all__ = [
-    "PROVIDERS",
-    "DetectorEntry",
-    "EmbedderEntry",
-    "Manifest",
-    "ModelEntry",
-    "ModelInput",
-    "ModelStatus",
-    "models_folder",
-    "open_session",
-    "read_model",
-]
 
 SCHEMA = 1
 _MEND_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"

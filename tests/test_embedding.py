@@ -9,7 +9,8 @@ from tiny_models import DIM, TinyDetector, embedder_bytes, face, portrait, scene
 
 from lrface.embedding import BATCH, Embedder, embed_faces, level_for, open_embedders, template_levels
 from lrface.errors import ImageError, ModelError
-from lrface.models import Manifest, open_session
+from lrface.models import Manifest
+from lrface.session import open_session
 from lrface.types import Detections
 
 

@@ -32,6 +32,7 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
     """Train the student of a RECIPE; started again, it resumes."""
     import torch
 
+    from lrface.errors import LrfaceError
     from training.distill import distill as train
     from training.teachers import cached_embeddings, open_teachers
     from training.validate import load_pairs, make_pairs
@@ -46,7 +47,7 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
         listed = faces / "val_pairs.csv"
         pairs = load_pairs(listed, data) if listed.exists() else make_pairs(data)
         train(plan, data, embeddings, pairs, run or cache / "runs" / plan.name)
-    except (ValueError, OSError) as error:
+    except (LrfaceError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 

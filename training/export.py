@@ -19,7 +19,6 @@ from training.recipe import Recipe
 from training.students import Student, count_macs
 
 OPSET = 18
-SPACE = "lrface-1"
 PARITY = 1e-5
 
 
@@ -87,7 +86,7 @@ def export(run: Path, folder: Path, results: Path) -> Path:
         {
             "name": recipe.name, "kind": "embedder", "level": level, "file": target.name, "sha256": digest,
             "license": recipe.license,
-            "card": f"{recipe.name}.md", "template": "arcface-112", "space": SPACE,
+            "card": f"{recipe.name}.md", "template": "arcface-112", "space": recipe.space or recipe.name,
             "input": {"name": "faces", "height": level, "width": level, "channels": "RGB",
                       "mean": 127.5, "scale": 0.0078125},
             "output": {"name": "embedding", "dim": recipe.student.dim, "normalized": True},
@@ -132,7 +131,7 @@ def _card(
         f"# {recipe.name}",
         "",
         f"Embeds faces of {recipe.student.level}x{recipe.student.level} pixels into {recipe.student.dim} numbers of"
-        f" unit length (space `{SPACE}`). SHA-256 `{digest}`.",
+        f" unit length (space `{recipe.space or recipe.name}`). SHA-256 `{digest}`.",
         "",
         "| | |",
         "|---|---|",
@@ -152,9 +151,9 @@ def _card(
         f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
         "",
         "## Figures",
-        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3, no mirroring. Validation: `val_pairs.csv`, people not"
-        " in the training split, written by the training run; epochs were chosen before training, nothing was"
-        " chosen on LFW. LFW: `python benchmarks/lfw.py`.",
+        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3, no mirroring. Validation pairs: people not"
+        " in the training split, the average of weights after the last epoch. LFW, a test set only:"
+        " `python benchmarks/lfw.py`; HR: the photo by the largest network of the space.",
         "",
         "| set and protocol | accuracy | TAR |",
         "|---|---|---|",
@@ -165,7 +164,7 @@ def _card(
         "## Use",
         "Finding known people in pictures where faces are small, with a threshold for a stated false-positive rate."
         " Not for deciding about a person without a human look. Accuracy differs between groups of people as it"
-        " does in the training data, which over-represents celebrities; it has not been measured by group.",
+        " does in the training data; it has not been measured by group.",
         "",
         f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
     ]

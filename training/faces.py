@@ -99,31 +99,26 @@ def _from_parquet(files: list[Path], split: str = "") -> Iterator[tuple[npt.NDAr
 
 
 def _from_folders(source: Path, files: list[Path]) -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]:
-    from lrface.align import align, native_crop_px
     from lrface.detection import open_detector
     from lrface.errors import LrfaceError
-    from lrface.images import read_image
+    from lrface.portraits import cut_portrait, fingerprint
 
     held_out = validation_people({file.parent.name for file in files})
     detector = open_detector()
     for file in tqdm(files, desc="align", unit="photo"):
         try:
-            image = read_image(file)
+            portrait = cut_portrait(*fingerprint(file), detector)
         except LrfaceError as error:
-            tqdm.write(f"left out: {error}")
-            continue
-        found = detector.detect(image)
-        if len(found) != 1:
-            tqdm.write(f"left out: {file}: {len(found)} faces, needs exactly one")
+            tqdm.write(f"left out: {file}: {error}")
             continue
         yield (
-            align(image, found.landmarks[0]),
+            portrait.crop,
             {
                 "name": str(file.relative_to(source).with_suffix("")),
                 "source": source.name,
                 "identity": file.parent.name,
                 "split": "val" if file.parent.name in held_out else "train",
-                "native_crop_px": round(native_crop_px(found.landmarks[0])),
+                "native_crop_px": round(portrait.native_px),
             },
         )
 

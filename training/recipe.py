@@ -62,6 +62,8 @@ class Recipe:
         teachers: ONNX files below ``--teachers`` (or absolute), concatenated: names of known ones, or tables.
         student, degradation, losses, schedule: see their classes.
         seed: of weights, order and views.
+        space: whose embeddings may be compared: give it to recipes of the same teachers, data and dim, to no others;
+            empty stands for the recipe's name, which is comparable with nothing else.
         license: of the weights, as the manifest states it.
         terms: what the card says of the terms of data and teachers.
     """
@@ -73,6 +75,7 @@ class Recipe:
     schedule: Schedule
     degradation: Degradation = field(default_factory=Degradation)
     seed: int = 1
+    space: str = ""
     license: str = "not stated"
     terms: str = "not stated: say in the recipe what data and teachers allow"
 

@@ -59,7 +59,8 @@ def open_detector(
         return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
     from lrface.detection.onnx_detector import InputSpec, OnnxDetector
-    from lrface.models import Manifest, open_session
+    from lrface.models import Manifest
+    from lrface.session import open_session
 
     if model is not None:
         session = open_session(Path(model), None, device, threads)

@@ -11,7 +11,7 @@ pd = pytest.importorskip("pandas")
 
 from lrface.models import Manifest
 from training.calibrate import FALSE_MATCH_RATES, calibrate
-from training.export import SPACE, to_onnx
+from training.export import to_onnx
 from training.faces import FaceSet
 from training.manifest import add_model, sha256
 from training.students import Student
@@ -25,7 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         add_model(
             {
                 "name": f"m{level}", "kind": "embedder", "level": level, "file": f"m{level}.onnx", "license": "-",
-                "sha256": sha256(folder / f"m{level}.onnx"), "card": "-", "template": "arcface-112", "space": SPACE,
+                "sha256": sha256(folder / f"m{level}.onnx"), "card": "-", "template": "arcface-112", "space": "toy",
                 "input": {"name": "faces", "height": level, "width": level, "channels": "RGB", "mean": 127.5,
                           "scale": 0.0078125},
                 "output": {"name": "embedding", "dim": 8, "normalized": True},
