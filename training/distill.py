@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from training.bank import Bank
 from training.faces import FaceSet
 from training.losses import LOSSES
 from training.recipe import Recipe, recipe_from
@@ -63,6 +64,25 @@ class Ema:
                 mine.copy_(theirs)
 
 
+def length_loss(features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+    """The length of an unnormalised embedding as an estimate of its own cosine to the teacher: a quality for free.
+
+    Args:
+        features: ``[n, d]``, as the network emits them.
+        guide: the teachers' embeddings ``[n, d]``.
+
+    Returns:
+        Mean square of ``quality(f) - max(cos(f, t), 0)``, the cosine detached: directions are not bent by it.
+    """
+    cosine = nn.functional.cosine_similarity(features.detach().float(), guide, dim=1).clamp(min=0)
+    return (quality(features) - cosine).square().mean()
+
+
+def quality(features: torch.Tensor) -> torch.Tensor:
+    """Length of features ``[n, d]`` over the root of d, ``[n]``: see ``length_loss``."""
+    return features.float().square().mean(dim=1).add(1e-8).sqrt()
+
+
 def learning_rate(step: int, steps: int, rate: float, warmup: float) -> float:
     """One cycle: linear from 4 % over the first ``warmup`` of the steps, then a cosine to zero."""
     rise = max(1, int(warmup * steps))
@@ -78,6 +98,7 @@ def distill(
     pairs: Pairs,
     run: Path,
     device: torch.device | None = None,
+    bank: Bank | None = None,
 ) -> Path:
     """Train, or resume, one student.
 
@@ -88,6 +109,7 @@ def distill(
         pairs: validation pairs for the log.
         run: the run's folder.
         device: by default a GPU where there is one.
+        bank: mixtures, where the recipe asks for them.
 
     Returns:
         The checkpoint, see ``load_student``.
@@ -123,13 +145,18 @@ def distill(
         optimizer.load_state_dict(state["optimizer"])
         objective.load_state_dict(state["objective"])
         first = state["epoch"]
-    batches = len(rows) // recipe.schedule.batch
+    elif recipe.init:
+        begin(model, run.parent / recipe.init)
+        ema = Ema(model, recipe.schedule.ema)
+    level, batch = recipe.student.level, recipe.schedule.batch
+    mixed = round(batch * recipe.bank.share) if bank is not None else 0
+    live = batch - mixed
+    batches = len(rows) // live
     if not batches:
         raise ValueError(f"{len(rows)} training faces are less than one batch of {recipe.schedule.batch}")
     size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {count_macs(model) / 1e6:.1f} M MACs"
     print(f"{recipe.name}: {size}, {len(rows)} faces, epochs {first} to {recipe.schedule.epochs}")
 
-    level, batch = recipe.student.level, recipe.schedule.batch
     for epoch in range(first, recipe.schedule.epochs):
         started = time.monotonic()
         # Seeded by epoch: a resumed run sees what an uninterrupted one would have seen.
@@ -144,12 +171,20 @@ def distill(
                 group["lr"] = learning_rate(
                     step, batches * recipe.schedule.epochs, recipe.schedule.rate, recipe.schedule.warmup
                 )
-            picked = order[i * batch : (i + 1) * batch]
+            picked = order[i * live : (i + 1) * live]
             views = np.stack([student_view(faces.crops[j], level, recipe.degradation, rng) for j in picked])
+            guides = targets[picked]
+            if bank is not None:
+                drawn, labels = bank.draw(mixed, rng)
+                views, guides = np.concatenate([views, drawn]), np.concatenate([guides, labels])
             x = torch.from_numpy(to_input(views)).to(device, memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16):
                 features = model(x)
-            loss, parts = objective(features, torch.from_numpy(targets[picked]).to(device))
+            guide = torch.from_numpy(guides).to(device)
+            loss, parts = objective(features, guide)
+            if recipe.quality:
+                parts["quality"] = length_loss(features[:live], guide[:live])
+                loss = loss + recipe.quality * parts["quality"]
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 5.0)
@@ -172,6 +207,33 @@ def distill(
         tqdm.write(json.dumps(line))
         draw_curves(run)
     return checkpoint
+
+
+def begin(model: nn.Module, run: Path) -> None:
+    """Start ``model`` from the averaged student of another run.
+
+    A convolution that reads more channels than the given one starts with the given weights and zeros for the rest, so
+    that an assistant begins as the student whose trunk it shares; what fits in no way stays as it is.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    if not (run / "checkpoint.pt").exists():
+        raise ValueError(f"{run} holds no checkpoint to begin with: distil that recipe first")
+    given = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["ema"]
+    own, taken = model.state_dict(), 0
+    for name, value in given.items():
+        mine = own.get(name)
+        if mine is None:
+            continue
+        if mine.shape == value.shape:
+            mine.copy_(value)
+        elif mine.dim() == 4 and mine.shape[0] == value.shape[0] and mine.shape[1] > value.shape[1]:
+            mine.zero_()[:, : value.shape[1]].copy_(value)
+        else:
+            continue
+        taken += 1
+    print(f"begun with {run.name}: {taken} of {len(own)} tensors")
 
 
 def load_student(run: Path) -> tuple[Recipe, Student, npt.NDArray[np.float32]]:

@@ -54,6 +54,19 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class BankSpec:
+    """Mixtures that go into each batch beside the training faces, see ``training.bank``.
+
+    Attributes:
+        name: folder below ``<cache>/bank``; empty: none.
+        share: of each batch.
+    """
+
+    name: str = ""
+    share: float = 0.6
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides what a run produces, its data aside.
 
@@ -61,6 +74,10 @@ class Recipe:
         name: of the model that it makes.
         teachers: ONNX files below ``--teachers`` (or absolute), concatenated: names of known ones, or tables.
         student, degradation, losses, schedule: see their classes.
+        bank: mixtures beside the training faces.
+        init: name of the recipe whose student this one continues from, "" for random weights; what does not fit in
+            shape starts anew.
+        quality: weight of ``training.distill.length_loss``.
         seed: of weights, order and views.
         space: whose embeddings may be compared: give it to recipes of the same teachers, data and dim, to no others;
             empty stands for the recipe's name, which is comparable with nothing else.
@@ -74,6 +91,9 @@ class Recipe:
     losses: tuple[LossSpec, ...]
     schedule: Schedule
     degradation: Degradation = field(default_factory=Degradation)
+    bank: BankSpec = field(default_factory=BankSpec)
+    init: str = ""
+    quality: float = 0.0
     seed: int = 1
     space: str = ""
     license: str = "not stated"
@@ -110,6 +130,7 @@ def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
         "teachers": tuple(t if isinstance(t, str) else _build(TeacherSpec, t, f"{where}: teachers") for t in teachers),
         "student": _build(StudentSpec, raw.pop("student", {}), f"{where}: student"),
         "schedule": _build(Schedule, raw.pop("schedule", {}), f"{where}: schedule"),
+        "bank": _build(BankSpec, raw.pop("bank", {}), f"{where}: bank"),
         "degradation": _build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
     }
     return _build(Recipe, {**raw, **parts, "losses": losses}, where)

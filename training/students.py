@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 MAP = 16
+LEVELS = (8, 16, 32, 48, 64, 112)
+FINE = 40
+"""Channels of the assistant's fine path."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
@@ -33,17 +36,71 @@ class Block(nn.Module):
         return self.act(x + self.body(x))
 
 
+class AssistantStem(nn.Module):
+    """112x112 faces to a 16x16 map along two paths.
+
+    The coarse one is what a 32x32 student sees, shrunk by area and folded 2x2 (one convolution of stride 7 whose
+    weights start as just that), so that an assistant can begin with a student's weights; the fine one adds detail
+    through strided convolutions.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(3, 12, 7, 7, bias=False)
+        with torch.no_grad():
+            self.coarse.weight.copy_(_area_fold())
+        self.fine = nn.Sequential(
+            nn.ZeroPad2d(8), *_conv(3, FINE // 2, 2), nn.LeakyReLU(0.1), *_conv(FINE // 2, FINE, 2), nn.LeakyReLU(0.1),
+            Block(FINE), *_conv(FINE, FINE, 2), nn.LeakyReLU(0.1),
+        )  # fmt: skip
+        self.mix = nn.Sequential(*_conv(12 + FINE, width), nn.LeakyReLU(0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, 3, 112, 112]`` to ``[n, width, 16, 16]``."""
+        return self.mix(torch.cat([self.coarse(x), self.fine(x)], dim=1))
+
+
+def _area_fold() -> Tensor:
+    """Weights ``[12, 3, 7, 7]`` that shrink 7x7 pixels by area to 2x2 and fold them as ``nn.PixelUnshuffle(2)`` does."""
+    half = torch.tensor([[1, 1, 1, 0.5, 0, 0, 0], [0, 0, 0, 0.5, 1, 1, 1]]) / 3.5
+    cells = torch.einsum("iy,jx->ijyx", half, half).reshape(4, 7, 7)
+    weight = torch.zeros(3, 4, 3, 7, 7)
+    for channel in range(3):
+        weight[channel, :, channel] = cells
+    return weight.reshape(12, 3, 7, 7)
+
+
+class Stem(nn.Module):
+    """Faces of up to 64x64 to a 16x16 map.
+
+    Folding pixels into channels keeps all that a small face has; a strided convolution would throw it away. An 8x8
+    face is up-scaled first, so that it can use the trunk of the 16x16 student.
+    """
+
+    def __init__(self, level: int, width: int) -> None:
+        super().__init__()
+        fold = max(1, level // MAP)
+        self.unfold: nn.Module = nn.PixelUnshuffle(fold) if fold > 1 else nn.Identity()
+        if level < MAP:
+            self.unfold = nn.Upsample(size=(MAP, MAP), mode="bilinear", align_corners=False)
+        self.mix = nn.Sequential(*_conv(3 * fold * fold, width), nn.LeakyReLU(0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, 3, level, level]`` to ``[n, width, 16, 16]``."""
+        return self.mix(self.unfold(x))
+
+
 class Student(nn.Module):
     """Embeds faces of one level.
 
     Args:
-        level: side of the square input in pixels, a multiple of 16.
+        level: side of the square input in pixels, one of ``LEVELS``.
         dim: length of the embedding.
         widths: channels of the three stages, at 16x16, 8x8 and 4x4.
         depths: residual blocks of each.
 
     Raises:
-        ValueError: a level that does not fit the 16x16 map.
+        ValueError: another level.
     """
 
     def __init__(
@@ -54,13 +111,11 @@ class Student(nn.Module):
         depths: tuple[int, int, int] = (1, 1, 1),
     ) -> None:
         super().__init__()
-        if level < MAP or level % MAP:
-            raise ValueError(f"level {level}: the trunk starts from a {MAP}x{MAP} map; give a multiple of {MAP}")
         self.level, self.dim = level, dim
-        fold = level // MAP
-        # Folding pixels into channels keeps all that a small face has; a strided convolution would throw it away.
-        stem = ([nn.PixelUnshuffle(fold)] if fold > 1 else []) + _conv(3 * fold * fold, widths[0])
-        layers: list[tuple[str, nn.Module]] = [("stem", nn.Sequential(*stem, nn.LeakyReLU(0.1)))]
+        if level not in LEVELS:
+            raise ValueError(f"level {level}: no stem leads from it to a {MAP}x{MAP} map; give one of {LEVELS}")
+        stem = AssistantStem(widths[0]) if level == 112 else Stem(level, widths[0])
+        layers: list[tuple[str, nn.Module]] = [("stem", stem)]
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             if i:
                 layers.append((f"down{i}", nn.Sequential(*_conv(widths[i - 1], width, 2), nn.LeakyReLU(0.1))))

@@ -83,8 +83,14 @@ def validate(
     rows = np.unique(np.concatenate([pairs.a, pairs.b, faces.rows("val")]))
     table = np.zeros_like(targets)
     table[rows] = embed_views(model, faces.crops[rows], level, device)
+    return score(table, targets, pairs)
+
+
+def score(table: npt.NDArray[np.float32], targets: npt.NDArray[np.float32], pairs: Pairs) -> dict[str, float]:
+    """What ``validate`` returns, of unit embeddings ``[len(faces), dim]``; only rows of pairs need be filled."""
     low = np.sum(table[pairs.a] * table[pairs.b], axis=1)
     cross = np.sum(targets[pairs.a] * table[pairs.b], axis=1)
+    rows = np.unique(np.concatenate([pairs.a, pairs.b]))
     return {
         "lr_lr": 100 * float(fold_accuracies(low, pairs.same, pairs.fold).mean()),
         "hr_lr": 100 * float(fold_accuracies(cross, pairs.same, pairs.fold).mean()),

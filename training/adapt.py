@@ -1,0 +1,252 @@
+"""A teacher fine-tuned on up-scaled low-resolution faces: a second assistant that says what a small face still tells.
+
+The teachers' embedding of the sharp face holds what its 16x16 version has lost, which no student can learn, only
+memorise. A teacher that itself looks at the small face gives a target that can be learnt, for any picture, mixtures
+included, and knows more people than the training set holds. Its weights are a training aid and never ship.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.distill import Ema, learning_rate
+from training.faces import FaceSet
+from training.losses import FirstOrder, RelationalKL
+from training.targets import project, projection
+from training.teachers import Preprocessing
+from training.validate import Pairs, score
+from training.views import Degradation, aligned_view, student_view
+
+BATCH = 128  # EdgeFace's positional encoding is folded for one batch size
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How a teacher is fine-tuned.
+
+    Attributes:
+        levels: sides of the small faces that it shall read, in pixels; each batch has one of them.
+        epochs: passes over the training faces, may be a fraction.
+        rate: peak learning rate of AdamW.
+        dim: length of the embedding that it learns.
+        seed: of order and views.
+    """
+
+    levels: tuple[int, ...]
+    epochs: float
+    rate: float = 3e-4
+    dim: int = 256
+    seed: int = 1
+
+
+def open_torch(path: Path, batch: int = BATCH) -> nn.Module:
+    """An ONNX embedder as a torch module for exactly ``batch`` faces a call."""
+    import onnx
+    import onnxslim
+
+    if "torchvision" not in sys.modules:  # onnx2torch wants three names of it, for detectors only
+        stub, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
+        ops.roi_align = ops.nms = ops.batched_nms = None  # type: ignore[attr-defined]
+        stub.ops = ops  # type: ignore[attr-defined]
+        sys.modules |= {"torchvision": stub, "torchvision.ops": ops}
+    from onnx2torch import convert
+
+    model = onnx.load(str(path))
+    entry = model.graph.input[0]
+    shape = [batch] + [dim.dim_value for dim in entry.type.tensor_type.shape.dim][1:]
+    slim = onnxslim.slim(model, input_shapes=[f"{entry.name}:{','.join(map(str, shape))}"])
+    for node in slim.graph.node:
+        given = [name for name in node.input if name]
+        if node.op_type == "Clip" and given == list(node.input)[:2]:  # a lower bound only: onnx2torch knows no such
+            del node.input[:]
+            node.input.extend(given)
+            node.op_type = "Max"
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        onnx.save(slim, file.name)
+        return convert(file.name)
+
+
+class LowTeacher(nn.Module):
+    """A teacher's network and a linear head into the students' space; reads views of any size.
+
+    Args:
+        backbone: from ``open_torch``.
+        spec: how it wants its face.
+        inputs: its embedding's length.
+        dim: the students' space.
+    """
+
+    def __init__(self, backbone: nn.Module, spec: Preprocessing, inputs: int, dim: int) -> None:
+        super().__init__()
+        self.backbone, self.spec = backbone, spec
+        self.head = nn.Linear(inputs, dim, bias=False)
+
+    def train(self, mode: bool = True) -> LowTeacher:
+        """BatchNorm keeps the statistics of the millions of faces that it was trained on."""
+        return super().train(False)
+
+    def forward(self, views: npt.NDArray[np.uint8]) -> Tensor:
+        """Views uint8 ``[BATCH, r, r, 3]`` BGR to features ``[BATCH, dim]``, not normalised."""
+        faces = torch.from_numpy(np.ascontiguousarray(views.transpose(0, 3, 1, 2)))
+        x = faces.to(next(self.parameters()).device, memory_format=torch.channels_last).float()
+        if x.shape[-1] != self.spec.size:
+            x = F.interpolate(x, self.spec.size, mode="bicubic", align_corners=False).clamp(0, 255)
+        x = (x.flip(1) if self.spec.rgb else x).sub(self.spec.mean).mul(self.spec.scale)
+        features = self.backbone(x)
+        return self.head(F.normalize(features.float(), dim=1))
+
+
+def embed(model: LowTeacher, views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Unit embeddings float32 ``[n, dim]`` of views uint8 ``[n, r, r, 3]``."""
+    out = []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for i in range(0, len(views), BATCH):
+            part = views[i : i + BATCH]
+            padded = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
+            out.append(F.normalize(model(padded).float(), dim=1)[: len(part)].numpy())
+    return np.concatenate(out)
+
+
+def adapt(
+    teacher: Path,
+    spec: Preprocessing,
+    plan: Adaptation,
+    degradation: Degradation,
+    faces: FaceSet,
+    embeddings: npt.NDArray[np.float32],
+    pairs: Pairs,
+    run: Path,
+) -> Path:
+    """Fine-tune ``teacher`` towards all teachers' embeddings of the sharp face; resumable.
+
+    Args:
+        teacher: its ONNX file.
+        spec: its preprocessing.
+        plan: levels and schedule.
+        degradation: how small faces are made.
+        faces: crops and splits.
+        embeddings: all teachers' unit embeddings ``[len(faces), d]`` of the sharp faces.
+        pairs: validation pairs, for the log.
+        run: folder of checkpoint and log.
+
+    Returns:
+        The checkpoint, see ``load_low_teacher``.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    rows = faces.rows("train")
+    basis = projection(embeddings[rows], plan.dim)
+    targets = project(embeddings, basis)
+    torch.manual_seed(plan.seed)
+    model = build(teacher, spec, plan)
+    objective = [(1.0, FirstOrder()), (0.5, RelationalKL())]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.0)
+    ema = Ema(model, 0.995)
+    checkpoint, first, steps = run / "checkpoint.pt", 0, int(plan.epochs * len(rows) / BATCH)
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        ema.model.load_state_dict(state["ema"])
+        ema.steps, first = state["step"], state["step"]
+        optimizer.load_state_dict(state["optimizer"])
+    else:
+        _solve_head(model, faces, targets, rows, plan)
+        ema = Ema(model, 0.995)
+    every = 240
+    started, total = time.monotonic(), 0.0
+    for step in tqdm(range(first, steps), desc=f"adapt {teacher.stem}", mininterval=5, initial=first, total=steps):
+        rng = np.random.default_rng([plan.seed, step])
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, plan.rate, 0.05)
+        level = plan.levels[rng.integers(len(plan.levels))]
+        picked = rng.choice(rows, BATCH, replace=False)
+        views = np.stack([student_view(faces.crops[j], level, degradation, rng) for j in picked])
+        with torch.autocast("cpu", torch.bfloat16):
+            features = model(views)
+        guide = torch.from_numpy(targets[picked])
+        loss = torch.stack([weight * term(features, guide) for weight, term in objective]).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        ema.update(model)
+        total += float(loss)
+        if (step + 1) % every == 0 or step + 1 == steps:
+            line: dict[str, Any] = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
+            line["loss"] = round(total / ((step % every) + 1), 5)
+            total = 0.0
+            if (step + 1) % (3 * every) == 0 or step + 1 == steps:
+                for side in sorted(set(plan.levels)):
+                    low = _validation_table(ema.model, faces, pairs, side, targets)
+                    line |= {f"val{side}_{k}": round(v, 4) for k, v in score(low, targets, pairs).items()}
+            state = {"model": model.state_dict(), "ema": ema.model.state_dict(), "step": step + 1,
+                     "optimizer": optimizer.state_dict(), "basis": torch.from_numpy(basis)}  # fmt: skip
+            torch.save(state, run / "checkpoint.part")
+            (run / "checkpoint.part").replace(checkpoint)
+            with (run / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            tqdm.write(json.dumps(line))
+    return checkpoint
+
+
+def build(teacher: Path, spec: Preprocessing, plan: Adaptation) -> LowTeacher:
+    """The network before any fine-tuning."""
+    backbone = open_torch(teacher)
+    side = spec.size
+    with torch.inference_mode():
+        inputs = backbone(torch.zeros(BATCH, 3, side, side)).reshape(BATCH, -1).shape[1]
+    model = LowTeacher(backbone, spec, inputs, plan.dim).to(memory_format=torch.channels_last)
+    model.requires_grad_(True)
+    return model
+
+
+def load_low_teacher(teacher: Path, spec: Preprocessing, plan: Adaptation, run: Path) -> LowTeacher:
+    """The averaged network of a run."""
+    model = build(teacher, spec, plan)
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    model.load_state_dict(state["ema"])
+    return model.eval()
+
+
+def _solve_head(
+    model: LowTeacher, faces: FaceSet, targets: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], plan: Adaptation
+) -> None:
+    """Start the head from ridge regression on sharp faces, so that fine-tuning begins from what the teacher knows."""
+    some = np.random.default_rng(plan.seed).choice(rows, min(len(rows), 4096), replace=False)
+    out = []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for i in range(0, len(some) - BATCH + 1, BATCH):
+            views = np.stack([aligned_view(faces.crops[j], 56) for j in some[i : i + BATCH]])
+            x = torch.from_numpy(np.stack([cv2.resize(v, (model.spec.size,) * 2, interpolation=cv2.INTER_CUBIC)
+                                           for v in views]).transpose(0, 3, 1, 2).astype(np.float32))  # fmt: skip
+            x = (x.flip(1) if model.spec.rgb else x).sub(model.spec.mean).mul(model.spec.scale)
+            out.append(F.normalize(model.backbone(x).float(), dim=1).numpy())
+    a = np.concatenate(out).astype(np.float64)
+    b = targets[some[: len(a)]].astype(np.float64)
+    weight = np.linalg.solve(a.T @ a + 1e-2 * np.eye(a.shape[1]), a.T @ b)
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(weight.T.astype(np.float32)))
+
+
+def _validation_table(
+    model: nn.Module, faces: FaceSet, pairs: Pairs, level: int, targets: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    assert isinstance(model, LowTeacher)
+    rows = np.unique(np.concatenate([pairs.a, pairs.b]))
+    table = np.zeros_like(targets)
+    table[rows] = embed(model, np.stack([aligned_view(c, level) for c in faces.crops[rows]]))
+    return table
