@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from training.faces import FaceSet
+from training.recipe import Recipe
 from training.views import Degradation, student_view
 
 SHARD = 12_800
@@ -59,6 +60,11 @@ def new_face(faces: FaceSet, rows: npt.NDArray[np.int64], rng: np.random.Generat
         return warp(a, rng)
     mixed = blend(a, b, rng) if kind < 0.5 else composite(a, b, rng)
     return warp(mixed, rng) if rng.random() < 1 / 3 else mixed
+
+
+def bank_folder(cache: Path, recipe: Recipe) -> Path:
+    """Where the bank of a recipe lies."""
+    return cache / "bank" / f"{recipe.bank.teacher}-{recipe.student.level}"
 
 
 def fill_bank(
@@ -104,16 +110,16 @@ def fill_bank(
 
 
 class Bank:
-    """The views and labels of a folder that ``fill_bank`` filled, in memory.
+    """The views and labels of the first ``shards`` shards of a folder that ``fill_bank`` filled, in memory.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are fewer.
     """
 
-    def __init__(self, folder: Path) -> None:
-        done = sorted(folder.glob("labels-?????.npy"))
-        if not done:
-            raise ValueError(f"{folder} holds no bank: make one with `python -m training bank`")
+    def __init__(self, folder: Path, shards: int) -> None:
+        done = sorted(folder.glob("labels-?????.npy"))[:shards]
+        if len(done) < shards:
+            raise ValueError(f"{folder} holds {len(done)} of {shards} shards: make them with `python -m training bank`")
         self.labels: npt.NDArray[np.float16] = np.concatenate([np.load(path) for path in done])
         self.views: Image = np.concatenate([np.load(path.with_name(path.name.replace("labels", "views"))) for path in done])
 

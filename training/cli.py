@@ -33,7 +33,7 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
     import torch
 
     from lrface.errors import LrfaceError
-    from training.bank import Bank
+    from training.bank import Bank, bank_folder
     from training.distill import distill as train
     from training.teachers import cached_embeddings, open_teachers
     from training.validate import load_pairs, make_pairs
@@ -47,7 +47,7 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
         embeddings = cached_embeddings(guides, data, cache)
         listed = faces / "val_pairs.csv"
         pairs = load_pairs(listed, data) if listed.exists() else make_pairs(data)
-        bank = Bank(cache / "bank" / plan.bank.name) if plan.bank.name else None
+        bank = Bank(bank_folder(cache, plan), plan.bank.shards) if plan.bank.teacher else None
         train(plan, data, embeddings, pairs, run or cache / "runs" / plan.name, bank=bank)
     except (LrfaceError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error

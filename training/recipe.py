@@ -58,11 +58,13 @@ class BankSpec:
     """Mixtures that go into each batch beside the training faces, see ``training.bank``.
 
     Attributes:
-        name: folder below ``<cache>/bank``; empty: none.
+        teacher: name of the low-resolution teacher's recipe (``python -m training adapt``); empty: no mixtures.
+        shards: how much of the bank is used, in shards of 12,800 views.
         share: of each batch.
     """
 
-    name: str = ""
+    teacher: str = ""
+    shards: int = 12
     share: float = 0.6
 
 
