@@ -1,9 +1,15 @@
-"""Verification: are two faces the same person?"""
+"""Verification: are two faces the same person?
+
+FAR and TAR are the literature's names; where every face was detected, ISO/IEC 19795-1 calls them false-match rate
+(FMR) and one minus the false-non-match rate (FNMR).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+from lrface.metrics.intervals import wilson_interval
 
 Scores = npt.NDArray[np.floating]
 Flags = npt.NDArray[np.bool_]
@@ -78,3 +84,31 @@ def tar_at_far(scores: Scores, same: Flags, far: float) -> float:
     false_rate, true_rate, _ = roc(scores, same)
     allowed = true_rate[false_rate <= far]
     return float(allowed[-1]) if len(allowed) else 0.0
+
+
+def tar_interval(scores: Scores, same: Flags, far: float, confidence: float = 0.95) -> tuple[float, float, float]:
+    """``tar_at_far`` with Wilson's interval over the genuine pairs.
+
+    The threshold is taken as given: how far it would move with other impostors is not in the interval, and matters
+    where ``far`` times their number is a handful.
+
+    Returns:
+        The rate, lower and upper bound, 0..1.
+    """
+    tar, genuine = tar_at_far(scores, same, far), int(np.count_nonzero(same))
+    return (tar, *wilson_interval(round(tar * genuine), genuine, confidence))
+
+
+def det(
+    scores: Scores, same: Flags
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Detection error trade-off (ISO/IEC 19795-1): the errors of either kind at every threshold.
+
+    Returns:
+        ``(fmr, fnmr, threshold)``, each float64 ``[k]``, thresholds falling, so FMR rising and FNMR falling.
+
+    Raises:
+        ValueError: there is no genuine or no impostor pair.
+    """
+    far, tar, threshold = roc(scores, same)
+    return far, 1.0 - tar, threshold
