@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lrface
+from benchmarks.plots import draw_plot
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SHARED = ROOT.parent / "shared" / "data"
@@ -26,7 +29,7 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     if info.exists():
         cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
-    packages = {}
+    packages = {"lrface": lrface.__version__}
     for name in ("numpy", "opencv-python-headless", "onnxruntime-gpu", "onnxruntime", "faiss-cpu"):
         try:
             packages[name] = importlib.metadata.version(name)
@@ -36,11 +39,20 @@ def machine() -> dict[str, Any]:
 
 
 def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
-    """Write ``<folder>/<name>.json`` with the command line and the machine beside the result."""
+    """Write ``<folder>/<name>.json`` with the command line and the machine beside the result, and draw its plots.
+
+    Args:
+        name: of the benchmark.
+        result: ``protocol``, ``rows``, ``models`` (SHA-256 by name), ``seed`` or ``seeds`` where chance plays a part,
+            and ``plots``, a list of ``benchmarks.plots.plot`` entries, drawn to ``<folder>/<name>-<plot>.svg``.
+        folder: where to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     command = "python " + " ".join([str(Path(sys.argv[0])), *sys.argv[1:]])
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"command": command, "machine": machine(), **result}, indent=1) + "\n")
+    for entry in result.get("plots", []):
+        draw_plot(entry, folder / f"{name}-{entry['name']}.svg")
     return path
 
 
