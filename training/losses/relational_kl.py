@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from training.losses.base import Loss, positive
+from training.losses.penalties import divergence
+from training.losses.relations import log_similarities
 
 
-class RelationalKL(nn.Module):
+class RelationalKL(Loss):
     r"""Kullback-Leibler divergence of the batch's similarity distributions.
 
     .. math::
@@ -25,21 +27,13 @@ class RelationalKL(nn.Module):
         ValueError: temperature is not positive.
     """
 
+    least = 2
+
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature {temperature}: give a positive one")
+        positive(temperature=temperature)
         self.temperature = temperature
 
-    def forward(self, student: Tensor, guide: Tensor) -> Tensor:
-        """Scalar float32 loss >= 0 of ``student [n, d]`` and ``guide [n, e]`` (d and e may differ)."""
-        log_q = self._log_relations(student)
-        log_p = self._log_relations(guide.detach())
-        return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
-
-    def _log_relations(self, features: Tensor) -> Tensor:
-        unit = F.normalize(features.float(), dim=1)
-        similarity = unit @ unit.T / self.temperature
-        n = len(unit)
-        others = ~torch.eye(n, dtype=torch.bool, device=unit.device)
-        return torch.log_softmax(similarity[others].view(n, n - 1), dim=1)
+    def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
+        """See ``Loss``; the features' lengths may differ."""
+        return divergence(log_similarities(student, self.temperature), log_similarities(guide, self.temperature))
