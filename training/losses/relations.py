@@ -27,7 +27,7 @@ def others(n: int, device: torch.device) -> Tensor:
 
 def rescale(features: Tensor) -> Tensor:
     """Features in units of their mean length, so that ``SMALLEST`` is small at any scale; relations do not change."""
-    return features / torch.linalg.vector_norm(features, dim=1).mean().detach().clamp(min=SMALLEST)
+    return features / features.square().sum(1).sqrt().mean().detach().clamp(min=SMALLEST)
 
 
 def pair_distances(features: Tensor) -> Tensor:
