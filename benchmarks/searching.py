@@ -87,7 +87,7 @@ class Chain:
 
     def embed(self, cuts: Sequence[Cut], enrolled: bool = False) -> Embedded:
         """Embeds faces, each at its own level; to enrol them, at all smaller ones as well."""
-        crops = np.stack([cut.crop for cut in cuts])
+        crops = np.array([cut.crop for cut in cuts], np.uint8)
         sizes = np.array([cut.native_px for cut in cuts])
         own = np.array([level_for(size, self.embedders) for size in sizes], np.int64)
         wanted = [
