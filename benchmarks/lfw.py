@@ -5,9 +5,13 @@
 
 Protocol: the standard 6,000 pairs in 10 folds (View 2), each fold's threshold chosen on the other nine; mean and
 standard deviation of the accuracy in %, TAR in % at FAR 1e-2 and 1e-3 over all pairs. Faces are detected and aligned
-once on the full picture. *Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. LR-LR: both faces
-of a pair at r. HR-LR: the first as the gallery's network sees an ordinary photo, the second at r. Full: both at 112.
-No mirroring. Teachers and foreign models are fed the small face brought back to 112 by bicubic interpolation.
+once on the full picture. LR-LR: both faces of a pair at r. HR-LR: the first as the gallery's network sees an ordinary
+photo, the second at r. Full: both at 112. No mirroring. Teachers and foreign models are fed the small face brought back
+to 112 by bicubic interpolation.
+
+*Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. *Scene* degradation (``--scene``): the whole
+picture shrunk by area until the canonical crop is r pixels wide, there aligned again, as the runtime does, by the
+landmarks known from the full picture and by those of lrface's own detector; where it finds no face, the known ones.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import argparse
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +33,16 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, sha256, table, write_result
-from lrface.align import align
+from benchmarks.macs import count_macs
+from lrface.align import TEMPLATE, align, native_crop_px
 from lrface.detection import FaceDetector, open_detector
 from lrface.embedding import Embedder
-from lrface.metrics import fold_accuracies, tar_at_far
+from lrface.errors import ImageError
+from lrface.metrics import fold_accuracies, roc, tar_at_far
 from lrface.models import Manifest
 from training.teachers import Preprocessing, Teacher, embed_all
+
+PLAIN = ("full", "LR-LR", "HR-LR")
 
 Crops = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
@@ -50,6 +58,7 @@ class Contender:
         high: crops to embeddings of the full faces, in the same space; None where there is no such network.
         sizes: the r that it is made for.
         sha256: of its file; "" for several.
+        macs: multiply-accumulates of a face.
     """
 
     name: str
@@ -57,6 +66,7 @@ class Contender:
     high: Callable[[Crops], Embeddings] | None
     sizes: tuple[int, ...]
     sha256: str = ""
+    macs: int = 0
 
 
 def lfw_pairs(path: Path) -> tuple[list[tuple[str, str]], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
@@ -75,30 +85,66 @@ def lfw_pairs(path: Path) -> tuple[list[tuple[str, str]], npt.NDArray[np.bool_],
     return names, np.array(same), np.array(fold)
 
 
-def lfw_crops(archive: Path, names: list[str], detector: FaceDetector, cache: Path | None) -> Crops:
-    """Canonical crops uint8 [n, 112, 112, 3] of the named pictures: the face nearest to the middle of each."""
-    if cache is not None and cache.exists():
-        return np.load(cache)
-    crops, missed = [], 0
-    with zipfile.ZipFile(archive) as pictures:
-        for name in tqdm(names, desc="align LFW", unit="picture"):
-            data = np.frombuffer(pictures.read(f"lfw-deepfunneled/{name}"), np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            found = detector.detect(image)
-            if not len(found):
-                missed += 1
-                crops.append(cv2.resize(image[65:185, 65:185], (112, 112)))  # deep funneling puts the face here
-                continue
-            centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-            middle = np.array(image.shape[1::-1]) / 2
-            nearest = int(np.argmin(np.linalg.norm(centres - middle, axis=1)))
-            crops.append(align(image, found.landmarks[nearest]))
-    print(f"{missed} of {len(names)} pictures without a detected face (centre crop taken)")
-    out = np.stack(crops)
-    if cache is not None:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        np.save(cache, out)
+def lfw_faces(archive: Path, names: list[str], detector: FaceDetector, cache: Path | None) -> tuple[Crops, Embeddings]:
+    """Canonical crops uint8 [n, 112, 112, 3] of the face nearest to the middle of each picture, and its landmarks."""
+    kept = (cache, cache.with_name(cache.stem + "-landmarks.npy")) if cache is not None else ()
+    if kept and all(path.exists() for path in kept):
+        return np.load(kept[0]), np.load(kept[1])
+    crops, points, missed = [], [], 0
+    for image in tqdm(lfw_pictures(archive, names), desc="align LFW", unit="picture", total=len(names)):
+        landmarks = middle_face(image, detector)
+        missed += landmarks is None
+        # Deep funneling puts every face in the same place.
+        points.append(TEMPLATE * 120 / 112 + 65 if landmarks is None else landmarks)
+        crops.append(align(image, points[-1]))
+    print(f"{missed} of {len(names)} pictures without a detected face (the usual place taken)")
+    out = np.stack(crops), np.stack(points).astype(np.float32)
+    if kept:
+        kept[0].parent.mkdir(parents=True, exist_ok=True)
+        for path, array in zip(kept, out, strict=True):
+            np.save(path, array)
     return out
+
+
+def lfw_pictures(archive: Path, names: list[str]) -> Iterator[Crops]:
+    """The named pictures, BGR."""
+    with zipfile.ZipFile(archive) as pictures:
+        for name in names:
+            data = np.frombuffer(pictures.read(f"lfw-deepfunneled/{name}"), np.uint8)
+            yield np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def middle_face(image: Crops, detector: FaceDetector) -> Embeddings | None:
+    """Landmarks [5, 2] of the detected face nearest to the middle of a picture."""
+    found = detector.detect(image)
+    if not len(found):
+        return None
+    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    return found.landmarks[int(np.argmin(np.linalg.norm(centres - np.array(image.shape[1::-1]) / 2, axis=1)))]
+
+
+def scene_crops(
+    archive: Path, names: list[str], known: Embeddings, size: int, detector: FaceDetector | None
+) -> tuple[Crops, float]:
+    """Canonical crops of pictures shrunk until the crop is ``size`` px wide, and the share of faces found there."""
+    crops, found = [], 0
+    for image, points in tqdm(zip(lfw_pictures(archive, names), known, strict=True), total=len(names), unit="picture",
+                              desc=f"scene {size}"):  # fmt: skip
+        scale = min(1.0, size / native_crop_px(points))
+        side = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+        small = np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA), np.uint8)
+        here = (points + 0.5) * (np.array(side, np.float32) / np.array(image.shape[1::-1], np.float32)) - 0.5
+        landmarks = middle_face(small, detector) if detector is not None else here
+        # A detection elsewhere is not this face.
+        if landmarks is None or np.linalg.norm(landmarks.mean(axis=0) - here.mean(axis=0)) > size / 2:
+            landmarks = here
+        else:
+            found += 1
+        try:
+            crops.append(align(small, landmarks))
+        except ImageError:
+            crops.append(align(small, here))
+    return np.stack(crops), found / len(names)
 
 
 def shrunk(crops: Crops, size: int) -> Crops:
@@ -113,7 +159,7 @@ def upscaled(crops: Crops, size: int) -> Crops:
     return np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_CUBIC) for crop in shrunk(crops, size)])
 
 
-def bundled(manifest: Manifest, threads: int) -> list[Contender]:
+def bundled(manifest: Manifest, threads: int, label: str = "") -> list[Contender]:
     """The manifest's students; the largest level of a space enrols."""
     embedders = {level: Embedder(e, manifest.folder, threads=threads) for level, e in manifest.embedders.items()}
     if not embedders:
@@ -121,8 +167,9 @@ def bundled(manifest: Manifest, threads: int) -> list[Contender]:
     gallery = embedders[max(embedders)]
     return [
         Contender(
-            entry.name, lambda crops, _, e=embedders[level]: e.embed(crops),
-            gallery.embed if level != gallery.level else None, (level,), entry.sha256,
+            entry.name + label, lambda crops, _, e=embedders[level]: _vectors(e, crops),
+            (lambda crops: _vectors(gallery, crops)) if level != gallery.level else None, (level,), entry.sha256,
+            count_macs(manifest.folder / entry.file),
         )
         for level, entry in sorted(manifest.embedders.items(), reverse=True)
     ]  # fmt: skip
@@ -151,7 +198,8 @@ class TeacherEmbeddings:
             parts = [self.embed(teacher, crops, size) for teacher in teachers]
             return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
 
-        return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, digest)
+        macs = sum(count_macs(teacher.path) for teacher in teachers)
+        return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, digest, macs)
 
 
 def faces_per_second(embed: Callable[[Crops], Any], crops: Crops, seconds: float = 2.0) -> float:
@@ -174,7 +222,8 @@ def main() -> None:
     parser.add_argument("--teachers", type=Path, default=SHARED / "teachers")
     parser.add_argument("--detector", default=str(SHARED / "detectors" / "yunet_n_dynamic.onnx"),
                         help="aligns the faces; 'bundled' for lrface's own")  # fmt: skip
-    parser.add_argument("--sizes", type=int, nargs="+", default=[112, 32, 16])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[112, 32, 16, 8])
+    parser.add_argument("--scene", type=int, nargs="*", default=[32, 16], help="sizes of scene degradation")
     parser.add_argument("--limit", type=int, default=0, help="only so many pairs of each fold: a try-out, no figure")
     parser.add_argument("--cache", type=Path, default=None, help="folder for the aligned crops; faces: not in git")
     parser.add_argument("--threads", type=int, default=1)
@@ -193,9 +242,14 @@ def main() -> None:
     cache = None
     if args.cache is not None:
         cache = args.cache / f"lfw-{Path(args.detector).stem}-{len(pictures)}.npy"
-    crops = lfw_crops(args.lfw / "lfw-deepfunneled.zip", pictures, detector, cache)
+    archive = args.lfw / "lfw-deepfunneled.zip"
+    crops, points = lfw_faces(archive, pictures, detector, cache)
 
-    contenders = bundled(Manifest.load(args.models), args.threads)
+    manifest = Manifest.load(args.models)
+    contenders = bundled(manifest, args.threads)
+    exact = manifest.folder / "float32"
+    if exact.exists():
+        contenders += bundled(Manifest.load(exact), args.threads, ", float32")
     embeddings, sizes = TeacherEmbeddings(crops), tuple(args.sizes)
     for path in args.model:
         teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)
@@ -207,6 +261,28 @@ def main() -> None:
         contenders.append(embeddings.contender("both teachers concatenated", teachers, sizes))
 
     rows: list[dict[str, Any]] = []
+    curves: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
+
+    def measure(
+        contender: Contender, size: int, protocol: str, first: Embeddings, low: Embeddings, rate: float
+    ) -> None:
+        scores = np.sum(first[a] * low[b], axis=1)
+        accuracy = 100 * fold_accuracies(scores, same, fold)
+        rows.append({
+            "model": contender.name, "sha256": contender.sha256, "size": size, "protocol": protocol,
+            "accuracy": float(accuracy.mean()), "std": float(accuracy.std()),
+            "tar_1e-2": 100 * tar_at_far(scores, same, 1e-2), "tar_1e-3": 100 * tar_at_far(scores, same, 1e-3),
+            "faces_per_second": rate, "macs": contender.macs,
+        })  # fmt: skip
+        curves[f"{contender.name}, {size}, {protocol}"] = roc(scores, same)[:2]
+        print(f"{contender.name} {size} {protocol}: {rows[-1]['accuracy']:.2f}", file=sys.stderr)
+
+    # Scene degradation costs a detector's run a picture: our own networks only.
+    own = {entry.name for entry in manifest.embedders.values()}
+    scenes: dict[tuple[int, str], tuple[Crops, float]] = {}
+    for size in args.scene:
+        for how, finder in (("known landmarks", None), ("own detector", open_detector(threads=args.threads))):
+            scenes[size, how] = scene_crops(archive, pictures, points, size, finder)
     for contender in contenders:
         high = contender.high(crops) if contender.high else None
         for size in (size for size in args.sizes if size in contender.sizes):
@@ -214,20 +290,19 @@ def main() -> None:
             rate = faces_per_second(
                 lambda batch, c=contender, s=size: c.low(batch, s), crops, 0.1 if args.limit else 2.0
             )
-            same_size = size == crops.shape[1]
-            for protocol, first in (("full", low),) if same_size else (("LR-LR", low), ("HR-LR", high)):
-                if first is None:
-                    continue
-                scores = np.sum(first[a] * low[b], axis=1)
-                accuracy = 100 * fold_accuracies(scores, same, fold)
-                rows.append({
-                    "model": contender.name, "sha256": contender.sha256, "size": size, "protocol": protocol,
-                    "accuracy": float(accuracy.mean()), "std": float(accuracy.std()),
-                    "tar_1e-2": 100 * tar_at_far(scores, same, 1e-2), "tar_1e-3": 100 * tar_at_far(scores, same, 1e-3),
-                    "faces_per_second": rate,
-                })  # fmt: skip
-                print(f"{contender.name} {size} {protocol}: {rows[-1]['accuracy']:.2f}", file=sys.stderr)
-    rows.sort(key=lambda r: (-r["size"], r["protocol"] != "LR-LR"))
+            if size == crops.shape[1]:
+                measure(contender, size, "full", low, low, rate)
+                continue
+            measure(contender, size, "LR-LR", low, low, rate)
+            if high is not None:
+                measure(contender, size, "HR-LR", high, low, rate)
+            for (side, how), (seen, _) in scenes.items():
+                if side == size and contender.name in own:
+                    low = contender.low(seen, size)
+                    measure(contender, size, f"scene LR-LR, {how}", low, low, rate)
+                    if high is not None:
+                        measure(contender, size, f"scene HR-LR, {how}", high, low, rate)
+    rows.sort(key=lambda r: (-r["size"], PLAIN.index(r["protocol"]) if r["protocol"] in PLAIN else len(PLAIN)))
     peer = {r["size"]: r["faces_per_second"] for r in rows if r["model"].startswith("edgeface_xs")}
     print(table(
         ["r", "protocol", "model", "accuracy", "TAR@FAR 1e-2 / 1e-3", "faces/s", "x EdgeFace-XS"],
@@ -236,11 +311,17 @@ def main() -> None:
           f"{r['faces_per_second'] / peer[r['size']]:.1f}" if r["size"] in peer else "-"] for r in rows],
     ))  # fmt: skip
     path = write_result("lfw", {
-        "protocol": "aligned degradation by area, 10 folds, no mirroring; throughput in batches of 32 incl. resizing",
+        "protocol": "degradation by area, 10 folds, no mirroring; throughput in batches of 32 incl. resizing",
+        "found_in_scene": {f"{size}, {how}": share for (size, how), (_, share) in scenes.items()},
         "detector": Path(args.detector).name, "threads": args.threads, "pairs": len(names),
         "seed": None, "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")
+
+
+def _vectors(embedder: Embedder, crops: Crops) -> Embeddings:
+    found = embedder.embed(crops)
+    return found if isinstance(found, np.ndarray) else found.vectors
 
 
 def _input_size(path: Path) -> int:

@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 import types
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.bank import bank_folder, fill_bank
 from training.distill import Ema, learning_rate
 from training.faces import FaceSet
 from training.losses import FirstOrder, RelationalKL
+from training.recipe import Recipe, build, read_toml
 from training.targets import project, projection
-from training.teachers import Preprocessing
+from training.teachers import KNOWN_TEACHERS, Preprocessing
 from training.validate import Pairs, score
 from training.views import Degradation, aligned_view, student_view
 
@@ -40,6 +43,10 @@ class Adaptation:
     """How a teacher is fine-tuned.
 
     Attributes:
+        name: of the run.
+        teacher: ONNX file of the teacher that is fine-tuned, one that ``training.teachers`` knows by name.
+        teachers: ONNX files of the teachers whose embeddings of the sharp faces it learns.
+        degradation: how small faces are made.
         levels: sides of the small faces that it shall read, in pixels; each batch has one of them.
         epochs: passes over the training faces, may be a fraction.
         rate: peak learning rate of AdamW.
@@ -47,11 +54,29 @@ class Adaptation:
         seed: of order and views.
     """
 
+    name: str
+    teacher: str
+    teachers: tuple[str, ...]
     levels: tuple[int, ...]
     epochs: float
+    degradation: Degradation = field(default_factory=Degradation)
     rate: float = 3e-4
     dim: int = 256
     seed: int = 1
+
+
+def load_adaptation(path: Path) -> Adaptation:
+    """Read and check an adaptation's TOML file.
+
+    Raises:
+        ValueError: an unknown key or a value of the wrong kind, with its place.
+    """
+    raw = read_toml(path)
+    degradation = build(Degradation, raw.pop("degradation", {}), f"{path}: degradation")
+    plan: Adaptation = build(Adaptation, {**raw, "degradation": degradation}, str(path))
+    if plan.teacher not in plan.teachers:
+        raise ValueError(f"{path}: {plan.teacher!r} is none of the teachers {plan.teachers}")
+    return plan
 
 
 def open_torch(path: Path, batch: int = BATCH) -> nn.Module:
@@ -68,7 +93,7 @@ def open_torch(path: Path, batch: int = BATCH) -> nn.Module:
 
     model = onnx.load(str(path))
     entry = model.graph.input[0]
-    shape = [batch] + [dim.dim_value for dim in entry.type.tensor_type.shape.dim][1:]
+    shape = [batch, *[dim.dim_value for dim in entry.type.tensor_type.shape.dim][1:]]
     slim = onnxslim.slim(model, input_shapes=[f"{entry.name}:{','.join(map(str, shape))}"])
     for node in slim.graph.node:
         given = [name for name in node.input if name]
@@ -107,7 +132,7 @@ class LowTeacher(nn.Module):
         if x.shape[-1] != self.spec.size:
             x = F.interpolate(x, self.spec.size, mode="bicubic", align_corners=False).clamp(0, 255)
         x = (x.flip(1) if self.spec.rgb else x).sub(self.spec.mean).mul(self.spec.scale)
-        features = self.backbone(x)
+        features = self.backbone(x).flatten(1)
         return self.head(F.normalize(features.float(), dim=1))
 
 
@@ -123,22 +148,18 @@ def embed(model: LowTeacher, views: npt.NDArray[np.uint8]) -> npt.NDArray[np.flo
 
 
 def adapt(
-    teacher: Path,
-    spec: Preprocessing,
     plan: Adaptation,
-    degradation: Degradation,
+    folder: Path,
     faces: FaceSet,
     embeddings: npt.NDArray[np.float32],
     pairs: Pairs,
     run: Path,
 ) -> Path:
-    """Fine-tune ``teacher`` towards all teachers' embeddings of the sharp face; resumable.
+    """Fine-tune a teacher towards all teachers' embeddings of the sharp face; resumable.
 
     Args:
-        teacher: its ONNX file.
-        spec: its preprocessing.
-        plan: levels and schedule.
-        degradation: how small faces are made.
+        plan: teacher, levels and schedule.
+        folder: of the teachers' files.
         faces: crops and splits.
         embeddings: all teachers' unit embeddings ``[len(faces), d]`` of the sharp faces.
         pairs: validation pairs, for the log.
@@ -152,7 +173,7 @@ def adapt(
     basis = projection(embeddings[rows], plan.dim)
     targets = project(embeddings, basis)
     torch.manual_seed(plan.seed)
-    model = build(teacher, spec, plan)
+    model = untuned(plan, folder)
     objective = [(1.0, FirstOrder()), (0.5, RelationalKL())]
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.0)
     ema = Ema(model, 0.995)
@@ -168,13 +189,13 @@ def adapt(
         ema = Ema(model, 0.995)
     every = 240
     started, total = time.monotonic(), 0.0
-    for step in tqdm(range(first, steps), desc=f"adapt {teacher.stem}", mininterval=5, initial=first, total=steps):
+    for step in tqdm(range(first, steps), desc=plan.name, mininterval=5, initial=first, total=steps):
         rng = np.random.default_rng([plan.seed, step])
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, plan.rate, 0.05)
         level = plan.levels[rng.integers(len(plan.levels))]
         picked = rng.choice(rows, BATCH, replace=False)
-        views = np.stack([student_view(faces.crops[j], level, degradation, rng) for j in picked])
+        views = np.stack([student_view(faces.crops[j], level, plan.degradation, rng) for j in picked])
         with torch.autocast("cpu", torch.bfloat16):
             features = model(views)
         guide = torch.from_numpy(targets[picked])
@@ -203,23 +224,41 @@ def adapt(
     return checkpoint
 
 
-def build(teacher: Path, spec: Preprocessing, plan: Adaptation) -> LowTeacher:
-    """The network before any fine-tuning."""
-    backbone = open_torch(teacher)
-    side = spec.size
+def untuned(plan: Adaptation, folder: Path) -> LowTeacher:
+    """The network before any fine-tuning; its head is random."""
+    path = folder / plan.teacher
+    if path.stem not in KNOWN_TEACHERS:
+        raise ValueError(f"{path.name}: unknown teacher; one of {sorted(KNOWN_TEACHERS)}")
+    spec, backbone = KNOWN_TEACHERS[path.stem], open_torch(path)
     with torch.inference_mode():
-        inputs = backbone(torch.zeros(BATCH, 3, side, side)).reshape(BATCH, -1).shape[1]
+        inputs = backbone(torch.zeros(BATCH, 3, spec.size, spec.size)).reshape(BATCH, -1).shape[1]
     model = LowTeacher(backbone, spec, inputs, plan.dim).to(memory_format=torch.channels_last)
-    model.requires_grad_(True)
-    return model
+    return model.requires_grad_(True)
 
 
-def load_low_teacher(teacher: Path, spec: Preprocessing, plan: Adaptation, run: Path) -> LowTeacher:
-    """The averaged network of a run."""
-    model = build(teacher, spec, plan)
-    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state["ema"])
+def load_low_teacher(plan: Adaptation, folder: Path, cache: Path) -> LowTeacher:
+    """The averaged network of a run.
+
+    Raises:
+        ValueError: it was not run.
+    """
+    checkpoint = cache / "runs" / plan.name / "checkpoint.pt"
+    if not checkpoint.exists():
+        raise ValueError(
+            f"{checkpoint} is missing: run `python -m training adapt training/recipes/{plan.name}.toml` first"
+        )
+    model = untuned(plan, folder)
+    model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"])
     return model.eval()
+
+
+def make_bank(recipe: Recipe, plan: Adaptation, load: Callable[[], LowTeacher], faces: FaceSet, cache: Path) -> None:
+    """Fill the bank of a recipe; the network is loaded only if something is missing."""
+    folder = bank_folder(cache, recipe)
+    if len(list(folder.glob("labels-?????.npy"))) >= recipe.bank.shards:
+        return
+    model = load()
+    fill_bank(folder, recipe.bank.shards, recipe.student.level, faces, lambda v: embed(model, v), plan.degradation)
 
 
 def _solve_head(
@@ -234,7 +273,7 @@ def _solve_head(
             x = torch.from_numpy(np.stack([cv2.resize(v, (model.spec.size,) * 2, interpolation=cv2.INTER_CUBIC)
                                            for v in views]).transpose(0, 3, 1, 2).astype(np.float32))  # fmt: skip
             x = (x.flip(1) if model.spec.rgb else x).sub(model.spec.mean).mul(model.spec.scale)
-            out.append(F.normalize(model.backbone(x).float(), dim=1).numpy())
+            out.append(F.normalize(model.backbone(x).flatten(1).float(), dim=1).numpy())
     a = np.concatenate(out).astype(np.float64)
     b = targets[some[: len(a)]].astype(np.float64)
     weight = np.linalg.solve(a.T @ a + 1e-2 * np.eye(a.shape[1]), a.T @ b)
@@ -243,9 +282,8 @@ def _solve_head(
 
 
 def _validation_table(
-    model: nn.Module, faces: FaceSet, pairs: Pairs, level: int, targets: npt.NDArray[np.float32]
+    model: LowTeacher, faces: FaceSet, pairs: Pairs, level: int, targets: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    assert isinstance(model, LowTeacher)
     rows = np.unique(np.concatenate([pairs.a, pairs.b]))
     table = np.zeros_like(targets)
     table[rows] = embed(model, np.stack([aligned_view(c, level) for c in faces.crops[rows]]))

@@ -34,13 +34,15 @@ def blend(a: Image, b: Image, rng: np.random.Generator) -> Image:
 def composite(a: Image, b: Image, rng: np.random.Generator) -> Image:
     """Parts of two aligned faces uint8 ``[h, w, 3]`` along a smooth random border."""
     cells = int(rng.integers(2, 5))
-    mask = cv2.resize(rng.uniform(-1, 1, (cells, cells)).astype(np.float32), a.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    mask = cv2.resize(
+        rng.uniform(-1, 1, (cells, cells)).astype(np.float32), a.shape[1::-1], interpolation=cv2.INTER_CUBIC
+    )
     mask = (1 / (1 + np.exp(-6 * (mask - np.median(mask)))))[..., None]
     return np.asarray(a * mask + b * (1 - mask), np.float32).round().clip(0, 255).astype(np.uint8)
 
 
 def warp(a: Image, rng: np.random.Generator) -> Image:
-    """An aligned face uint8 ``[h, w, 3]`` with its proportions changed by a smooth field of up to about 6 % of its side."""
+    """An aligned face uint8 ``[h, w, 3]``, its proportions changed by a smooth field of up to about 6 % of its side."""
     h, w = a.shape[:2]
     cells = int(rng.integers(3, 6))
     field = rng.normal(0, 0.02 * w, (cells, cells, 2)).astype(np.float32)
@@ -121,7 +123,9 @@ class Bank:
         if len(done) < shards:
             raise ValueError(f"{folder} holds {len(done)} of {shards} shards: make them with `python -m training bank`")
         self.labels: npt.NDArray[np.float16] = np.concatenate([np.load(path) for path in done])
-        self.views: Image = np.concatenate([np.load(path.with_name(path.name.replace("labels", "views"))) for path in done])
+        self.views: Image = np.concatenate(
+            [np.load(path.with_name(path.name.replace("labels", "views"))) for path in done]
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,12 +1,14 @@
-"""``python -m training``: distil, export, calibrate."""
+"""``python -m training``: adapt, distil, export, calibrate."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from training.faces import default_cache, load_faces, validation_faces
+from training.faces import default_cache, validation_faces
 from training.manifest import MODELS
 from training.recipe import load_recipe
 
@@ -19,52 +21,87 @@ def main() -> None:
     """Make lrface's models: teachers in, ONNX students out."""
 
 
-@main.command()
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--faces", type=click.Path(exists=True, path_type=Path), default=SHARED / "train", show_default=True,
-              help="Folder of Parquet files, or people/<name>/*.jpg.")  # fmt: skip
-@click.option("--teachers", type=click.Path(exists=True, path_type=Path), default=SHARED / "teachers",
-              show_default=True, help="Folder of the teachers' ONNX files.")  # fmt: skip
-@click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="Folder for derived files.")
-@click.option("--run", type=click.Path(path_type=Path), default=None, help="Folder of the run; <cache>/runs/<name>.")
-@click.option("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch.")
-def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | None, threads: int) -> None:
-    """Train the student of a RECIPE; started again, it resumes."""
+_faces = click.option("--faces", type=click.Path(exists=True, path_type=Path), default=SHARED / "train",
+                      show_default=True, help="Folder of Parquet files, or people/<name>/*.jpg.")  # fmt: skip
+_teachers = click.option("--teachers", type=click.Path(exists=True, path_type=Path), default=SHARED / "teachers",
+                         show_default=True, help="Folder of the teachers' ONNX files.")  # fmt: skip
+_cache = click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="For derived files.")
+_threads = click.option("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch.")
+
+
+@contextmanager
+def _clear_errors(threads: int = 0) -> Iterator[None]:
     import torch
 
     from lrface.errors import LrfaceError
-    from training.bank import Bank, bank_folder
-    from training.distill import distill as train
-    from training.teachers import cached_embeddings, open_teachers
-    from training.validate import load_pairs, make_pairs
 
     if threads:
         torch.set_num_threads(threads)
     try:
-        plan = load_recipe(recipe)
-        data = load_faces(faces, cache)
-        guides = open_teachers(plan.teachers, teachers)
-        embeddings = cached_embeddings(guides, data, cache)
-        listed = faces / "val_pairs.csv"
-        pairs = load_pairs(listed, data) if listed.exists() else make_pairs(data)
-        bank = Bank(bank_folder(cache, plan), plan.bank.shards) if plan.bank.teacher else None
-        train(plan, data, embeddings, pairs, run or cache / "runs" / plan.name, bank=bank)
+        yield
     except (LrfaceError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_faces
+@_teachers
+@_cache
+@click.option("--run", type=click.Path(path_type=Path), default=None, help="Folder of the run; <cache>/runs/<name>.")
+@_threads
+def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | None, threads: int) -> None:
+    """Train the student of a RECIPE, its mixtures first; started again, it resumes."""
+    from training.adapt import load_adaptation, load_low_teacher, make_bank
+    from training.bank import Bank, bank_folder
+    from training.distill import distill as train
+    from training.workplace import open_workplace
+
+    with _clear_errors(threads):
+        plan = load_recipe(recipe)
+        place = open_workplace(plan.teachers, faces, teachers, cache)
+        bank = None
+        if plan.bank.teacher:
+            adaptation = load_adaptation(recipe.parent / "adapt" / f"{plan.bank.teacher}.toml")
+            make_bank(plan, adaptation, lambda: load_low_teacher(adaptation, teachers, cache), place.faces, cache)
+            bank = Bank(bank_folder(cache, plan), plan.bank.shards)
+        train(plan, place.faces, place.embeddings, place.pairs, run or cache / "runs" / plan.name, bank=bank)
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_faces
+@_teachers
+@_cache
+@_threads
+def adapt(recipe: Path, faces: Path, teachers: Path, cache: Path, threads: int) -> None:
+    """Fine-tune a teacher on up-scaled low-resolution faces (a training aid); started again, it resumes."""
+    from training.adapt import adapt as tune
+    from training.adapt import load_adaptation
+    from training.workplace import open_workplace
+
+    with _clear_errors(threads):
+        plan = load_adaptation(recipe)
+        place = open_workplace(plan.teachers, faces, teachers, cache)
+        tune(plan, teachers, place.faces, place.embeddings, place.pairs, cache / "runs" / plan.name)
 
 
 @main.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--models", type=click.Path(path_type=Path), default=MODELS, help="Models folder to ship it in.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="The benchmarks' JSON, for the card.")
-def export(run: Path, models: Path, results: Path) -> None:
-    """Export the student of a RUN to ONNX, with parity check, manifest entry and card."""
+@_faces
+@_teachers
+@_cache
+def export(run: Path, models: Path, results: Path, faces: Path, teachers: Path, cache: Path) -> None:
+    """Export the student of a RUN to ONNX: float32 and int8, parity check, manifest entries, card."""
+    from training.distill import load_student
     from training.export import export as write
+    from training.workplace import open_workplace
 
-    try:
-        click.echo(write(run, models, results))
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    with _clear_errors(1):
+        place = open_workplace(load_student(run)[0].teachers, faces, teachers, cache)
+        click.echo(write(run, models, results, place.faces, place.embeddings, place.pairs))
 
 
 @main.command()
@@ -73,13 +110,10 @@ def export(run: Path, models: Path, results: Path) -> None:
 @click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS)
 def calibrate(faces: Path, cache: Path, models: Path) -> None:
     """Measure the shipped models' impostor scores on the validation people: models/calibration.json."""
-    from lrface.errors import LrfaceError
     from training.calibrate import calibrate as measure
 
-    try:
+    with _clear_errors():
         result = measure(models, validation_faces(faces, cache))
-    except (LrfaceError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     for item in result["impostor"]:
         click.echo(f"probe {item['probe_level']}, gallery {item['gallery_level']}: {item['comparisons']} comparisons")
     click.echo(f"best gallery level: {result['gallery_level']}")

@@ -183,8 +183,9 @@ def distill(
             guide = torch.from_numpy(guides).to(device)
             loss, parts = objective(features, guide)
             if recipe.quality:
-                parts["quality"] = length_loss(features[:live], guide[:live])
-                loss = loss + recipe.quality * parts["quality"]
+                penalty = length_loss(features[:live], guide[:live])
+                parts["quality"] = penalty.detach()
+                loss = loss + recipe.quality * penalty
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 5.0)

@@ -1,40 +1,74 @@
-"""A trained student to ONNX: checked against torch, entered into the manifest, with its card."""
+"""A trained student to ONNX: float32 checked against torch, int8 measured against float32, entered into manifests."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import shutil
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from training.distill import load_student
+from training.card import card
+from training.distill import load_student, quality
+from training.faces import FaceSet
 from training.manifest import add_model, sha256
 from training.onnx_file import strip
+from training.quantize import quantize
 from training.recipe import Recipe
-from training.students import Student, count_macs
+from training.students import Student
+from training.validate import Pairs, score
+from training.views import aligned_view, student_view, to_input
 
 OPSET = 18
 PARITY = 1e-5
+MAX_LOSS = 0.2
+"""Points of validation accuracy that int8 may cost; with more, float32 ships."""
+
+FLOAT32 = "float32"
+"""Folder, in the models folder, of the networks as they were trained: for GPUs and for other runtimes."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One file of a student, with what was measured of it.
+
+    Attributes:
+        path: the ONNX file.
+        precision: "float32" or "int8".
+        figures: of ``training.validate.score``.
+        milliseconds: a face, one thread, batches of 32.
+    """
+
+    path: Path
+    precision: str
+    figures: dict[str, float]
+    milliseconds: float
 
 
 class _Deployed(nn.Module):
-    """What ships: the student and the normalisation of its output."""
+    """What ships: the student, the normalisation of its output and, where it was trained, its quality estimate."""
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, student: Student, with_quality: bool) -> None:
         super().__init__()
-        self.student = student
+        self.student, self.with_quality = student, with_quality
 
-    def forward(self, faces: Tensor) -> Tensor:
-        return nn.functional.normalize(self.student(faces), dim=1)
+    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
+        features = self.student(faces)
+        unit = nn.functional.normalize(features, dim=1)
+        return (unit, quality(features).clamp(0, 1)) if self.with_quality else (unit,)
 
 
-def to_onnx(student: Student, target: Path) -> float:
-    """Write ``student`` as ONNX, input ``faces [batch, 3, r, r]``, output ``embedding [batch, dim]``, unit length.
+def to_onnx(student: Student, target: Path, with_quality: bool = False) -> float:
+    """Write ``student`` as ONNX, opset 18.
+
+    Input ``faces`` float32 ``[batch, 3, r, r]``; outputs ``embedding`` float32 ``[batch, dim]`` of unit length and,
+    with ``with_quality``, ``quality`` float32 ``[batch]`` in 0..1, see ``training.distill.length_loss``.
 
     Returns:
         The largest difference to torch on random faces, alone and in a batch.
@@ -42,22 +76,29 @@ def to_onnx(student: Student, target: Path) -> float:
     Raises:
         ValueError: it exceeds ``PARITY``; nothing is left at ``target``.
     """
-    model = _Deployed(student).eval()
+    model = _Deployed(student, with_quality).eval()
     level = student.level
     temporary = target.with_suffix(".part")
+    names = ["embedding", "quality"] if with_quality else ["embedding"]
     torch.onnx.export(
         model, (torch.zeros(2, 3, level, level),), str(temporary), opset_version=OPSET,
-        dynamo=True, external_data=False, verbose=False, input_names=["faces"], output_names=["embedding"],
+        dynamo=True, external_data=False, verbose=False, input_names=["faces"], output_names=names,
         dynamic_shapes={"faces": {0: torch.export.Dim("batch")}},
     )  # fmt: skip
     strip(temporary)
     session = ort.InferenceSession(temporary.read_bytes(), providers=["CPUExecutionProvider"])
     faces = np.random.default_rng(0).uniform(-1, 1, (33, 3, level, level)).astype(np.float32)
     with torch.no_grad():
-        expected = model(torch.from_numpy(faces)).numpy()
-    batch = session.run(None, {"faces": faces})[0]
-    alone = np.concatenate([session.run(None, {"faces": face[None]})[0] for face in faces])
-    worst = float(max(np.abs(batch - expected).max(), np.abs(alone - expected).max()))
+        expected = model(torch.from_numpy(faces))
+    batch = session.run(None, {"faces": faces})
+    alone = [
+        np.concatenate(parts) for parts in zip(*(session.run(None, {"faces": f[None]}) for f in faces), strict=True)
+    ]
+    worst = max(
+        float(np.abs(found - wanted.numpy()).max())
+        for way in (batch, alone)
+        for found, wanted in zip(way, expected, strict=True)
+    )
     if worst > PARITY:
         temporary.unlink()
         raise ValueError(f"{target.name}: ONNX differs from torch by {worst:.1e}, more than {PARITY:.0e}")
@@ -65,107 +106,85 @@ def to_onnx(student: Student, target: Path) -> float:
     return worst
 
 
-def export(run: Path, folder: Path, results: Path) -> Path:
-    """Export a run's student into ``folder`` with manifest entry and card.
+def export(
+    run: Path, folder: Path, results: Path, faces: FaceSet, embeddings: npt.NDArray[np.float32], pairs: Pairs
+) -> Path:
+    """Export a run's student: float32 into ``folder/float32``, and into ``folder`` the variant that ships as default.
+
+    That is int8 where it is faster here and costs at most ``MAX_LOSS`` points on the validation pairs, else float32.
 
     Args:
         run: folder of a run of ``training.distill``.
         folder: the models' folder.
-        results: folder of the benchmarks' JSON; figures of this very file (by SHA-256) go into the card.
+        results: folder of the benchmarks' JSON; figures of these very files (by SHA-256) go into the card.
+        faces: crops; activations' ranges are measured on the ``train`` split.
+        embeddings: the teachers' unit embeddings ``[len(faces), d]``.
+        pairs: validation pairs.
 
     Returns:
-        The ONNX file.
+        The ONNX file of the default.
     """
-    recipe, student, _ = load_student(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{recipe.name}.onnx"
-    worst = to_onnx(student, target)
-    digest = sha256(target)
+    recipe, student, basis = load_student(run)
+    (folder / FLOAT32).mkdir(parents=True, exist_ok=True)
+    target, exact = folder / f"{recipe.name}.onnx", folder / FLOAT32 / f"{recipe.name}.onnx"
+    worst = to_onnx(student, exact, recipe.quality > 0)
+    rng = np.random.default_rng(recipe.seed)
+    some = rng.choice(faces.rows("train"), min(512, len(faces.rows("train"))), replace=False)
     level = recipe.student.level
-    add_model(
-        {
-            "name": recipe.name, "kind": "embedder", "level": level, "file": target.name, "sha256": digest,
-            "license": recipe.license,
-            "card": f"{recipe.name}.md", "template": "arcface-112", "space": recipe.space or recipe.name,
-            "input": {"name": "faces", "height": level, "width": level, "channels": "RGB",
-                      "mean": 127.5, "scale": 0.0078125},
-            "output": {"name": "embedding", "dim": recipe.student.dim, "normalized": True},
-        },
-        folder,
-    )  # fmt: skip
+    views = np.stack([student_view(faces.crops[i], level, recipe.degradation, rng) for i in some])
+    small = quantize(exact, target.with_suffix(".int8"), np.ascontiguousarray(to_input(views)))
+    targets = embeddings @ basis
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    variants = [_measure(exact, "float32", level, faces, targets, pairs)]
+    variants.append(_measure(small, "int8", level, faces, targets, pairs))
+    lost = variants[0].figures["lr_lr"] - variants[1].figures["lr_lr"]
+    default = variants[1] if lost <= MAX_LOSS and variants[1].milliseconds < variants[0].milliseconds else variants[0]
+    for variant in variants:
+        print(
+            f"{recipe.name} {variant.precision}: {variant.figures['lr_lr']:.2f}, {variant.milliseconds:.3f} ms a face"
+        )
+    shutil.copyfile(default.path, target.with_suffix(".part"))
+    target.with_suffix(".part").replace(target)
+    small.unlink()
+    _enter(recipe, target, f"{recipe.name}.md", folder)
+    _enter(recipe, exact, f"../{recipe.name}.md", folder / FLOAT32)
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     data = json.loads((run / "data.json").read_text())
-    figures = _lfw_figures(results, digest)
-    (folder / f"{recipe.name}.md").write_text(_card(recipe, student, digest, worst, data, log, figures))
+    files = {default.precision: sha256(target), "float32": sha256(exact)}
+    text = card(recipe, student, files, worst, data, log, variants, results)
+    (folder / f"{recipe.name}.md").write_text(text)
     return target
 
 
-def _lfw_figures(results: Path, digest: str) -> list[str]:
-    path = results / "lfw.json"
-    if not path.exists():
-        return []
-    rows = json.loads(path.read_text())["rows"]
-    return [
-        f"| LFW, {row['protocol']} {row['size']}x{row['size']} | {row['accuracy']:.2f} +- {row['std']:.2f} |"
-        f" {row['tar_1e-2']:.1f} / {row['tar_1e-3']:.1f} |"
-        for row in rows
-        if row.get("sha256") == digest
-    ]
+def _enter(recipe: Recipe, file: Path, card_name: str, folder: Path) -> None:
+    level = recipe.student.level
+    output = {"name": "embedding", "dim": recipe.student.dim, "normalized": True}
+    add_model(
+        {
+            "name": recipe.name, "kind": "embedder", "level": level, "file": file.name, "sha256": sha256(file),
+            "license": recipe.license,
+            "card": card_name, "template": "arcface-112", "space": recipe.space or recipe.name,
+            "input": {"name": "faces", "height": level, "width": level, "channels": "RGB",
+                      "mean": 127.5, "scale": 0.0078125},
+            "output": output | ({"quality": "quality"} if recipe.quality > 0 else {}),
+        },
+        folder,
+    )  # fmt: skip
 
 
-def _card(
-    recipe: Recipe,
-    student: Student,
-    digest: str,
-    worst: float,
-    data: dict[str, Any],
-    log: list[dict[str, Any]],
-    figures: list[str],
-) -> str:
-    last = log[-1]
-    plan = asdict(recipe)
-    teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
-    sources = ", ".join(f"{name} {count:,}" for name, count in data["sources"].items())
-    losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
-    lines = [
-        f"# {recipe.name}",
-        "",
-        f"Embeds faces of {recipe.student.level}x{recipe.student.level} pixels into {recipe.student.dim} numbers of"
-        f" unit length (space `{recipe.space or recipe.name}`). SHA-256 `{digest}`.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| network | residual trunk, widths {recipe.student.widths}, depths {recipe.student.depths};"
-        f" {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters,"
-        f" {count_macs(student) / 1e6:.0f} M multiply-accumulates a face |",
-        "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
-        " shrunk by area |",
-        f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length; parity with torch {worst:.0e} |",
-        f"| teachers | {teachers}, concatenated, projected to {recipe.student.dim} dimensions |",
-        f"| data | {data['faces']:,} aligned faces: {sources} |",
-        f"| terms | {recipe.terms} |",
-        f"| losses | {losses} |",
-        f"| degradation | {plan['degradation']} |",
-        f"| schedule | {plan['schedule']} |",
-        f"| seed | {recipe.seed} |",
-        f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
-        "",
-        "## Figures",
-        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3, no mirroring. Validation pairs: people not"
-        " in the training split, the average of weights after the last epoch. LFW, a test set only:"
-        " `python benchmarks/lfw.py`; HR: the photo by the largest network of the space.",
-        "",
-        "| set and protocol | accuracy | TAR |",
-        "|---|---|---|",
-        f"| validation, LR-LR aligned | {last['val_lr_lr']:.2f} | {last['val_tar_1e-2']:.1f} / - |",
-        f"| validation, HR (teachers) - LR aligned | {last['val_hr_lr']:.2f} | - |",
-        *figures,
-        "",
-        "## Use",
-        "Finding known people in pictures where faces are small, with a threshold for a stated false-positive rate."
-        " Not for deciding about a person without a human look. Accuracy differs between groups of people as it"
-        " does in the training data; it has not been measured by group.",
-        "",
-        f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
-    ]
-    return "\n".join(lines) + "\n"
+def _measure(
+    path: Path, precision: str, level: int, faces: FaceSet, targets: npt.NDArray[np.float32], pairs: Pairs
+) -> Variant:
+    """Validation figures and speed of an ONNX file, on one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    rows = np.unique(np.concatenate([pairs.a, pairs.b]))
+    table, times = np.zeros_like(targets), []
+    for i in range(0, len(rows), 32):
+        views = np.stack([aligned_view(crop, level) for crop in faces.crops[rows[i : i + 32]]])
+        tensor = np.ascontiguousarray(to_input(views))
+        start = time.perf_counter()
+        table[rows[i : i + 32]] = session.run(["embedding"], {"faces": tensor})[0]
+        times.append((time.perf_counter() - start) / len(views))
+    return Variant(path, precision, score(table, targets, pairs), 1e3 * float(np.median(times)))

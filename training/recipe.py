@@ -108,18 +108,26 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ValueError: an unknown key, loss or a value of the wrong kind, with its place.
     """
+    return recipe_from(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ValueError: it is none.
+    """
     with path.open("rb") as file:
         try:
-            raw = tomllib.load(file)
+            return tomllib.load(file)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path}: not TOML: {error}") from error
-    return recipe_from(raw, str(path))
 
 
 def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
     """A recipe from its plain tables, checked; ``where`` names them in an error. Raises as ``load_recipe``."""
     raw = dict(raw)
-    losses = tuple(_build(LossSpec, item, f"{where}: losses") for item in raw.pop("losses", []))
+    losses = tuple(build(LossSpec, item, f"{where}: losses") for item in raw.pop("losses", []))
     for loss in losses:
         if loss.name not in LOSSES:
             raise ValueError(f"{where}: unknown loss {loss.name!r}; one of {sorted(LOSSES)}")
@@ -129,16 +137,21 @@ def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
     if not isinstance(teachers, (list, tuple)) or not teachers:
         raise ValueError(f"{where}: no teachers; give a list of ONNX files")
     parts = {
-        "teachers": tuple(t if isinstance(t, str) else _build(TeacherSpec, t, f"{where}: teachers") for t in teachers),
-        "student": _build(StudentSpec, raw.pop("student", {}), f"{where}: student"),
-        "schedule": _build(Schedule, raw.pop("schedule", {}), f"{where}: schedule"),
-        "bank": _build(BankSpec, raw.pop("bank", {}), f"{where}: bank"),
-        "degradation": _build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
+        "teachers": tuple(t if isinstance(t, str) else build(TeacherSpec, t, f"{where}: teachers") for t in teachers),
+        "student": build(StudentSpec, raw.pop("student", {}), f"{where}: student"),
+        "schedule": build(Schedule, raw.pop("schedule", {}), f"{where}: schedule"),
+        "bank": build(BankSpec, raw.pop("bank", {}), f"{where}: bank"),
+        "degradation": build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
     }
-    return _build(Recipe, {**raw, **parts, "losses": losses}, where)
+    return build(Recipe, {**raw, **parts, "losses": losses}, where)
 
 
-def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+def build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    """A dataclass from plain values, each checked against its annotation.
+
+    Raises:
+        ValueError: an unknown key or a value of the wrong kind, with its place.
+    """
     known = {f.name: f for f in fields(kind)}
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(known)}")

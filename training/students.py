@@ -61,7 +61,7 @@ class AssistantStem(nn.Module):
 
 
 def _area_fold() -> Tensor:
-    """Weights ``[12, 3, 7, 7]`` that shrink 7x7 pixels by area to 2x2 and fold them as ``nn.PixelUnshuffle(2)`` does."""
+    """Weights ``[12, 3, 7, 7]`` that shrink 7x7 pixels by area to 2x2, folded as ``nn.PixelUnshuffle(2)`` does."""
     half = torch.tensor([[1, 1, 1, 0.5, 0, 0, 0], [0, 0, 0, 0.5, 1, 1, 1]]) / 3.5
     cells = torch.einsum("iy,jx->ijyx", half, half).reshape(4, 7, 7)
     weight = torch.zeros(3, 4, 3, 7, 7)

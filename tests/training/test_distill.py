@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -19,6 +20,7 @@ from lrface.models import Manifest
 from training.distill import Ema, distill, learning_rate, load_student
 from training.export import export, to_onnx
 from training.faces import FaceSet, load_faces
+from training.quantize import quantize
 from training.recipe import LossSpec, Recipe, Schedule, StudentSpec
 from training.students import Student, count_macs
 from training.targets import project, projection
@@ -94,9 +96,10 @@ def test_too_few_faces_say_so(world, tmp_path: Path) -> None:
 def test_export_ships_what_was_trained(world, tmp_path: Path) -> None:
     faces = world[0]
     distill(replace(RECIPE, schedule=Schedule(epochs=1, batch=16)), *world, tmp_path / "run")
-    export(tmp_path / "run", tmp_path / "models", tmp_path)
-    manifest = Manifest.load(tmp_path / "models")
-    assert all(status.ok for status in manifest.verify())
+    export(tmp_path / "run", tmp_path / "models", tmp_path, *world)
+    default = Manifest.load(tmp_path / "models")
+    manifest = Manifest.load(tmp_path / "models" / "float32")
+    assert all(status.ok for status in (*default.verify(), *manifest.verify()))
     _, student, _ = load_student(tmp_path / "run")
     crops = faces.crops[:5]
     with torch.no_grad():
@@ -105,13 +108,34 @@ def test_export_ships_what_was_trained(world, tmp_path: Path) -> None:
     np.testing.assert_allclose(Embedder(manifest.embedders[16], manifest.folder).embed(crops), expected, atol=1e-5)
     card = (tmp_path / "models" / "tiny-16.md").read_text()
     assert manifest.embedders[16].sha256 in card
+    assert default.embedders[16].sha256 in card
     assert "| drawn by a test |" in card
     assert "64 aligned faces: toy 64" in card
     assert manifest.embedders[16].license == "CC0"
     assert manifest.embedders[16].space == "tiny-16"  # not comparable with what we ship
 
 
-@pytest.mark.parametrize("level", [16, 32, 112])
+def test_int8_keeps_the_embedding_and_the_quality(world, tmp_path: Path) -> None:
+    faces = world[0]
+    recipe = replace(RECIPE, schedule=Schedule(epochs=6, batch=16, ema=0.9), quality=0.5)
+    distill(recipe, *world, tmp_path / "run")
+    _, student, _ = load_student(tmp_path / "run")
+    exact, small = tmp_path / "exact.onnx", tmp_path / "small.onnx"
+    to_onnx(student, exact, with_quality=True)
+    tensors = np.ascontiguousarray(to_input(np.stack([aligned_view(crop, 16) for crop in faces.crops])))
+    quantize(exact, small, tensors)
+    outputs = []
+    for path in (exact, small):
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        outputs.append(session.run(["embedding", "quality"], {"faces": tensors}))
+        alone = session.run(["embedding"], {"faces": tensors[:1]})[0]
+        np.testing.assert_allclose(alone, outputs[-1][0][:1], atol=1e-5)  # alone as in a batch
+    assert np.sum(outputs[0][0] * outputs[1][0], axis=1).min() > 0.97
+    np.testing.assert_allclose(outputs[0][1], outputs[1][1], atol=0.1)
+    assert b"QuantizeLinear" in small.read_bytes()
+
+
+@pytest.mark.parametrize("level", [8, 16, 32, 112])
 def test_students_take_their_level_and_no_other(level: int, tmp_path: Path) -> None:
     student = Student(level, 8, (8, 8, 8)).eval()
     assert student(torch.zeros(2, 3, level, level)).shape == (2, 8)
@@ -120,7 +144,7 @@ def test_students_take_their_level_and_no_other(level: int, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("level", [0, 20, -16])
 def test_other_levels_are_refused(level: int) -> None:
-    with pytest.raises(ValueError, match="multiple of 16"):
+    with pytest.raises(ValueError, match="no stem"):
         Student(level, 8)
 
 

@@ -1,0 +1,125 @@
+"""The card of a shipped student: what it is, what it was made of, what was measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.recipe import Recipe
+from training.students import Student, count_macs
+
+if TYPE_CHECKING:
+    from training.export import Variant
+
+
+def card(
+    recipe: Recipe,
+    student: Student,
+    files: dict[str, str],
+    worst: float,
+    data: dict[str, Any],
+    log: list[dict[str, Any]],
+    variants: list[Variant],
+    results: Path,
+) -> str:
+    """Markdown.
+
+    Args:
+        recipe: what was run.
+        student: what came out.
+        files: SHA-256 by precision, the default first.
+        worst: largest difference of the float32 file to torch.
+        data: ``data.json`` of the run.
+        log: ``log.jsonl`` of the run.
+        variants: validation figures and speed of both files.
+        results: folder of the benchmarks' JSON.
+    """
+    last = log[-1]
+    plan = asdict(recipe)
+    teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
+    sources = ", ".join(f"{name} {count:,}" for name, count in data["sources"].items())
+    begun = [f"| begins with | the student of `training/recipes/{recipe.init}.toml` |"] if recipe.init else []
+    if recipe.bank.teacher:
+        begun.append(
+            f"| mixtures | {recipe.bank.share:.0%} of each batch from {recipe.bank.shards * 12_800:,} small views of"
+            f" blended, composed and warped faces, labelled by `training/recipes/adapt/{recipe.bank.teacher}.toml` |"
+        )
+    losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"Embeds faces of {recipe.student.level}x{recipe.student.level} pixels into {recipe.student.dim} numbers of"
+        f" unit length (space `{recipe.space or recipe.name}`). Ships as {next(iter(files))}.",
+        "",
+        *(
+            f"- `{'float32/' if len(files) > 1 and precision == 'float32' else ''}{recipe.name}.onnx`, {precision},"
+            f" SHA-256 `{digest}`"
+            for precision, digest in files.items()
+        ),
+        "",
+        "| | |",
+        "|---|---|",
+        f"| network | residual trunk, widths {recipe.student.widths}, depths {recipe.student.depths};"
+        f" {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters,"
+        f" {count_macs(student) / 1e6:.0f} M multiply-accumulates a face |",
+        "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
+        " shrunk by area |",
+        f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length"
+        + ("; `quality` float32 `[batch]`, 0..1: its own estimate of its cosine to the teachers" * (recipe.quality > 0))
+        + f"; float32 parity with torch {worst:.0e} |",
+        f"| teachers | {teachers}, concatenated, projected to {recipe.student.dim} dimensions |",
+        f"| data | {data['faces']:,} aligned faces: {sources} |",
+        f"| terms | {recipe.terms} |",
+        f"| losses | {losses} |",
+        f"| degradation | {plan['degradation']} |",
+        f"| schedule | {plan['schedule']} |",
+        *begun,
+        f"| seed | {recipe.seed} |",
+        f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
+        "",
+        "## Figures",
+        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3, no mirroring. Validation pairs: people not"
+        " in the training split, the average of weights after the last epoch. LFW, a test set only:"
+        " `python benchmarks/lfw.py`; HR: the photo by the largest network of the space.",
+        "",
+        "| set and protocol | accuracy | TAR |",
+        "|---|---|---|",
+        *(
+            line
+            for v in variants
+            for line in (
+                f"| validation, LR-LR aligned, {v.precision} | {v.figures['lr_lr']:.2f} |"
+                f" {v.figures['tar_1e-2']:.1f} / - |",
+                f"| validation, HR (teachers) - LR aligned, {v.precision} | {v.figures['hr_lr']:.2f} | - |",
+            )
+        ),
+        *lfw_figures(results, files),
+        "",
+        "Speed when exported: "
+        + ", ".join(f"{v.precision} {v.milliseconds:.3f} ms a face" for v in variants)
+        + " (onnxruntime, one thread, batches of 32, network alone, on a machine that may have had other work).",
+        "",
+        "## Use",
+        "Finding known people in pictures where faces are small, with a threshold for a stated false-positive rate."
+        " Not for deciding about a person without a human look. Accuracy differs between groups of people as it"
+        " does in the training data; it has not been measured by group.",
+        "",
+        f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def lfw_figures(results: Path, files: dict[str, str]) -> list[str]:
+    """Lines of ``lfw.json`` that were measured with these very files."""
+    path = results / "lfw.json"
+    if not path.exists():
+        return []
+    known = {digest: precision for precision, digest in files.items()}
+    return [
+        f"| LFW, {row['protocol']} {row['size']}x{row['size']}, {known[row['sha256']]} |"
+        f" {row['accuracy']:.2f} +- {row['std']:.2f} | {row['tar_1e-2']:.1f} / {row['tar_1e-3']:.1f} |"
+        for row in json.loads(path.read_text())["rows"]
+        if row.get("sha256") in known
+    ]
