@@ -145,7 +145,7 @@ def test_draws_do_not_depend_on_torchs_own_generator() -> None:
         ("crrcd", {"queue": -1}, "queue -1: give 0 for none"),
         ("crrcd", {"partners": 0}, "partners 0"),
         ("crd", {"temperature": float("nan")}, "temperature nan"),
-        ("crd", {"population": 0}, "population 0"),
+        ("crd", {"dim": 0}, "dim 0"),
         ("kd", {"temperature": -1}, "temperature -1"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training.losses import LOSSES, LossContext
+from training.losses.penalties import Critic
 from training.losses.queue import FeatureQueue
 
 N, D, E = 6, 4, 5
@@ -42,7 +43,7 @@ def linear(layer, row) -> list[float]:
 def relation(module, first, second) -> list[float]:
     if hasattr(module.match, "weight"):
         first = linear(module.match, first)
-    hidden = linear(module.layers[0], [x - y for x, y in zip(first, second, strict=True)])
+    hidden = linear(module.layers[0], [math.sqrt(E) * (x - y) for x, y in zip(first, second, strict=True)])
     return unit(linear(module.layers[2], [max(h, 0.0) for h in hidden]))
 
 
@@ -67,47 +68,89 @@ def samples(seeds, labels=LABELS):
     ]
 
 
+def slow_critic(related, unrelated, temperature: float, z: float | None) -> float:
+    """Mean over positives; z: the first batch's mean exponential for CRD's critic, None for the sigmoid."""
+    total = 0.0
+    for p, row in zip(related, unrelated, strict=True):
+        m = 1.0 if z is None else max(len(row), 1) * z
+        total -= log_h(p, temperature, m) + sum(log_not_h(q, temperature, m) for q in row)
+    return total / len(related)
+
+
+def mean_exponential(unrelated, temperature: float) -> float:
+    flat = [math.exp(q / temperature) for row in unrelated for q in row]
+    return sum(flat) / len(flat)
+
+
+def slow_crrcd(loss, batch, pool, ij, kl, above: float):
+    related, unrelated = [], []
+    for i, j in ij.T.tolist():
+        anchor = relation(loss.of_guide, batch[i][1], batch[j][1])
+        related.append(dot(anchor, relation(loss.across, batch[i][0], batch[j][1])))
+        unrelated.append(
+            [
+                dot(anchor, relation(loss.across, a[0], b[1]))
+                for a, b in ((pool[k], pool[m]) for k, m in kl.T.tolist())
+                if not (same(batch[i], a, above) and same(batch[j], b, above))
+                and not (same(batch[i], batch[j], above) and same(a, b, above))
+            ]
+        )
+    return related, unrelated
+
+
 @pytest.mark.parametrize("critic", ["sigmoid", "crd"])
 @pytest.mark.parametrize("above", [-1.1, 0.3, 1.1])
 @pytest.mark.parametrize("queue", [0, 6, 100])
 def test_crrcd_against_loops_over_pairs(critic: str, above: float, queue: int) -> None:
-    loss = make("crrcd", critic=critic, negatives=40, partners=2, queue=queue, dim=3, same_above=above, population=70)
-    for seed in (1, 0):
-        s, t = features(seed)
-        ij, kl = loss.draw(N, N + min(queue, N * (1 - seed)), torch.Generator().manual_seed(1 - seed))
-        found = float(loss(s, t, torch.tensor(LABELS)).detach())
-    batch, pool = samples([0]), samples([0, 1] if queue else [0])
-    total = 0.0
-    for i, j in ij.T.tolist():
-        anchor = relation(loss.of_guide, batch[i][1], batch[j][1])
-        values = [
-            dot(anchor, relation(loss.across, a[0], b[1]))
-            for a, b in ((pool[k], pool[m]) for k, m in kl.T.tolist())
-            if not (same(batch[i], a, above) and same(batch[j], b, above))
-            and not (same(batch[i], batch[j], above) and same(a, b, above))
-        ]
-        m = max(len(values), 1) / 70 if critic == "crd" else 1.0
-        total -= log_h(dot(anchor, relation(loss.across, batch[i][0], batch[j][1])), 0.1, m)
-        total -= sum(log_not_h(value, 0.1, m) for value in values)
-    assert found == pytest.approx(total / ij.shape[1], rel=1e-3)
+    """Two batches: the second has the first in its queue, and CRD's constant from it."""
+    loss = make("crrcd", critic=critic, negatives=40, partners=2, queue=queue, dim=3, same_above=above)
+    z = None
+    for step, seeds in enumerate(([1], [0, 1] if queue else [0])):
+        found = float(loss(*features(seeds[0]), torch.tensor(LABELS)).detach())
+        ij, kl = loss.draw(N, N * len(seeds), torch.Generator().manual_seed(step))
+        related, unrelated = slow_crrcd(loss, samples(seeds[:1]), samples(seeds), ij, kl, above)
+        if critic == "crd" and step == 0:
+            z = mean_exponential(unrelated, 0.1)
+        assert found == pytest.approx(slow_critic(related, unrelated, 0.1, z), rel=1e-3)
 
 
 @pytest.mark.parametrize("above", [-1.1, 0.3, 1.1])
 @pytest.mark.parametrize("queue", [0, 6])
 def test_crd_against_loops(above: float, queue: int) -> None:
-    loss = make("crd", queue=queue, dim=3, same_above=above, population=70, temperature=0.2)
-    for seed in (1, 0):
-        found = float(loss(*features(seed), torch.tensor(LABELS)).detach())
-    batch, pool = samples([0]), samples([0, 1] if queue else [0])
-    s = [unit(linear(loss.student_head, x[0])) for x in pool]
-    t = [unit(linear(loss.guide_head, x[1])) for x in pool]
-    total = 0.0
-    for i in range(N):
-        rest = [j for j in range(len(pool)) if j != i and not same(batch[i], pool[j], above)]
-        m = max(len(rest), 1) / 70
-        total -= 2 * log_h(dot(s[i], t[i]), 0.2, m)
-        total -= sum(log_not_h(dot(s[i], t[j]), 0.2, m) + log_not_h(dot(t[i], s[j]), 0.2, m) for j in rest)
-    assert found == pytest.approx(total / N, rel=1e-3)
+    loss = make("crd", queue=queue, dim=3, same_above=above, temperature=0.2)
+    zs: list[float] = []
+    for step, seeds in enumerate(([1], [0, 1] if queue else [0])):
+        found = float(loss(*features(seeds[0]), torch.tensor(LABELS)).detach())
+        pool = samples(seeds)
+        s = [unit(linear(loss.student_head, x[0])) for x in pool]
+        t = [unit(linear(loss.guide_head, x[1])) for x in pool]
+        rest = [[j for j in range(len(pool)) if j != i and not same(pool[i], pool[j], above)] for i in range(N)]
+        related = [dot(s[i], t[i]) for i in range(N)]
+        sides = [[[dot(a[i], b[j]) for j in rest[i]] for i in range(N)] for a, b in ((s, t), (t, s))]
+        if step == 0:
+            zs = [mean_exponential(side, 0.2) for side in sides]
+        slow = sum(slow_critic(related, side, 0.2, z) for side, z in zip(sides, zs, strict=True))
+        assert found == pytest.approx(slow, rel=1e-3)
+
+
+@pytest.mark.parametrize("negatives", [10, 1000])
+@pytest.mark.parametrize("kind", ["sigmoid", "crd"])
+def test_a_critic_that_knows_nothing_in_closed_form(kind: str, negatives: int) -> None:
+    """All cosines alike. The sigmoid's h is 1/2 of cosines 0; CRD's is 1 / (N + 1) of any."""
+    cosine = 0.0 if kind == "sigmoid" else 0.3
+    shape = (4, negatives)
+    found = Critic(kind, 0.1)(torch.full((4,), cosine), torch.full(shape, cosine), torch.ones(shape, dtype=torch.bool))
+    by_kind = {
+        "sigmoid": (negatives + 1) * math.log(2),
+        "crd": math.log(negatives + 1) + negatives * math.log1p(1 / negatives),
+    }
+    assert float(found) == pytest.approx(by_kind[kind], rel=1e-4)
+
+
+def test_a_critic_survives_a_temperature_near_zero() -> None:
+    """Exponentials of a thousand."""
+    found = Critic("crd", 0.001)(torch.ones(2), torch.eye(2), ~torch.eye(2, dtype=torch.bool))
+    assert torch.isfinite(found)
 
 
 def test_draws_are_pairs_of_two_samples_of_batch_and_pool() -> None:
@@ -119,19 +162,17 @@ def test_draws_are_pairs_of_two_samples_of_batch_and_pool() -> None:
     assert set(kl.flatten().tolist()) == set(range(10))
 
 
-@pytest.mark.parametrize("name", ["crrcd", "crd"])
+@pytest.mark.parametrize(("name", "positives"), [("crrcd", 1), ("crd", 2)])
 @pytest.mark.parametrize(
     ("labels", "above"),
     [([3] * N, 1.1), (None, -1.1), ([-1, 3] * 3, -1.1)],
     ids=["by labels", "by cosine", "by both"],
 )
-def test_where_all_are_one_person_there_is_nothing_to_tell_apart(name: str, labels, above: float) -> None:
-    """Only the positives are left: no negative pushes their student anywhere."""
-    s, t = features()
+def test_where_all_are_one_person_there_is_nothing_to_tell_apart(name: str, positives: int, labels, above) -> None:
+    """Only positives are left, whose -log h is at most log(1 + e) at a temperature of 1: nothing pushes away."""
     loss = make(name, same_above=above, temperature=1.0)
-    found = float(loss(s, t, None if labels is None else torch.tensor(labels)).detach())
-    # -log h is at most log(1 + m e) for each of one or two positives, m being 1, or 1 / population.
-    assert found < math.log(1 + math.e)
+    found = float(loss(*features(), None if labels is None else torch.tensor(labels)).detach())
+    assert found < positives * math.log(1 + math.e)
 
 
 @pytest.mark.parametrize("name", ["crrcd", "crd"])

@@ -65,7 +65,8 @@ def test_two_processes_train_as_one(name: str, rank: int, ranks) -> None:
     alone, found = train(name, 0, 1), ranks[rank][name]
     assert found.keys() == alone.keys()
     for key, value in alone.items():
-        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")
+        message = f"{key}: {found[key]} of two processes, {value} of one"
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5, equal_nan=True, msg=message)
 
 
 @pytest.mark.parametrize("rank", range(RANKS))

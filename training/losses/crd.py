@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.losses.base import Loss, positive
-from training.losses.penalties import contrast
+from training.losses.penalties import Critic
 from training.losses.queue import FeatureQueue
 from training.losses.relations import same_identity
 
@@ -16,12 +16,12 @@ class Crd(Loss):
 
     .. math::
         L = -\frac{1}{n} \sum_i \Big[ \log h(s_i, t_i) + \sum_j \log (1 - h(s_i, t_j)) \Big] + (s \leftrightarrow t),
-        \quad h(s, t) = \frac{e^{\langle s, t \rangle / \tau}}{e^{\langle s, t \rangle / \tau} + N / M}
+        \quad h = \text{Critic("crd")}
 
     with s and t linear projections of the features at unit length, learnt with the student. As in the authors' code,
     student anchors are told from guides and guide anchors from students. Other than there, negatives are all samples of
     the batch and of a queue of past features that are not of the same person, rather than draws from a memory of the
-    whole training set; N is their number for each sample.
+    whole training set.
 
     Args:
         student_dim: d.
@@ -30,7 +30,6 @@ class Crd(Loss):
         queue: past samples kept.
         dim: of the projections.
         same_above: the guide's cosine from which two faces without labels count as one person's.
-        population: M, the size of the training set.
 
     Raises:
         ValueError: a value out of range.
@@ -46,14 +45,15 @@ class Crd(Loss):
         queue: int = 4096,
         dim: int = 128,
         same_above: float = 0.5,
-        population: int = 100_000,
     ) -> None:
         super().__init__()
-        positive(temperature=temperature, dim=dim, population=population)
+        positive(dim=dim)
         self.student_head = nn.Linear(student_dim, dim)
         self.guide_head = nn.Linear(guide_dim, dim)
         self.queue = FeatureQueue(queue, student_dim, guide_dim)
-        self.temperature, self.same_above, self.population = temperature, same_above, population
+        self.student_critic = Critic("crd", temperature)
+        self.guide_critic = Critic("crd", temperature)
+        self.same_above = same_above
 
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``; the features' lengths may differ."""
@@ -66,6 +66,7 @@ class Crd(Loss):
         s, t = F.normalize(self.student_head(pool_s), dim=1), F.normalize(self.guide_head(pool_t), dim=1)
         n = len(student)
         related = (s[:n] * t[:n]).sum(1)
-        return contrast(related, s[:n] @ t.T, allowed, self.temperature, self.population) + contrast(
-            related, t[:n] @ s.T, allowed, self.temperature, self.population
+        loss: Tensor = self.student_critic(related, s[:n] @ t.T, allowed) + self.guide_critic(
+            related, t[:n] @ s.T, allowed
         )
+        return loss

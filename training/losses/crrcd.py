@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.losses.base import Draws, Loss, positive
-from training.losses.penalties import contrast
+from training.losses.penalties import Critic
 from training.losses.queue import FeatureQueue
 from training.losses.relations import FeatureRelation, same_identity
 
@@ -21,13 +21,9 @@ class Crrcd(Loss):
         v_{ij}^t = F^t(f_i^t, f_j^t), \quad v_{ij}^{ts} = F^{ts}(f_i^s, f_j^t)
 
     Relations, modules of two linear layers, and the loss's form are the paper's. Inferred: the modules' input (see
-    ``FeatureRelation``), unit features, the critic
-
-    .. math:: h(u, v) = \sigma(\cos / \tau) \quad \text{or CRD's} \quad e^{\cos / \tau} / (e^{\cos / \tau} + N / M)
-
-    and what is drawn: some partners j for each sample i of the batch, and N pairs (k, l) for all of them, from the
-    batch and the queue of past features. All numbers (tau, N, M, sizes) are this project's. The sum over negatives
-    makes the value grow with N: weigh it by about 1 / N beside other losses.
+    ``FeatureRelation``), unit features, the critic h of the cosine (see ``Critic``; weigh the sigmoid's loss by about
+    1 / N beside others), and what is drawn: some partners j for each sample i of the batch, and N pairs (k, l) for all
+    of them, from the batch and the queue of past features. All numbers (tau, N, sizes) are this project's.
 
     A pair (k, l) is no negative for (i, j) where k is the person of i and l that of j, or where both pairs are of one
     person each: by labels where both samples have them, by the guide's cosine elsewhere.
@@ -45,7 +41,6 @@ class Crrcd(Loss):
         queue: past samples kept.
         dim: of a relation.
         same_above: the guide's cosine from which two faces without labels count as one person's.
-        population: M, for the "crd" critic: the size of the training set.
 
     Raises:
         ValueError: a value out of range.
@@ -64,19 +59,15 @@ class Crrcd(Loss):
         queue: int = 4096,
         dim: int = 128,
         same_above: float = 0.5,
-        population: int = 100_000,
     ) -> None:
         super().__init__()
-        positive(temperature=temperature, negatives=negatives, partners=partners, dim=dim, population=population)
-        if critic not in ("sigmoid", "crd"):
-            raise ValueError(f"critic {critic!r}: give 'sigmoid' or 'crd'")
+        positive(negatives=negatives, partners=partners, dim=dim)
         self.of_guide = FeatureRelation(guide_dim, guide_dim, dim)
         self.across = FeatureRelation(student_dim, guide_dim, dim)
         self.queue = FeatureQueue(queue, student_dim, guide_dim)
         self.draws = Draws()
-        self.temperature, self.negatives, self.partners = temperature, negatives, partners
-        self.same_above = same_above
-        self.population = population if critic == "crd" else 0
+        self.critic = Critic(critic, temperature)
+        self.negatives, self.partners, self.same_above = negatives, partners, same_above
 
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``; the features' lengths may differ."""
@@ -91,7 +82,8 @@ class Crrcd(Loss):
             self.queue.push(s.detach(), t, labels)
         self.monitor = self._collapse(anchors.detach(), pool_t[kl[0]], pool_t[kl[1]], allowed)
         self.monitor["related"] = float(related.detach().mean())
-        return contrast(related, unrelated, allowed, self.temperature, self.population)
+        loss: Tensor = self.critic(related, unrelated, allowed)
+        return loss
 
     def _alike(self, ij: Tensor, kl: Tensor, n: int, t: Tensor, labels: Tensor) -> Tensor:
         """Bool ``[pairs, negatives]``: the relation of k to l may be that of i to j. Features, labels of the pool."""

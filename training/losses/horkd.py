@@ -18,8 +18,9 @@ class Horkd(Loss):
     .. math:: L = L_1 + \alpha L_2 + \beta L_3 + \gamma L_C
 
     The sum is the paper's, and so are the values .02, .01 and 1 of its face ablation; which is which is inferred from
-    the order of mention. The paper's orders are sums over pairs and triplets, ours are means, so that equal weights do
-    not mean an equal balance: with its sums, order 2 would weigh (n - 1) times more beside order 1 than here.
+    the order of mention. The paper writes the orders as sums, ours are means; whether its weights belong to sums is not
+    known. If they do, the same balance beside order 1 takes (n - 1) alpha, about (n - 1)^2 beta and k gamma here, for
+    batches of n and k classes.
 
     Args:
         student_dim: d.
@@ -43,7 +44,7 @@ class Horkd(Loss):
         alpha: float = 0.02,
         beta: float = 0.01,
         gamma: float = 1.0,
-        anchors: int = 32,
+        anchors: int = 16,
         momentum: float = 0.9,
     ) -> None:
         super().__init__()

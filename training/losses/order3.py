@@ -15,7 +15,7 @@ class ThirdOrder(Loss):
     r"""Angles of triplets (HORKD, Ge et al., AAAI 2020, order 3; RKD's angle).
 
     .. math::
-        L_3 = \operatorname{mean}_{i \ne j \ne k \ne i} \operatorname{huber}(a_{ijk}^t, a_{ijk}^s), \quad
+        L_3 = \operatorname{mean}_{i \ne j, k \ne j} \operatorname{huber}(a_{ijk}^t, a_{ijk}^s), \quad
         a_{ijk} = \left\langle \frac{f_i - f_j}{\|f_i - f_j\|}, \frac{f_k - f_j}{\|f_k - f_j\|} \right\rangle
 
     Potential and penalty are the paper's; the unit length of features is inferred, the mean replaces its sum. Triplets
@@ -30,7 +30,7 @@ class ThirdOrder(Loss):
 
     least = 3
 
-    def __init__(self, anchors: int = 32) -> None:
+    def __init__(self, anchors: int = 16) -> None:
         super().__init__()
         positive(anchors=anchors)
         self.anchors = anchors

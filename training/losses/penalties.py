@@ -1,9 +1,12 @@
-"""Penalties: how far the student's relations are from the guide's. They take any relation and give a scalar."""
+"""Penalties: how far the student's relations are from the guide's. Any relation in, a scalar out."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from training.losses.base import positive
 
 
 def square(student: Tensor, guide: Tensor) -> Tensor:
@@ -21,28 +24,52 @@ def divergence(student: Tensor, guide: Tensor) -> Tensor:
     return F.kl_div(student, guide, reduction="batchmean", log_target=True)
 
 
-def contrast(positive: Tensor, negative: Tensor, allowed: Tensor, temperature: float, population: int = 0) -> Tensor:
-    r"""A critic's log-likelihood that it tells what belongs together from what does not.
+class Critic(nn.Module):
+    r"""A critic that tells what belongs together from what does not; the loss is its negative log-likelihood.
 
     .. math::
         L = -\frac{1}{n} \sum_i \Big[ \log h(p_i) + \sum_k \log \big(1 - h(q_{ik})\big) \Big], \quad
         h(c) = \frac{e^{c / \tau}}{e^{c / \tau} + m}
 
-    with m = 1, the sigmoid of :math:`c / \tau`, or m = N / M for N negatives and a population of M (CRD, Tian et al.,
-    ICLR 2020; the authors' code besides divides by a constant taken from the first batch, which is not done here).
-    The sum over negatives is the papers': the value grows with their number.
+    "sigmoid": m = 1, so that h is the sigmoid of :math:`c / \tau`. The loss grows with the number N of negatives, about
+    N log 2 at first.
+
+    "crd": m = N / M in the paper (CRD, Tian et al., ICLR 2020), M the size of the training set. Its authors' code
+    besides divides :math:`e^{c / \tau}` by M times its mean over the first batch's negatives, Z, kept from then on; M
+    cancels and m = N Z, which is what stands here: the critic begins undecided, at h = 1 / (N + 1) for a mean negative,
+    and the loss near 1 + log(N + 1), whatever N is.
 
     Args:
-        positive: cosines ``[n]``.
-        negative: cosines ``[n, k]``.
-        allowed: bool ``[n, k]``, false where a negative is none.
+        kind: "sigmoid" or "crd".
         temperature: tau.
-        population: M; 0 for the sigmoid.
 
-    Returns:
-        Scalar >= 0.
+    Raises:
+        ValueError: another kind, or a temperature that is not positive.
     """
-    shift = (allowed.sum(1).clamp(min=1) / population).log() if population else positive.new_zeros(len(positive))
-    right = F.logsigmoid(positive / temperature - shift)
-    wrong = F.logsigmoid(shift[:, None] - negative / temperature)
-    return -(right + (wrong * allowed).sum(1)).mean()
+
+    log_mean: Tensor
+
+    def __init__(self, kind: str, temperature: float) -> None:
+        super().__init__()
+        positive(temperature=temperature)
+        if kind not in ("sigmoid", "crd"):
+            raise ValueError(f"critic {kind!r}: give 'sigmoid' or 'crd'")
+        self.kind, self.temperature = kind, temperature
+        self.register_buffer("log_mean", torch.full((), torch.nan))
+
+    def forward(self, related: Tensor, unrelated: Tensor, allowed: Tensor) -> Tensor:
+        """The loss, a scalar >= 0.
+
+        Args:
+            related: cosines p ``[n]``.
+            unrelated: cosines q ``[n, k]``.
+            allowed: bool ``[n, k]``, false where a negative is none.
+        """
+        related, unrelated = related / self.temperature, unrelated / self.temperature
+        log_m = torch.zeros_like(related)
+        if self.kind == "crd" and allowed.any():
+            if self.log_mean.isnan():
+                self.log_mean.copy_(unrelated.detach()[allowed].logsumexp(0) - allowed.sum().log())
+            log_m = allowed.sum(1).clamp(min=1).log() + self.log_mean
+        wrong = F.logsigmoid(log_m[:, None] - unrelated)
+        return -(F.logsigmoid(related - log_m) + (wrong * allowed).sum(1)).mean()

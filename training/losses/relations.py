@@ -50,12 +50,12 @@ def angles(features: Tensor, vertices: Tensor) -> Tensor:
         vertices: int64 ``[m]``, the j.
 
     Returns:
-        In -1..1, ``[m * (n - 1) * (n - 2)]``: all triplets of three different samples with their vertex among those.
+        In -1..1, ``[m, n - 1, n - 1]``: all pairs of other samples i, k; 1 where they are one.
     """
-    sides = features[None] - features[vertices, None]
+    rest = others(len(features), features.device)[vertices].nonzero()[:, 1].view(len(vertices), -1)
+    sides = features[rest] - features[vertices, None]
     sides = sides / sides.square().sum(2, keepdim=True).clamp(min=SMALLEST).sqrt()
-    rest = others(len(features), features.device)
-    return (sides @ sides.transpose(1, 2))[rest[vertices, :, None] & rest[vertices, None] & rest]
+    return sides @ sides.transpose(1, 2)
 
 
 def log_similarities(features: Tensor, temperature: float) -> Tensor:
@@ -88,7 +88,9 @@ class FeatureRelation(nn.Module):
     """CRRCD's feature relation module: two linear layers with a ReLU between, of a difference of features.
 
     Two linear layers and a non-linearity are the paper's; the difference as input and the ReLU are inferred. Where the
-    two features differ in length, a linear layer without bias brings the first to the second's.
+    two features differ in length, a linear layer without bias brings the first to the second's. The difference is
+    scaled by the root of its length: of unit features its entries would be so small beside the layers' biases that all
+    relations began alike.
 
     Args:
         first_dim, second_dim: lengths of the two features.
@@ -99,8 +101,9 @@ class FeatureRelation(nn.Module):
         super().__init__()
         alike = first_dim == second_dim
         self.match = nn.Identity() if alike else nn.Linear(first_dim, second_dim, bias=False)
+        self.scale = second_dim**0.5
         self.layers = nn.Sequential(nn.Linear(second_dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Unit relations ``[m, dim]`` of ``first [m, first_dim]`` and ``second [m, second_dim]``."""
-        return F.normalize(self.layers(self.match(first) - second), dim=1)
+        """Unit relations ``[m, dim]`` of unit features ``first [m, first_dim]`` and ``second [m, second_dim]``."""
+        return F.normalize(self.layers(self.scale * (self.match(first) - second)), dim=1)

@@ -13,7 +13,7 @@ from training.losses.relations import angles, rescale
 class RkdAngle(Loss):
     r"""Angles of triplets (RKD, Park et al., CVPR 2019).
 
-    .. math:: L = \operatorname{mean}_{i \ne j \ne k \ne i} \operatorname{huber}(a_{ijk}^t, a_{ijk}^s)
+    .. math:: L = \operatorname{mean}_{i \ne j, k \ne j} \operatorname{huber}(a_{ijk}^t, a_{ijk}^s)
 
     of HORKD's order 3, but of features as the networks emit them, not at unit length. Weigh it 2 beside 1 of
     ``rkd_distance``, as RKD does. Vertices j are drawn anew for each batch.
@@ -27,7 +27,7 @@ class RkdAngle(Loss):
 
     least = 3
 
-    def __init__(self, anchors: int = 32) -> None:
+    def __init__(self, anchors: int = 16) -> None:
         super().__init__()
         positive(anchors=anchors)
         self.anchors = anchors
