@@ -123,7 +123,7 @@ def main() -> None:
         [[r["condition"], *(f"{r[k]:.2f}" if isinstance(r[k], float) else str(r[k]) for k in figures)] for r in rows],
     ))  # fmt: skip
     path = write_result(f"released-{args.name}", {
-        "data": test.name, "models": chain.models, "rows": rows, "plots": plots,
+        "data": test.name, "models": chain.models, "template_level": chain.compare_at, "rows": rows, "plots": plots,
         "protocol": f"{test.name} as released, bundled detector, nothing trained; rates in %",
     }, args.out)  # fmt: skip
     print(f"written: {path}")

@@ -18,7 +18,6 @@ from benchmarks.cutting import Cut, cut_pictures, through
 from benchmarks.datasets.records import STRANGER, FaceRecord
 from lrface.detection import FaceDetector
 from lrface.embedding import level_for, open_embedders, template_levels
-from lrface.errors import CalibrationError
 from lrface.metrics import UNRANKED, mate_ranks
 from lrface.models import Manifest
 from lrface.types import FloatArray, ImageArray
@@ -74,16 +73,18 @@ class Chain:
 
     Attributes:
         embedders: by level.
+        models: SHA-256 by name.
+        compare_at: the level of the templates that a probe of a level is compared with: the calibration's word, or like
+            with like for models that nobody has calibrated yet.
     """
 
     def __init__(self, manifest: Manifest, threads: int = 1) -> None:
         self.embedders = open_embedders(manifest, threads=threads)
         self.models = {entry.name: entry.sha256 for entry in manifest.entries}
-        try:
-            known = manifest.calibration()
-            self._compare_at = {level: known.compare_at(level) for level in self.embedders}
-        except CalibrationError:  # models that nobody has calibrated yet: like with like
-            self._compare_at = {level: level for level in self.embedders}
+        self.compare_at = {level: level for level in self.embedders}
+        if (manifest.folder / "calibration.json").exists():
+            calibration = manifest.calibration()
+            self.compare_at = {level: calibration.compare_at(level) for level in self.embedders}
 
     def embed(self, cuts: Sequence[Cut], enrolled: bool = False) -> Embedded:
         """Embeds faces, each at its own level; to enrol them, at all smaller ones as well."""
@@ -142,7 +143,7 @@ class Chain:
         )
         vectors = probes.own()
         for level in np.unique(probes.level):
-            people = gallery.at(self._compare_at[int(level)])
+            people = gallery.at(self.compare_at[int(level)])
             rows = np.flatnonzero(probes.level == level)
             for part in np.array_split(rows, max(1, len(rows) // CHUNK)):
                 scores = vectors[part] @ people.T

@@ -219,7 +219,7 @@ def main() -> None:
         "data": data, "standin": None if args.root else asdict(how),
         "protocol": "HORKD: random subjects, 4:1, nothing trained, aligned degradation; watch list: enrolled from the"
         " training part, bundled detector on whole validation scenes, IoU 0.5",
-        "seeds": args.seeds, "models": chain.models, "rows": closed + opened,
+        "seeds": args.seeds, "models": chain.models, "template_level": chain.compare_at, "rows": closed + opened,
         "plots": [{**entry, "title": entry["title"] + title} for entry in plots + more],
     }, args.out)  # fmt: skip
     print(f"written: {path}")

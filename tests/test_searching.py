@@ -13,7 +13,7 @@ from benchmarks.cutting import FACE_BOX, cut_face, cut_pictures, detect_alone, l
 from benchmarks.datasets.records import FaceRecord
 from benchmarks.searching import Chain, Cut, Templates
 from lrface.align import TEMPLATE, align, native_crop_px
-from lrface.errors import ImageError
+from lrface.errors import CalibrationError, ImageError
 from lrface.gallery import Contract, Gallery, PhotoTemplates
 from lrface.metrics import UNRANKED
 from lrface.models import Manifest
@@ -114,6 +114,15 @@ def test_the_search_is_the_gallerys(chain: Chain, tmp_path: Path) -> None:
             assert found.rank[i] == names.index(name) + 1
             assert found.own[i] == pytest.approx(matches[names.index(name)].similarity, abs=1e-5)
     assert (found.own[-1], found.rank[-1]) == (-np.inf, UNRANKED)
+
+
+def test_models_without_a_calibration_are_compared_like_with_like(tmp_path: Path) -> None:
+    folder = write_models(tmp_path)
+    (folder / "calibration.json").unlink()
+    assert Chain(Manifest.load(folder)).compare_at == {16: 16, 32: 32}
+    (folder / "calibration.json").write_text("{}")
+    with pytest.raises(CalibrationError, match=r"calibration\.json"):
+        Chain(Manifest.load(folder))
 
 
 def test_records_are_embedded_in_their_order(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
