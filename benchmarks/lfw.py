@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, sha256, table, write_result
 from benchmarks.macs import count_macs
+from benchmarks.plots import histogram, plot, thin
 from lrface.align import TEMPLATE, align, native_crop_px
 from lrface.detection import FaceDetector, open_detector
 from lrface.embedding import Embedder
@@ -43,6 +44,7 @@ from lrface.models import Manifest
 from training.teachers import Preprocessing, Teacher, embed_all
 
 PLAIN = ("full", "LR-LR", "HR-LR")
+PEERS = ("edgeface_xs", "both teachers concatenated")
 
 Crops = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
@@ -261,7 +263,9 @@ def main() -> None:
         contenders.append(embeddings.contender("both teachers concatenated", teachers, sizes))
 
     rows: list[dict[str, Any]] = []
-    curves: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
+    curves: dict[str, list[list[float]]] = {}
+    histograms: dict[str, list[list[float]]] = {}
+    own = {entry.name for entry in manifest.embedders.values()}
 
     def measure(
         contender: Contender, size: int, protocol: str, first: Embeddings, low: Embeddings, rate: float
@@ -274,11 +278,15 @@ def main() -> None:
             "tar_1e-2": 100 * tar_at_far(scores, same, 1e-2), "tar_1e-3": 100 * tar_at_far(scores, same, 1e-3),
             "faces_per_second": rate, "macs": contender.macs,
         })  # fmt: skip
-        curves[f"{contender.name}, {size}, {protocol}"] = roc(scores, same)[:2]
+        label = f"{contender.name}, {size}x{size}" + ("" if protocol in ("full", "LR-LR") else f", {protocol}")
+        if contender.name in own or contender.name in PEERS:
+            far, tar, _ = roc(scores, same)
+            curves[label] = thin(far, tar)
+            if protocol in ("full", "LR-LR"):
+                histograms[label] = histogram(scores[same], scores[~same])
         print(f"{contender.name} {size} {protocol}: {rows[-1]['accuracy']:.2f}", file=sys.stderr)
 
     # Scene degradation costs a detector's run a picture: our own networks only.
-    own = {entry.name for entry in manifest.embedders.values()}
     scenes: dict[tuple[int, str], tuple[Crops, float]] = {}
     for size in args.scene:
         for how, finder in (("known landmarks", None), ("own detector", open_detector(threads=args.threads))):
@@ -314,9 +322,35 @@ def main() -> None:
         "protocol": "degradation by area, 10 folds, no mirroring; throughput in batches of 32 incl. resizing",
         "found_in_scene": {f"{size}, {how}": share for (size, how), (_, share) in scenes.items()},
         "detector": Path(args.detector).name, "threads": args.threads, "pairs": len(names),
-        "seed": None, "rows": rows,
+        "seed": None, "rows": rows, "plots": _plots(rows, curves, histograms),
     }, args.out)  # fmt: skip
     print(f"written: {path}")
+
+
+def _plots(
+    rows: list[dict[str, Any]], curves: dict[str, list[list[float]]], histograms: dict[str, list[list[float]]]
+) -> list[dict[str, Any]]:
+    found = []
+    plain = {label: line for label, line in curves.items() if "scene" not in label}
+    found.append(plot("roc", plain, "LFW"))
+    found.append(plot("det", {k: (x, [1 - y for y in tar]) for k, (x, tar) in plain.items()}, "LFW"))
+    found.append(plot("histograms", histograms, "LFW, genuine and impostor pairs"))
+    for name, column, xlabel, scale in (
+        ("macs", "macs", "million multiply-accumulates a face", 1e-6),
+        ("speed", "faces_per_second", "faces a second, one thread, batches of 32", 1.0),
+    ):
+        lines = [
+            {
+                "label": r["model"],
+                "cost": r[column] * scale,
+                "accuracy": r["accuracy"],
+                "group": f"{r['size']}x{r['size']}",
+            }
+            for r in rows
+            if r["protocol"] in ("full", "LR-LR") and r[column]
+        ]
+        found.append(plot("accuracy-against-cost", lines, "LFW, both faces small", name, xlabel=xlabel))
+    return found
 
 
 def _vectors(embedder: Embedder, crops: Crops) -> Embeddings:
