@@ -82,10 +82,11 @@ def test_a_student_that_is_its_guide_has_nothing_to_learn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["order2", "order3", "relational_kl", "rkd_distance", "rkd_angle"])
-def test_relations_do_not_see_a_rotation_or_a_scale_of_the_space(name: str) -> None:
+@pytest.mark.parametrize("scale", [1e-4, 3.0])
+def test_relations_do_not_see_a_rotation_or_a_scale_of_the_space(name: str, scale: float) -> None:
     _, t = features()
     rotation = torch.linalg.qr(torch.randn(D, D, generator=torch.Generator().manual_seed(1))).Q
-    assert float(make(name)(3 * t @ rotation, t)) == pytest.approx(0, abs=1e-5)
+    assert float(make(name)(scale * t @ rotation, t)) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - set(ONE_SPACE)))
