@@ -17,23 +17,23 @@ Colour: TypeAlias = tuple[int, int, int]
 
 KNOWN: Colour = (80, 175, 60)  # BGR
 UNKNOWN: Colour = (40, 120, 235)
-UNSURE: Colour = (140, 140, 140)  # not embedded: too small to say
+UNSURE: Colour = (140, 140, 140)  # too small or too poor to say
 _WHITE: Colour = (255, 255, 255)
 _MIN_TEXT_PX = 12  # smaller letters cannot be read, however small the picture
 
 
 def colour_of(face: Identification) -> Colour:
-    """Green for a match, orange for a stranger, grey for a face too small to tell."""
+    """Green for a match, orange for a stranger, grey for a face too small or too poor to tell."""
     if face.name is not None:
         return KNOWN
-    return UNKNOWN if len(face.embedding) else UNSURE
+    return UNKNOWN if len(face.embedding) and face.reason != "too poor" else UNSURE
 
 
 def label_of(face: Identification) -> str:
-    """What is written at a face: the name and its similarity, `unknown`, or `too small`."""
+    """What is written at a face: the name and its similarity, `unknown`, `too small` or `too poor`."""
     if face.name is not None:
         return face.name if face.similarity is None else f"{face.name} {face.similarity:.2f}"
-    return "too small" if face.reason == "too small" else "unknown"
+    return face.reason if face.reason in ("too small", "too poor") else "unknown"
 
 
 def draw(image: ImageArray, faces: Sequence[Identification]) -> ImageArray:

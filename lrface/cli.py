@@ -35,9 +35,11 @@ def _matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--detector", metavar="MODEL", help="YuNet or SCRFD .onnx, or insightface:PACK. Default: bundled.")
     @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or coreml.")
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads a network.")
-    @click.option("--fpir", default=0.01, show_default=True, help="Share of strangers that may be given a name.")
+    @click.option("--fpir", type=float, help="Share of strangers that may be named. Default: the gallery's, else 0.01.")
     @functools.wraps(command)
-    def wrapped(*args: Any, models: Any, detector: Any, device: str, threads: int, fpir: float, **rest: Any) -> Any:
+    def wrapped(
+        *args: Any, models: Any, detector: Any, device: str, threads: int, fpir: float | None, **rest: Any
+    ) -> Any:
         def open_matcher(gallery: str, must_exist: bool = True) -> FaceMatcher:
             from lrface.matcher import FaceMatcher
 
@@ -75,12 +77,13 @@ def demo(out: str) -> None:
 @cli.command()
 @_GALLERY
 @click.argument("folder", type=click.Path())
+@click.option("--force", is_flag=True, help="Also photos that look like somebody else, like many, or too poor.")
 @_JSON
 @_matcher_options
-def enroll(gallery: str, folder: str, as_json: bool, open_matcher: Callable[..., FaceMatcher]) -> None:
+def enroll(gallery: str, folder: str, force: bool, as_json: bool, open_matcher: Callable[..., FaceMatcher]) -> None:
     """Enrol FOLDER/<name>/*.jpg in GALLERY (created if new). Running it again adds only what is new."""
     with open_matcher(gallery, must_exist=False) as matcher:
-        report = matcher.enroll_folder(folder, progress=sys.stderr.isatty())
+        report = matcher.enroll_folder(folder, progress=sys.stderr.isatty(), force=force)
     if as_json:
         for photo in report.photos:
             click.echo(json.dumps({key: getattr(photo, key) for key in photo.__slots__}, ensure_ascii=False))
@@ -164,6 +167,41 @@ def watch(
     click.echo(f"{report.frames} frames: {people}; {report.unknown} unknown faces", err=True)
     for path in report.written:
         click.echo(f"wrote {path}", err=True)
+
+
+@cli.command()
+@_GALLERY
+@click.option("--fpir", type=float, help="Share of strangers that may be named. Default: the gallery's, else 0.01.")
+@_MODELS
+@_JSON
+def calibrate(gallery: str, fpir: float | None, models: str | None, as_json: bool) -> None:
+    """Choose how many strangers GALLERY may name, and show the thresholds that follow.
+
+    They follow the people enrolled: their number, each one's photos and, from 20 people on, how much they resemble each
+    other. So they are right again after every enrolment; nothing has to be repeated.
+    """
+    from lrface.decision import DEFAULT_FPIR
+    from lrface.gallery import Contract, Gallery
+    from lrface.models import Manifest
+
+    _check_gallery(gallery)
+    manifest = Manifest.load(models)
+    calibration = manifest.calibration()
+    with Gallery.open(gallery, Contract.of(manifest)) as opened:
+        if fpir is not None:
+            opened.set_fpir(fpir)
+        rate = opened.fpir or DEFAULT_FPIR
+        population = opened.projection().population
+    for level in sorted(calibration.gallery_level):
+        other = calibration.compare_at(level)
+        for photos in calibration.curves[level, other]:
+            threshold = calibration.threshold(level, other, photos, population, rate)
+            basis = calibration.basis(level, other, photos, population, rate)
+            if as_json:
+                record = {"level": level, "gallery_level": other, "photos": photos, "threshold": round(threshold, 5)}
+                click.echo(json.dumps({**record, "people": population.size, "fpir": rate, "basis": basis}))
+            else:
+                click.echo(f"{threshold:.3f}\t{basis}")
 
 
 @cli.group()
@@ -251,7 +289,11 @@ def doctor() -> None:
 
 
 def _face_line(face: Identification) -> str:
+    from lrface.types import one_in
+
     similarity = "" if face.similarity is None else f"  similarity {face.similarity:.2f}"
+    if face.false_match is not None:
+        similarity += f" ({one_in(face.false_match)})"
     reason = "" if face.name is not None else f" ({face.reason})"
     box = " ".join(f"{value:.0f}" for value in face.box)
     return f"{face.name or 'unknown'}{reason}{similarity}  {face.native_px:.0f} px  box {box}"

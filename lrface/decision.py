@@ -1,12 +1,21 @@
-"""Thresholds: which similarity is enough, for a level, a gallery's size and a false-positive rate."""
+"""Thresholds: which similarity is enough, for two levels, a person's photos, a gallery and a false-positive rate.
+
+How often strangers reach a similarity was measured on people of no other use (`python -m training calibrate`) and ships
+as score statistics: for each pair of levels and each number of photos a curve, false-match rate (FMR) against
+similarity. The mean of several photos draws both the person and strangers closer, so each count has its own curve.
+
+Rates that are too rare to count are extrapolated by extreme value theory: similarities beyond the curve's last point u
+follow a generalised Pareto distribution (Pickands 1975), FMR(s) = FMR(u) (1 + shape (s - u) / scale)^(-1 / shape).
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,38 +24,69 @@ from lrface.errors import CalibrationError
 if TYPE_CHECKING:
     from lrface.models import Manifest
 
-SCHEMA = 1
+SCHEMA = 2
 _MEND = "restore calibration.json, or make one for these models with `python -m training calibrate`"
+
+DEFAULT_FPIR = 0.01
+
+OWN_PEOPLE = 20
+"""With so many people at a level, a gallery's own impostor scores count (the mean of fewer strays too far)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImpostorCurve:
-    """How often two different people reach a similarity, measured.
+    """How often two different people reach a similarity.
 
     Attributes:
         comparisons: Impostor comparisons behind the curve.
         log_fmr: log10 of the false-match rate, rising.
         similarity: The threshold of each rate, falling.
+        scale: Of the tail beyond the first point, in similarity, above 0.
+        shape: Of the tail; below 0 it ends at first point - scale / shape, at 0 it is exponential.
     """
 
     comparisons: int
     log_fmr: tuple[float, ...]
     similarity: tuple[float, ...]
+    scale: float
+    shape: float
 
     def threshold(self, fmr: float) -> float:
-        """The similarity that a share `fmr` of impostor comparisons reaches.
+        """The similarity that a share `fmr` of strangers reaches: from the tail's model, or linear in log10(fmr)."""
+        x = math.log10(fmr)
+        if x >= self.log_fmr[0]:
+            return float(np.interp(x, self.log_fmr, self.similarity))
+        rarer = (self.log_fmr[0] - x) * math.log(10.0)
+        excess = rarer if self.shape == 0.0 else math.expm1(self.shape * rarer) / self.shape
+        return self.similarity[0] + self.scale * excess
 
-        Linear in log10(fmr); beyond either end of the measured curve the line through its last decade is prolonged.
-        """
-        x, xs, ys = math.log10(fmr), self.log_fmr, self.similarity
-        if xs[0] <= x <= xs[-1]:
-            return float(np.interp(x, xs, ys))
-        end, step = (0, 1) if x < xs[0] else (len(xs) - 1, -1)
-        inner = end + step
-        while abs(xs[inner] - xs[end]) < 1.0 and 0 < inner < len(xs) - 1:
-            inner += step
-        slope = (ys[inner] - ys[end]) / (xs[inner] - xs[end])
-        return ys[end] + slope * (x - xs[end])
+    def fmr(self, similarity: float) -> float:
+        """The share of strangers that reach a similarity; the inverse of `threshold`, 0 beyond the tail's end."""
+        excess = (similarity - self.similarity[0]) / self.scale
+        if excess <= 0.0:
+            rising = self.similarity[::-1]
+            return float(10.0 ** np.interp(similarity, rising, self.log_fmr[::-1])) if similarity >= rising[0] else 1.0
+        if self.shape == 0.0:
+            share = math.exp(-excess)
+        else:
+            inside = 1.0 + self.shape * excess
+            share = inside ** (-1.0 / self.shape) if inside > 0.0 else 0.0
+        return float(share * 10.0 ** self.log_fmr[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What the thresholds need to know of the enrolled people.
+
+    Attributes:
+        size: How many there are.
+        people: By level, those who have templates of that level.
+        impostor_mean: By level, the mean similarity of photos of different people; each pair of people counts once.
+    """
+
+    size: int
+    people: Mapping[int, int]
+    impostor_mean: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +96,20 @@ class Calibration:
     Attributes:
         space: The embedding space they were measured in.
         models: SHA-256 by model name.
+        people: How many people the cohort had.
         gallery_level: Probe level -> the level of the templates to compare it with.
-        curves: By (probe level, gallery level).
+        curves: By (probe level, gallery level), then by photos a template, rising.
+        impostor_mean: By gallery level, the mean similarity of two photos of different people of the cohort.
+        min_quality: By level, the quality below which a face is too poor to decide; empty for models without quality.
     """
 
     space: str
     models: dict[str, str]
+    people: int
     gallery_level: dict[int, int]
-    curves: dict[tuple[int, int], ImpostorCurve]
+    curves: dict[tuple[int, int], dict[int, ImpostorCurve]]
+    impostor_mean: dict[int, float]
+    min_quality: dict[int, float]
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
@@ -81,15 +127,19 @@ class Calibration:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise CalibrationError(f"{path} is not a calibration of schema {SCHEMA}: update lrface, or {_MEND}")
         try:
-            curves = {
-                (int(item["probe_level"]), int(item["gallery_level"])): _curve(
-                    int(item["comparisons"]), item["fmr"], item["similarity"]
-                )
-                for item in data["impostor"]
-            }
-            levels = {int(probe): int(gallery) for probe, gallery in data["gallery_level"].items()}
-            models = {str(name): str(sha256) for name, sha256 in data["models"].items()}
-            return cls(str(data["space"]), models, levels, curves)
+            curves: dict[tuple[int, int], dict[int, ImpostorCurve]] = {}
+            for item in sorted(data["impostor"], key=lambda item: int(item["photos"])):
+                levels = int(item["probe_level"]), int(item["gallery_level"])
+                curves.setdefault(levels, {})[int(item["photos"])] = _curve(item)
+            return cls(
+                str(data["space"]),
+                {str(name): str(sha256) for name, sha256 in data["models"].items()},
+                int(data["people"]),
+                {int(probe): int(gallery) for probe, gallery in data["gallery_level"].items()},
+                curves,
+                {int(level): float(mean) for level, mean in data["impostor_mean"].items()},
+                {int(level): float(quality) for level, quality in data["min_quality"].items()},
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(f"{path} is malformed ({error!r}): {_MEND}") from error
 
@@ -104,7 +154,7 @@ class Calibration:
                 raise CalibrationError(f"the thresholds in {manifest.folder} are not those of {entry.name}: {_MEND}")
             self.compare_at(level)
             for other in manifest.embedders:  # somebody enrolled from small photos has smaller templates only
-                self.curve(level, other)
+                self.curve(level, other, 1)
 
     def compare_at(self, probe_level: int) -> int:
         """The level of the templates that a probe of this level is compared with.
@@ -116,17 +166,41 @@ class Calibration:
             raise CalibrationError(f"there is no threshold for faces at level {probe_level}: {_MEND}")
         return self.gallery_level[probe_level]
 
-    def curve(self, probe_level: int, gallery_level: int) -> ImpostorCurve:
-        """The curve of a pair of levels.
+    def curve(self, probe_level: int, gallery_level: int, photos: int) -> ImpostorCurve:
+        """The curve of a pair of levels and of a template made of so many photos, or of the next larger count measured.
 
         Raises:
-            CalibrationError: It was not measured.
+            CalibrationError: The pair was not measured.
         """
-        if (probe_level, gallery_level) not in self.curves:
+        by_photos = self.curves.get((probe_level, gallery_level))
+        if by_photos is None:
             raise CalibrationError(f"there is no threshold for level {probe_level} against {gallery_level}: {_MEND}")
-        return self.curves[probe_level, gallery_level]
+        return by_photos[next((count for count in by_photos if count >= photos), max(by_photos))]
 
-    def threshold(self, probe_level: int, gallery_level: int, gallery_size: int, fpir: float) -> float:
+    def shift(self, gallery_level: int, population: Population) -> float:
+        """By how much the enrolled people resemble each other more than the cohort did (in similarity, either sign).
+
+        Photos of one camera, one age or one origin are closer to each other, and strangers who pass that camera are
+        closer to them: every threshold is moved by the difference of the means. 0 below `OWN_PEOPLE` people.
+        """
+        if population.people.get(gallery_level, 0) < OWN_PEOPLE or gallery_level not in self.impostor_mean:
+            return 0.0
+        return population.impostor_mean[gallery_level] - self.impostor_mean[gallery_level]
+
+    def false_match(
+        self, similarity: float, probe_level: int, gallery_level: int, photos: int, population: Population
+    ) -> float:
+        """The share of strangers, 0..1, who look at least so similar to a person enrolled with so many photos.
+
+        Raises:
+            CalibrationError: No curve for the levels.
+        """
+        moved = similarity - self.shift(gallery_level, population)
+        return self.curve(probe_level, gallery_level, photos).fmr(moved)
+
+    def threshold(
+        self, probe_level: int, gallery_level: int, photos: int, population: Population, fpir: float
+    ) -> float:
         """The similarity from which a candidate is named.
 
         A stranger is compared with everybody, so for a false-positive identification rate over N people each comparison
@@ -135,7 +209,8 @@ class Calibration:
         Args:
             probe_level: Of the face.
             gallery_level: Of the template.
-            gallery_size: N, enrolled people, at least 1.
+            photos: Behind the template.
+            population: The enrolled people.
             fpir: Share of strangers that may be named, above 0 and below 1.
 
         Returns:
@@ -144,9 +219,27 @@ class Calibration:
         Raises:
             CalibrationError: No curve for the levels, or a rate out of range.
         """
-        check_fpir(fpir)
-        fmr = -math.expm1(math.log1p(-fpir) / max(1, gallery_size))
-        return self.curve(probe_level, gallery_level).threshold(fmr)
+        curve = self.curve(probe_level, gallery_level, photos)
+        return curve.threshold(fmr_for(fpir, population.size)) + self.shift(gallery_level, population)
+
+    def basis(self, probe_level: int, gallery_level: int, photos: int, population: Population, fpir: float) -> str:
+        """Where a threshold came from, in words."""
+        moved = self.shift(gallery_level, population)
+        own = f", moved by {moved:+.3f} by the enrolled people's own likeness" if moved else ""
+        return (
+            f"at most {fpir:g} of strangers named among {population.size} people, level {probe_level} against "
+            f"{gallery_level}, {photos} photo{'s' * (photos != 1)}, by a cohort of {self.people} people{own}"
+        )
+
+
+def fmr_for(fpir: float, size: int) -> float:
+    """The false-match rate that each of `size` comparisons may have for a false-positive identification rate.
+
+    Raises:
+        CalibrationError: The rate is out of range.
+    """
+    check_fpir(fpir)
+    return -math.expm1(math.log1p(-fpir) / max(1, size))
 
 
 def check_fpir(fpir: float) -> None:
@@ -159,12 +252,18 @@ def check_fpir(fpir: float) -> None:
         raise CalibrationError(f"fpir is {fpir}: give a share above 0 and below 1, 0.01 for one stranger in a hundred")
 
 
-def _curve(comparisons: int, fmr: list[float], similarity: list[float]) -> ImpostorCurve:
+def _curve(item: Mapping[str, Any]) -> ImpostorCurve:
+    fmr, similarity = item["fmr"], item["similarity"]
     if len(fmr) != len(similarity) or len(fmr) < 2:
         raise ValueError("a curve needs two points or more, and a similarity for each rate")
     rates, values = np.asarray(fmr, np.float64), np.asarray(similarity, np.float64)
     falling = bool((np.diff(rates) < 0).all()) and rates[-1] > 0.0 and rates[0] <= 1.0
     if not falling or not (np.diff(values) >= 0).all() or not np.isfinite(values).all():
         raise ValueError("fmr must fall and similarity rise")
+    scale, shape = float(item["tail"]["scale"]), float(item["tail"]["shape"])
+    if not (0.0 < scale < math.inf and abs(shape) < 1.0) or int(item["photos"]) < 1:
+        raise ValueError("a tail needs a scale above 0 and a shape between -1 and 1, a curve one photo or more")
     logs = np.log10(rates)[::-1]
-    return ImpostorCurve(comparisons, tuple(map(float, logs)), tuple(map(float, values[::-1])))
+    return ImpostorCurve(
+        int(item["comparisons"]), tuple(map(float, logs)), tuple(map(float, values[::-1])), scale, shape
+    )

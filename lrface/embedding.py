@@ -56,6 +56,7 @@ class Embedder:
         inputs = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name: o.shape for o in self._session.get_outputs()}
         fits = list(inputs.get(entry.input.name, []))[1:] == [3, entry.level, entry.level]
+        fits &= entry.quality is None or len(outputs.get(entry.quality, [])) == 1
         if not fits or outputs.get(entry.output, [None])[-1] != entry.dim:
             raise ModelError(
                 f"{entry.file} has inputs {inputs} and outputs {outputs}, not those of its manifest: export it again"
@@ -74,17 +75,32 @@ class Embedder:
             ImageError: The crops have another shape or dtype.
             ModelError: The network gave numbers that are not finite.
         """
+        return self.embed_with_quality(crops)[0]
+
+    def embed_with_quality(self, crops: ImageArray) -> tuple[FloatArray, list[float] | list[None]]:
+        """Like `embed`, with the network's own estimate of each crop's worth.
+
+        Returns:
+            The vectors, and for each its quality in 0..1 (the cosine to the teacher's embedding of the full-size face
+            that the network expects); None for each where the model gives no quality.
+
+        Raises:
+            ImageError: The crops have another shape or dtype.
+            ModelError: The network gave numbers that are not finite.
+        """
         if crops.dtype != np.uint8 or crops.shape[1:] != (CROP, CROP, 3):
             raise ImageError(f"crops are {crops.dtype} {crops.shape}: pass uint8 [n, 112, 112, 3] BGR from align()")
-        out = np.empty((len(crops), self.dim), np.float32)
+        wanted = [self.entry.output] + ([self.entry.quality] if self.entry.quality is not None else [])
+        out, quality = np.empty((len(crops), self.dim), np.float32), np.empty(len(crops), np.float32)
         for start in range(0, len(crops), BATCH):
-            tensor = self._tensor(crops[start : start + BATCH])
-            out[start : start + BATCH] = self._session.run([self.entry.output], {self.entry.input.name: tensor})[0]
+            part = slice(start, start + BATCH)
+            out[part], *rest = self._session.run(wanted, {self.entry.input.name: self._tensor(crops[part])})
+            quality[part] = rest[0] if rest else 0.0
         norms = np.linalg.norm(out, axis=1, keepdims=True)
-        if not (np.isfinite(norms).all() and (norms > 1e-12).all()):
+        if not (np.isfinite(norms).all() and (norms > 1e-12).all() and np.isfinite(quality).all()):
             raise ModelError(f"{self.entry.file} gave vectors without a length: run `lrface models verify`")
         unit: FloatArray = out / norms
-        return unit
+        return unit, [None] * len(out) if self.entry.quality is None else np.clip(quality, 0, 1).tolist()
 
     def _tensor(self, crops: ImageArray) -> FloatArray:
         spec = self.entry.input
@@ -122,14 +138,23 @@ def embed_faces(image: ImageArray, detections: Detections, embedders: Mapping[in
     sizes = [_native_px(points) for points in detections.landmarks]
     levels = [level_for(size, embedders) for size in sizes]
     vectors: list[FloatArray] = [np.zeros(0, np.float32)] * len(detections)
+    qualities: list[float | None] = [None] * len(detections)
     for level, embedder in embedders.items():
         rows = [i for i, size in enumerate(sizes) if levels[i] == level and size >= MIN_NATIVE_PX]
         if rows:
             crops = np.stack([align(image, detections.landmarks[i]) for i in rows])
-            for i, vector in zip(rows, embedder.embed(crops), strict=True):
-                vectors[i] = vector
+            for i, vector, quality in zip(rows, *embedder.embed_with_quality(crops), strict=True):
+                vectors[i], qualities[i] = vector, quality
     return [
-        Face(_box(detections, i), float(detections.scores[i]), detections.landmarks[i], sizes[i], levels[i], vectors[i])
+        Face(
+            _box(detections, i),
+            float(detections.scores[i]),
+            detections.landmarks[i],
+            sizes[i],
+            levels[i],
+            vectors[i],
+            quality=qualities[i],
+        )
         for i in range(len(detections))
     ]
 

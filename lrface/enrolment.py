@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrface.decision import Calibration
 from lrface.embedding import Embedder, template_levels
 from lrface.errors import EnrolmentError, ImageError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
 from lrface.images import SUFFIXES, Source
 from lrface.portraits import Portrait, cut_portrait, fingerprint
 from lrface.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
+from lrface.screening import Screen
 from lrface.types import FloatArray
 
 if TYPE_CHECKING:
@@ -28,14 +31,24 @@ class Enroller:
         gallery: Where to.
         detector: Finds the faces.
         embedders: By level.
+        calibration: What similarities and qualities mean.
+        force: Enrols also photos that `Screen` objects to.
     """
 
-    def __init__(self, gallery: Gallery, detector: FaceDetector, embedders: Mapping[int, Embedder]) -> None:
+    def __init__(
+        self,
+        gallery: Gallery,
+        detector: FaceDetector,
+        embedders: Mapping[int, Embedder],
+        calibration: Calibration,
+        force: bool = False,
+    ) -> None:
         self.gallery, self.detector, self.embedders = gallery, detector, embedders
+        self.calibration, self.force = calibration, force
 
     def enroll(self, name: str, sources: Sequence[Source]) -> EnrolmentReport:
         """See `FaceMatcher.enroll`."""
-        photos = self._person(normalise_name(name), sources)
+        photos = self._person(normalise_name(name), sources, self._screen())
         if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
             raise nothing_enrolled(photos, f"for {name}")
         return EnrolmentReport(tuple(photos))
@@ -53,39 +66,57 @@ class Enroller:
                 continue
             names.append(name)
             listed.append((path, name, list(photos_in(path, name))))
+        screen = self._screen()
         with _bar(sum(len(photos) for _, _, photos in listed), progress) as bar:
             for _, name, photos in listed:
                 bar.set_postfix_str(name)
                 reports += [photo for photo in photos if isinstance(photo, PhotoReport)]
                 bar.update(sum(isinstance(photo, PhotoReport) for photo in photos))
                 sources = [photo for photo in photos if isinstance(photo, Path)]
-                reports += self._person(name, sources, bar)
+                reports += self._person(name, sources, screen, bar)
         report = EnrolmentReport(tuple(reports), tuple(dict.fromkeys(names)))
         if not any(person.usable for person in report.people):
             raise nothing_enrolled(reports, f"in {folder}")
         return report
 
-    def _person(self, name: str, sources: Sequence[Source], bar: Any = None) -> list[PhotoReport]:
+    def _screen(self) -> Screen:
+        return Screen(self.gallery.projection(), self.calibration)
+
+    def _person(self, name: str, sources: Sequence[Source], screen: Screen, bar: Any = None) -> list[PhotoReport]:
         """Embeds all photos of a person in one batch a level and stores them in one transaction."""
         reports: list[PhotoReport] = []
-        ready: list[Portrait] = []
+        ready: dict[int, Portrait] = {}
         for number, source in enumerate(sources, 1):
             label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
             try:
-                portrait = self._portrait(name, source, {photo.sha256 for photo in ready})
+                portrait = self._portrait(name, source, {photo.sha256 for photo in ready.values()})
             except (ImageError, EnrolmentError) as error:
                 reports.append(PhotoReport(label, name, REFUSED, str(error)))
             else:
-                if portrait is None:
-                    reports.append(PhotoReport(label, name, ALREADY))
-                else:
-                    ready.append(portrait)
-                    levels = tuple(template_levels(portrait.native_px, self.embedders))
-                    reports.append(PhotoReport(label, name, ENROLLED, "", portrait.native_px, levels))
+                if portrait is not None:
+                    ready[len(reports)] = portrait
+                reports.append(PhotoReport(label, name, ALREADY))
             if bar is not None:
                 bar.update()
-        if ready:
-            self.gallery.add(name, self._templates(ready))
+        taken: list[PhotoTemplates] = []
+        for (row, portrait), embedded in zip(ready.items(), self._embed(list(ready.values())), strict=True):
+            level = max(embedded)
+            vector, quality = embedded[level]
+            reason = None if self.force else screen.objection(name, level, vector, quality)
+            seen = replace(reports[row], native_px=portrait.native_px, quality=quality)
+            if reason is not None:
+                reports[row] = replace(seen, status=REFUSED, reason=reason)
+                continue
+            reports[row] = replace(seen, status=ENROLLED, levels=tuple(sorted(embedded)))
+            vectors = {level: vector for level, (vector, _) in embedded.items()}
+            taken.append(PhotoTemplates(portrait.sha256, portrait.native_px, vectors))
+        if taken:
+            self.gallery.add(name, taken)
+            by_level = {
+                level: [photo.embeddings[level] for photo in taken if level in photo.embeddings]
+                for level in self.embedders
+            }
+            screen.add(name, by_level)
         return reports
 
     def _portrait(self, name: str, source: Source, ready: Collection[str]) -> Portrait | None:
@@ -98,16 +129,16 @@ class Enroller:
             raise EnrolmentError(f"this photo is enrolled as {owner!r}: keep it in one person's folder")
         return cut_portrait(photo, sha256, self.detector)
 
-    def _templates(self, ready: Sequence[Portrait]) -> list[PhotoTemplates]:
-        """Embeds crops, one run of a network for each level."""
-        vectors: list[dict[int, FloatArray]] = [{} for _ in ready]
+    def _embed(self, ready: Sequence[Portrait]) -> list[dict[int, tuple[FloatArray, float | None]]]:
+        """For each portrait its vector and quality by level; one run of a network for each level."""
+        found: list[dict[int, tuple[FloatArray, float | None]]] = [{} for _ in ready]
         for level, embedder in self.embedders.items():
             rows = [i for i, photo in enumerate(ready) if level in template_levels(photo.native_px, self.embedders)]
             if rows:
-                embedded = embedder.embed(np.stack([ready[i].crop for i in rows]))
-                for i, vector in zip(rows, embedded, strict=True):
-                    vectors[i][level] = vector
-        return [PhotoTemplates(p.sha256, p.native_px, v) for p, v in zip(ready, vectors, strict=True)]
+                vectors, qualities = embedder.embed_with_quality(np.stack([ready[i].crop for i in rows]))
+                for i, vector, quality in zip(rows, vectors, qualities, strict=True):
+                    found[i][level] = vector, quality
+        return found
 
 
 def people_folders(folder: str | PathLike[str]) -> tuple[list[Path], list[PhotoReport]]:

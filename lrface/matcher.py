@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrface.decision import Calibration, check_fpir
+from lrface.decision import DEFAULT_FPIR, Calibration, Population, check_fpir
 from lrface.embedding import MIN_NATIVE_PX, Embedder, embed_faces, open_embedders
 from lrface.enrolment import Enroller
 from lrface.gallery import Contract, Gallery, Match, Person
@@ -41,7 +41,7 @@ class FaceMatcher:
         detector: FaceDetector,
         embedders: Mapping[int, Embedder],
         calibration: Calibration,
-        fpir: float = 0.01,
+        fpir: float = DEFAULT_FPIR,
     ) -> None:
         check_fpir(fpir)
         self.gallery, self.detector, self.embedders = gallery, detector, embedders
@@ -56,7 +56,7 @@ class FaceMatcher:
         detector: FaceDetector | str | PathLike[str] | None = None,
         device: str = "cpu",
         threads: int = 1,
-        fpir: float = 0.01,
+        fpir: float | None = None,
     ) -> FaceMatcher:
         """Opens a gallery with its models.
 
@@ -66,7 +66,8 @@ class FaceMatcher:
             detector: An object with `detect`, what `open_detector` takes, or None for the bundled one.
             device: "cpu", "cuda", "cuda:<n>", "coreml"; never a silent fall-back.
             threads: Of the CPU, for one network.
-            fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1.
+            fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1. None for
+                the one chosen for this gallery (`lrface calibrate`), else 0.01.
 
         Raises:
             ModelError: A model is missing, altered or unfit.
@@ -75,7 +76,8 @@ class FaceMatcher:
             ContractError: The gallery was made with other models.
             GalleryError: The gallery cannot be opened.
         """
-        check_fpir(fpir)
+        if fpir is not None:
+            check_fpir(fpir)
         manifest = Manifest.load(None if models is None else fspath(models))
         contract, calibration = Contract.of(manifest), manifest.calibration()
         embedders = open_embedders(manifest, device, threads)
@@ -85,7 +87,9 @@ class FaceMatcher:
             detector = open_detector(
                 None if detector is None else fspath(detector), device=device, threads=threads, manifest=manifest
             )
-        return cls(Gallery.open(gallery, contract), detector, embedders, calibration, fpir)
+        opened = Gallery.open(gallery, contract)
+        rate = fpir if fpir is not None else opened.fpir
+        return cls(opened, detector, embedders, calibration, DEFAULT_FPIR if rate is None else rate)
 
     def identify(self, image: Source) -> list[Identification]:
         """Finds every face of a picture and says who it is, or that it is a stranger.
@@ -123,15 +127,16 @@ class FaceMatcher:
                 found = self.gallery.search(probes, self.calibration.compare_at(level), CANDIDATES)
                 for i, matched in zip(rows, found, strict=True):
                     matches[i] = matched
-        size = len(self.gallery) if faces else 0
-        return [self._decide(face, found, size) for face, found in zip(faces, matches, strict=True)]
+        population = self.gallery.projection().population if faces else Population(0, {}, {})
+        return [self._decide(face, found, population) for face, found in zip(faces, matches, strict=True)]
 
-    def enroll(self, name: str, images: Source | Iterable[Source]) -> EnrolmentReport:
+    def enroll(self, name: str, images: Source | Iterable[Source], *, force: bool = False) -> EnrolmentReport:
         """Enrols photos of one person, each with that one face (or one twice as wide as any other).
 
         Args:
             name: Of the person; a name already enrolled gets more photos.
             images: One photo or many: paths, bytes of picture files, or uint8 BGR arrays.
+            force: Enrols also a face too poor to be recognised by, or one that looks like somebody else or like many.
 
         Returns:
             What became of each photo. What it calls enrolled is on the disk.
@@ -143,9 +148,11 @@ class FaceMatcher:
         one = isinstance(images, (str, PathLike, bytes, bytearray, memoryview, np.ndarray))
         many = not one and isinstance(images, Iterable)
         sources: Sequence[Source] = list(images) if many else [images]  # type: ignore[list-item,arg-type]
-        return Enroller(self.gallery, self.detector, self.embedders).enroll(name, sources)
+        return self._enroller(force).enroll(name, sources)
 
-    def enroll_folder(self, folder: str | PathLike[str], progress: bool = False) -> EnrolmentReport:
+    def enroll_folder(
+        self, folder: str | PathLike[str], progress: bool = False, *, force: bool = False
+    ) -> EnrolmentReport:
         """Enrols people/<name>/*.jpg, one transaction a person; a second run adds only what is new.
 
         A photo that cannot be used is reported with the reason and stops nothing. Ctrl-C leaves every finished person
@@ -154,12 +161,13 @@ class FaceMatcher:
         Args:
             folder: Holds one folder a person.
             progress: Whether to show a bar on stderr.
+            force: As for `enroll`.
 
         Raises:
             EnrolmentError: No folder, no person in it, or not one usable photo.
             GalleryError: The gallery cannot be written (a full disk); finished people stay enrolled.
         """
-        return Enroller(self.gallery, self.detector, self.embedders).enroll_folder(folder, progress)
+        return self._enroller(force).enroll_folder(folder, progress)
 
     def people(self) -> list[Person]:
         """Everybody enrolled, by name."""
@@ -185,18 +193,37 @@ class FaceMatcher:
     ) -> None:
         self.close()
 
-    def _decide(self, face: Face, matches: Sequence[Match], size: int) -> Identification:
+    def _enroller(self, force: bool) -> Enroller:
+        return Enroller(self.gallery, self.detector, self.embedders, self.calibration, force)
+
+    def _decide(self, face: Face, matches: Sequence[Match], population: Population) -> Identification:
+        """Who a face is. Templates of more photos draw strangers closer too, so people are ranked by false match."""
         name = similarity = threshold = None
+        candidates: list[Candidate] = []
+        basis = ""
         if len(face.embedding) == 0:
             reason = "too small" if 0 < face.native_px < MIN_NATIVE_PX else "landmarks form no face"
         elif not matches:
             reason = "gallery is empty"
         else:
-            best = matches[0]
-            similarity = best.similarity
-            threshold = self.calibration.threshold(face.level, best.gallery_level, size, self.fpir)
-            name = best.name if similarity >= threshold else None
-            reason = "below threshold" if name is None else "match"
+            ranked = sorted(
+                (
+                    (self.calibration.false_match(m.similarity, face.level, m.gallery_level, m.photos, population), m)
+                    for m in matches
+                ),
+                key=lambda pair: (pair[0], -pair[1].similarity),
+            )
+            candidates = [Candidate(match.name, match.similarity, share) for share, match in ranked]
+            best = ranked[0][1]
+            how = face.level, best.gallery_level, best.photos, population, self.fpir
+            similarity, threshold = best.similarity, self.calibration.threshold(*how)
+            basis = self.calibration.basis(*how)
+            if face.quality is not None and face.quality < self.calibration.min_quality.get(face.level, 0.0):
+                reason = "too poor"
+            elif similarity < threshold:
+                reason = "below threshold"
+            else:
+                name, reason = best.name, "match"
         return Identification(
             face.box,
             face.score,
@@ -208,5 +235,8 @@ class FaceMatcher:
             similarity=similarity,
             threshold=threshold,
             reason=reason,
-            candidates=tuple(Candidate(match.name, match.similarity) for match in matches),
+            candidates=tuple(candidates),
+            basis=basis,
+            gallery_size=population.size,
+            quality=face.quality,
         )

@@ -62,7 +62,7 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderEntry(ModelEntry):
-    """An embedder: its level (side of the input in pixels), its space and its output."""
+    """An embedder: its level (side of the input in pixels), its space and its outputs (`quality` is optional)."""
 
     level: int
     template: str
@@ -70,6 +70,7 @@ class EmbedderEntry(ModelEntry):
     output: str
     dim: int
     normalized: bool
+    quality: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ def _embedder(item: Mapping[str, Any]) -> EmbedderEntry:
         output=str(output["name"]),
         dim=int(output["dim"]),
         normalized=bool(output["normalized"]),
+        quality=None if output.get("quality") is None else str(output["quality"]),
     )
     if entry.template != "arcface-112" or not (entry.input.height == entry.input.width == level) or entry.dim < 1:
         raise ValueError(f"{entry.name}: template, input size and level do not agree")

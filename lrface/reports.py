@@ -17,10 +17,12 @@ class PhotoReport:
     Attributes:
         photo: Its path, or "photo 1" for bytes and arrays.
         name: The person.
-        status: "enrolled", "already enrolled", "refused" (no usable face or picture) or "skipped" (not a picture).
+        status: "enrolled", "already enrolled", "refused" (no usable face or picture, or one that would hurt) or
+            "skipped" (not a picture).
         reason: Why it was refused or skipped, with the mend; empty otherwise.
         native_px: How large the face is; 0 where it was not measured.
         levels: At which templates were stored.
+        quality: The network's estimate at the largest level, 0..1; None without one.
     """
 
     photo: str
@@ -29,6 +31,7 @@ class PhotoReport:
     reason: str = ""
     native_px: float = 0.0
     levels: tuple[int, ...] = ()
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

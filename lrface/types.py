@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -13,6 +14,9 @@ Array: TypeAlias = NDArray[Any]
 ImageArray: TypeAlias = NDArray[np.uint8]
 FloatArray: TypeAlias = NDArray[np.float32]
 Box: TypeAlias = tuple[float, float, float, float]
+
+RAREST = 1e-7
+"""No rarer false match is claimed: impostor scores were measured down to about 1e-5, the rest is extrapolated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +77,8 @@ class Face:
         native_px: Width, in source pixels, of the canonical 112x112 crop: how large the face really is.
         level: The side in pixels of the network's input that embedded it: 16, 32, ...
         embedding: float32 [dim], of unit length; empty ([0]) where the face is too small to be embedded.
+        quality: The network's own estimate, 0..1, of how well it sees this face (the cosine to the teacher's embedding
+            that it expects); None where the model gives none, or the face was not embedded.
     """
 
     box: Box
@@ -81,14 +87,22 @@ class Face:
     native_px: float
     level: int
     embedding: FloatArray = field(repr=False)
+    quality: float | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An enrolled person and the similarity (cosine, -1..1, higher is closer) of the probe to that person."""
+    """An enrolled person, compared with a face.
+
+    Attributes:
+        name: The person.
+        similarity: Cosine, -1..1, higher is closer.
+        false_match: The share of strangers who look at least so similar to a person enrolled with as many photos.
+    """
 
     name: str
     similarity: float
+    false_match: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +113,10 @@ class Identification(Face):
         name: The person, or None for a stranger (the default).
         similarity: The best candidate's cosine, also when the face stays unknown; None without a candidate.
         threshold: What the best candidate's similarity had to reach; None without a candidate.
-        reason: "match", "below threshold", "too small", "gallery is empty".
-        candidates: The closest people, best first, at most five.
+        reason: "match", "below threshold", "too poor", "too small", "landmarks form no face", "gallery is empty".
+        candidates: The people who look most like it, best first, at most five.
+        basis: Where the threshold came from, in words; empty without a candidate.
+        gallery_size: Enrolled people.
     """
 
     name: str | None
@@ -108,22 +124,77 @@ class Identification(Face):
     threshold: float | None
     reason: str
     candidates: tuple[Candidate, ...] = ()
+    basis: str = ""
+    gallery_size: int = 0
+
+    @property
+    def false_match(self) -> float | None:
+        """The share of strangers who look at least this similar to the best candidate; None without one."""
+        return self.candidates[0].false_match if self.candidates else None
+
+    def explain(self) -> str:
+        """The decision in a few sentences: why this name or none, on what evidence, and who else was close."""
+        quality = "" if self.quality is None else f", quality {self.quality:.2f}"
+        face = f"The face is {self.native_px:.0f} px wide, seen at level {self.level}{quality}."
+        if not self.candidates or self.similarity is None or self.threshold is None:
+            return f"Unknown: {self.reason}. {face}"
+        best, *others = self.candidates
+        if self.name is not None:
+            first = f"{self.name}: similarity {self.similarity:.2f} reaches {self.threshold:.2f}."
+        elif self.reason == "too poor":
+            first = f"Unknown: too poor to decide. It looks most like {best.name} ({self.similarity:.2f})."
+        else:
+            first = (
+                f"Unknown: looks most like {best.name}, but similarity {self.similarity:.2f} is below "
+                f"{self.threshold:.2f}."
+            )
+        odds = f"{_capital(one_in(best.false_match))} looks this similar to {best.name}"
+        if self.gallery_size > 1:
+            anybody = -math.expm1(self.gallery_size * math.log1p(-min(best.false_match, 1 - 1e-9)))
+            odds += f", {one_in(anybody)} to anybody of the {self.gallery_size} enrolled"
+        runners = ", ".join(f"{c.name} {c.similarity:.2f} ({one_in(c.false_match)})" for c in others)
+        after = f" Next: {runners}." if others else ""
+        return f"{first} {odds}. The threshold: {self.basis}. {face}{after}"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the embedding (biometric data, large), ready for JSON."""
         return {
             "name": self.name,
             "similarity": _rounded(self.similarity),
+            "false_match": _digits(self.false_match),
             "threshold": _rounded(self.threshold),
             "reason": self.reason,
+            "explanation": self.explain(),
             "box": [round(float(v), 2) for v in self.box],
             "score": _rounded(self.score),
             "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks],
             "native_px": round(float(self.native_px), 2),
             "level": int(self.level),
-            "candidates": [{"name": c.name, "similarity": _rounded(c.similarity)} for c in self.candidates],
+            "quality": _rounded(self.quality),
+            "candidates": [
+                {"name": c.name, "similarity": _rounded(c.similarity), "false_match": _digits(c.false_match)}
+                for c in self.candidates
+            ],
         }
+
+
+def one_in(share: float) -> str:
+    """A share of strangers in words: "one stranger in 12,000"; never rarer than `RAREST`."""
+    if share >= 0.5:
+        return "every second stranger or more"
+    if share <= RAREST:
+        return f"fewer than one stranger in {1 / RAREST:,.0f}"
+    count = float(f"{1 / share:.2g}")
+    return f"one stranger in {count:,.{0 if count.is_integer() else 1}f}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 5)
+
+
+def _digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")

@@ -211,10 +211,12 @@ def test_full_disk_during_enrolment_loses_nobody(tmp_path, enrolled, portrait):
     gallery = shutil.copy(enrolled, tmp_path / "staff.gallery")
     people = another_person(tmp_path / "people", portrait)
     limit = os.path.getsize(gallery)
-    done = lrface("enroll", gallery, people, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    done = lrface(
+        "enroll", gallery, people, "--force", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    )
     refused(done, "staff.gallery")
     assert lrface("gallery", "list", gallery).stdout == "Eileen Collins\t1 photos\n"
-    assert lrface("enroll", gallery, people).returncode == 0  # with room again
+    assert lrface("enroll", gallery, people, "--force").returncode == 0  # with room again
 
 
 def test_removing_somebody_who_is_not_there(tmp_path, enrolled):

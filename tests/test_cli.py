@@ -85,6 +85,25 @@ def test_enrol_list_identify_remove(tmp_path, portrait, stranger):
     assert "unknown (gallery is empty)" in lrface("identify", gallery, portrait).stdout
 
 
+def test_calibrate_chooses_for_the_gallery(gallery, portrait):
+    before = [json.loads(line) for line in lrface("calibrate", gallery, "--json").stdout.splitlines()]
+    assert {line["fpir"] for line in before} == {0.01}
+    assert {line["people"] for line in before} == {1}
+    done = lrface("calibrate", gallery, "--fpir", "0.0001", "--json")
+    assert done.returncode == 0, done.stderr
+    after = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(new["threshold"] > old["threshold"] for new, old in zip(after, before, strict=True))
+    assert "at most 0.0001 of strangers named among 1 people" in lrface("calibrate", gallery).stdout
+    kept, given = (
+        lrface("identify", gallery, portrait, "--json"),
+        lrface("identify", gallery, portrait, "--fpir", "0.2"),
+    )
+    face = json.loads(kept.stdout)["faces"][0]
+    assert "at most 0.0001 of strangers" in face["explanation"]
+    assert 0 <= face["false_match"] < 0.0001
+    assert "stranger in" in given.stdout
+
+
 def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, gallery, portrait):
     for folder in "ab":
         (tmp_path / "in" / folder).mkdir(parents=True)

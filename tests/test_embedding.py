@@ -104,9 +104,11 @@ def test_each_face_at_its_level_in_one_run_a_level(
     picture = scene(("a", 0, 10, 16), ("b", 20, 10, 64), ("c", 100, 10, 18), ("d", 130, 10, 6), ("e", 150, 10, 24))
     runs: list[tuple[int, int]] = []
     for level, embedder in embedders.items():
-        original = embedder.embed
+        original = embedder.embed_with_quality
         monkeypatch.setattr(
-            embedder, "embed", lambda c, level=level, original=original: (runs.append((level, len(c))), original(c))[1]
+            embedder,
+            "embed_with_quality",
+            lambda c, level=level, original=original: (runs.append((level, len(c))), original(c))[1],
         )
     faces = embed_faces(picture, TinyDetector().detect(picture), embedders)
     assert [f.level for f in faces] == [16, 32, 16, 16, 32]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny_gallery import CONTRACT, DIM, names, photo, vector
 
-from lrface.errors import ContractError, EnrolmentError, GalleryError
+from lrface.errors import CalibrationError, ContractError, EnrolmentError, GalleryError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
 
 
@@ -236,3 +236,44 @@ def test_two_processes_enrol_into_one_new_gallery(path: Path) -> None:
 def test_normalise_name_is_idempotent() -> None:
     for name in (" A\u0301b ", "李", "x" * 200):
         assert normalise_name(normalise_name(name)) == normalise_name(name)
+
+
+def test_how_alike_the_people_are(gallery: Gallery) -> None:
+    """Every pair of photos of two people, the slow way; pairs of people count the same."""
+    photos = {"ana": [1, 2, 3], "bob": [4], "cem": [5, 6]}
+    for name, seeds in photos.items():
+        gallery.add(name, [photo(seed, (16,) if name == "cem" else (16, 32)) for seed in seeds])
+    vectors = {name: [photo(seed).embeddings[16] for seed in seeds] for name, seeds in photos.items()}
+    pairs = [("ana", "bob"), ("ana", "cem"), ("bob", "cem")]
+    slow = np.mean([np.mean([float(u @ v) for u in vectors[a] for v in vectors[b]]) for a, b in pairs])
+    population = gallery.projection().population
+    assert population.impostor_mean[16] == pytest.approx(slow, abs=1e-6)
+    assert (population.size, population.people) == (3, {16: 3, 32: 2})
+    matches = gallery.search(photo(5).embeddings[16][None], 32)[0]
+    assert {match.name: (match.photos, match.gallery_level) for match in matches} == {
+        "ana": (3, 32),
+        "bob": (1, 32),
+        "cem": (2, 16),
+    }
+
+
+def test_the_chosen_rate_stays_with_the_gallery(path: Path) -> None:
+    with Gallery.open(path, CONTRACT) as opened:
+        assert opened.fpir is None
+        for fpir in (0.05, 0.001):
+            opened.set_fpir(fpir)
+        with pytest.raises(CalibrationError, match="fpir"):
+            opened.set_fpir(1.0)
+    with Gallery.open(path, CONTRACT) as again:
+        assert again.fpir == 0.001
+
+
+@pytest.mark.parametrize("value", ["'much'", "7", "x'00'"])
+def test_a_rate_that_is_none_is_refused(path: Path, value: str) -> None:
+    with Gallery.open(path, CONTRACT) as opened:
+        opened.set_fpir(0.05)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE calibration SET fpir = {value}")
+    connection.close()
+    with Gallery.open(path, CONTRACT) as opened, pytest.raises(GalleryError, match="lrface calibrate"):
+        _ = opened.fpir

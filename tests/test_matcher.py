@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Iterator
@@ -208,3 +209,26 @@ def test_threads_do_not_mix_up_results(models: Path, tmp_path: Path) -> None:
             thread.join()
         assert errors == []
         assert len(matcher.gallery) == 19
+
+
+def test_people_with_more_photos_need_more(models: Path, tmp_path: Path) -> None:
+    """Strangers come closer to a mean of photos, so the likelier person is named, not the more similar one."""
+    folder = write_models(tmp_path / "models")
+    made = json.loads((folder / "calibration.json").read_text())
+    for item in made["impostor"]:
+        if item["photos"] == 5:
+            item["similarity"] = [value + 0.3 for value in item["similarity"]]
+    (folder / "calibration.json").write_text(json.dumps(made))
+    with open_matcher(tmp_path / "g", folder) as matcher:
+        matcher.enroll("one", portrait("one"))
+        matcher.enroll("many", [portrait("many", photo) for photo in range(5)])
+        template = matcher.gallery.projection().templates(32)[1]
+        face = matcher.identify(portrait("one", 3))[0]
+        assert face.name == "one"
+        both = template.sum(axis=0) + 0.05 * template[1]
+        probe = dataclasses.replace(face, embedding=(both / np.linalg.norm(both)).astype(np.float32))
+        found = matcher.gallery.search(probe.embedding[None], 32)[0]
+        assert [match.name for match in found] == ["many", "one"]
+        decided = matcher._decide(probe, found, matcher.gallery.projection().population)
+        assert [candidate.name for candidate in decided.candidates] == ["one", "many"]
+        assert decided.false_match == min(candidate.false_match for candidate in decided.candidates)

@@ -44,14 +44,25 @@ def edgeface(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "output": {"name": "embedding", "dim": 512, "normalized": False},
     }
     (folder / "manifest.json").write_text(json.dumps({"schema": 1, "models": [entry]}))
-    curve = {"probe_level": 112, "gallery_level": 112, "comparisons": 0, "fmr": [0.1, 0.001], "similarity": [0.15, 0.3]}
+    curve = {
+        "probe_level": 112,
+        "gallery_level": 112,
+        "photos": 1,
+        "comparisons": 0,
+        "fmr": [0.1, 0.001],
+        "similarity": [0.15, 0.3],
+        "tail": {"scale": 0.0325, "shape": 0.0},
+    }
     (folder / "calibration.json").write_text(
         json.dumps({
-            "schema": 1,
+            "schema": 2,
             "space": "edgeface",
+            "people": 0,
             "models": {"edgeface": sha256},
             "gallery_level": {"112": 112},
             "impostor": [curve],
+            "impostor_mean": {},
+            "min_quality": {},
         })
     )  # fmt: skip
     return folder

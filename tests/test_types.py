@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lrface.types import Candidate, Detections, Identification
+from lrface.types import Candidate, Detections, Identification, one_in
 
 
 def detections() -> Detections:
@@ -58,13 +58,62 @@ def test_an_identification_is_frozen_and_speaks_json_without_the_embedding() -> 
         similarity=0.7,
         threshold=0.5,
         reason="match",
-        candidates=(Candidate("Zoë", 0.7), Candidate("Bo", 0.1)),
+        candidates=(Candidate("Zoë", 0.7, 1e-5), Candidate("Bo", 0.1, 0.25)),
     )
     said = json.loads(json.dumps(found.to_dict()))
     assert said["name"] == "Zoë"
     assert said["box"] == [1, 2, 3, 4]
-    assert said["candidates"][1] == {"name": "Bo", "similarity": 0.1}
+    assert said["candidates"][1] == {"name": "Bo", "similarity": 0.1, "false_match": 0.25}
     assert "embedding" not in said
     assert "array" not in repr(found)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.name = "Bo"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (1.0, "every second stranger or more"),
+        (0.5, "every second stranger or more"),
+        (0.26, "one stranger in 3.8"),
+        (0.01, "one stranger in 100"),
+        (1 / 12_345, "one stranger in 12,000"),
+        (1e-7, "fewer than one stranger in 10,000,000"),
+        (0.0, "fewer than one stranger in 10,000,000"),
+    ],
+)
+def test_a_share_of_strangers_in_words(share: float, words: str) -> None:
+    assert one_in(share) == words
+
+
+BO = Candidate("Bo", 0.1, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "candidates", "size", "said"),
+    [
+        ("Zoë", "match", (Candidate("Zoë", 0.7, 1e-5), BO), 10, (
+            "Zoë: similarity 0.70 reaches 0.50. One stranger in 100,000 looks this similar to Zoë, one stranger in "
+            "10,000 to anybody of the 10 enrolled. The threshold: as measured. The face is 20 px wide, seen at level "
+            "16, quality 0.81. Next: Bo 0.10 (one stranger in 4)."
+        )),
+        (None, "below threshold", (Candidate("Zoë", 0.7, 0.02),), 1, (
+            "Unknown: looks most like Zoë, but similarity 0.70 is below 0.50. One stranger in 50 looks this similar to "
+            "Zoë. The threshold: as measured. The face is 20 px wide, seen at level 16, quality 0.81."
+        )),
+        (None, "gallery is empty", (), 0, (
+            "Unknown: gallery is empty. The face is 20 px wide, seen at level 16, quality 0.81."
+        )),
+    ],
+)  # fmt: skip
+def test_a_decision_explains_itself(
+    name: str | None, reason: str, candidates: tuple[Candidate, ...], size: int, said: str
+) -> None:
+    similarity = candidates[0].similarity if candidates else None
+    threshold = 0.5 if candidates else None
+    found = Identification(
+        (1, 2, 3, 4), 0.9, np.ones((5, 2), np.float32), 20.0, 16, np.ones(4, np.float32), name, similarity, threshold,
+        reason, candidates, "as measured", size, quality=0.81,
+    )  # fmt: skip
+    assert found.explain() == said
+    assert found.to_dict()["explanation"] == said

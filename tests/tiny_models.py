@@ -25,25 +25,37 @@ DIM = 128
 MAGIC = 77
 
 
-def embedder_bytes(level: int, seed: int = 0, dim: int = DIM) -> bytes:
+def embedder_bytes(level: int, seed: int = 0, dim: int = DIM, quality: bool = False) -> bytes:
+    """With `quality`, a second output: the face's contrast (four times the standard deviation of the input)."""
     weights = np.random.default_rng([seed, level]).standard_normal((3 * level * level, dim)).astype(np.float32)
     nodes = [
         helper.make_node("Flatten", ["faces"], ["flat"], axis=1),
         helper.make_node("MatMul", ["flat", "weights"], ["raw"]),
         helper.make_node("LpNormalization", ["raw"], ["embedding"], axis=1, p=2),
     ]
+    outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dim])]
+    if quality:
+        nodes += [
+            helper.make_node("ReduceMean", ["flat"], ["mean"], axes=[1], keepdims=1),
+            helper.make_node("Sub", ["flat", "mean"], ["centred"]),
+            helper.make_node("ReduceL2", ["centred"], ["spread"], axes=[1], keepdims=0),
+            helper.make_node("Mul", ["spread", "scale"], ["quality"]),
+        ]
+        outputs.append(helper.make_tensor_value_info("quality", TensorProto.FLOAT, ["batch"]))
+    constants = [numpy_helper.from_array(weights, "weights")]
+    constants.append(numpy_helper.from_array(np.array(4 / np.sqrt(3 * level * level), np.float32), "scale"))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("faces", TensorProto.FLOAT, ["batch", 3, level, level])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dim])],
-        [numpy_helper.from_array(weights, "weights")],
+        outputs,
+        constants if quality else constants[:1],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
 
 
-def embedder_entry(level: int, data: bytes, dim: int = DIM) -> dict[str, Any]:
+def embedder_entry(level: int, data: bytes, dim: int = DIM, quality: bool = False) -> dict[str, Any]:
     return {
         "name": f"tiny-{level}",
         "kind": "embedder",
@@ -62,28 +74,32 @@ def embedder_entry(level: int, data: bytes, dim: int = DIM) -> dict[str, Any]:
             "mean": 127.5,
             "scale": 0.0078125,
         },
-        "output": {"name": "embedding", "dim": dim, "normalized": True},
+        "output": {"name": "embedding", "dim": dim, "normalized": True, **({"quality": "quality"} if quality else {})},
     }
 
 
-def write_models(folder: Path, levels: tuple[int, ...] = (16, 32), seed: int = 0) -> Path:
-    """Writes manifest.json, embedders and calibration.json; returns the folder."""
+def write_models(folder: Path, levels: tuple[int, ...] = (16, 32), seed: int = 0, gate: float | None = None) -> Path:
+    """Writes manifest.json, embedders and calibration.json; with a `gate`, models that give a quality."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for level in levels:
-        data = embedder_bytes(level, seed)
+        data = embedder_bytes(level, seed, quality=gate is not None)
         (folder / f"tiny-{level}.onnx").write_bytes(data)
-        entries.append(embedder_entry(level, data))
+        entries.append(embedder_entry(level, data, quality=gate is not None))
+    made = calibration(entries)
+    if gate is not None:
+        made["min_quality"] = {str(level): gate for level in levels}
     (folder / "manifest.json").write_text(json.dumps({"schema": 1, "models": entries}))
-    (folder / "calibration.json").write_text(json.dumps(calibration(entries)))
+    (folder / "calibration.json").write_text(json.dumps(made))
     return folder
 
 
 def calibration(entries: list[dict[str, Any]]) -> dict[str, Any]:
     levels = [entry["level"] for entry in entries]
     return {
-        "schema": 1,
+        "schema": 2,
         "space": "tiny",
+        "people": 100,
         "models": {entry["name"]: entry["sha256"] for entry in entries},
         # two random projections share no space, so each level is compared with itself
         "gallery_level": {str(level): level for level in levels},
@@ -91,13 +107,18 @@ def calibration(entries: list[dict[str, Any]]) -> dict[str, Any]:
             {
                 "probe_level": probe,
                 "gallery_level": gallery,
+                "photos": photos,
                 "comparisons": 1_000_000,
                 "fmr": [0.1, 0.01, 0.001, 0.0001, 0.00001],
                 "similarity": [0.3, 0.45, 0.55, 0.6, 0.64],
+                "tail": {"scale": 0.02, "shape": 0.0},
             }
             for probe in levels
             for gallery in levels
+            for photos in (1, 5)
         ],
+        "impostor_mean": {str(level): 0.0 for level in levels},
+        "min_quality": {},
     }
 
 

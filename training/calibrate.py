@@ -1,14 +1,15 @@
 """Thresholds: how alike strangers look to the shipped models, as score statistics without faces.
 
-For each level of a probe and each level of a gallery, the similarities of validation people (none of them in the
-training split) to *other* people are summarised as quantiles: at which similarity one comparison in 10, in 100, ... in
-100,000 is a false match. The runtime turns a false-positive rate that a user asks for and a gallery's size into one of
-these.
+For each level of a probe, each level of a gallery and several numbers of photos a template, the similarities of
+validation people (none of them in the training split) to *other* people are summarised: quantiles down to one
+comparison in 100, and beyond them a generalised Pareto tail. Besides, how alike photos of different people are on
+average, which a gallery compares with its own people, and the quality below which a face is too poor to decide.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,34 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from lrface.decision import SCHEMA
 from lrface.embedding import Embedder
 from lrface.metrics import tar_at_far
 from lrface.models import Manifest
 from training.faces import FaceSet
 from training.views import Degradation, moved_view
 
-FALSE_MATCH_RATES = np.logspace(-1, -5, 21)
-PHOTOS = 5
-# Which of two gallery levels is better is decided where a 500-person gallery at FPIR 0.01 works.
+FALSE_MATCH_RATES = (0.9, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+PHOTOS = (1, 2, 3, 4, 5, 7, 10)
+CHOICE_PHOTOS = (1, 5)
 CHOICE_FAR = 1e-4
+"""Which of two gallery levels is better is decided where a 100-person gallery at FPIR 0.01 works."""
+
+DRAWS = 5
+"""Templates a person at most, each of other photos."""
+
+HOPELESS = 0.05
+"""A face is too poor to decide if, of the faces up to its quality, at most this share is matched at CHOICE_FAR."""
 
 Array = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
 def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     """Measure the impostor scores of a models folder and write its ``calibration.json``.
 
-    The strictest of four cases counts at each rate: probes as clean aligned crops and as worn by a camera, people
-    enrolled with one photo and with ``PHOTOS``. Pairs across two sources are left out: their people may overlap.
+    Probes are every photo twice, as a clean aligned crop and as worn by a camera; people are enrolled from clean
+    photos. Pairs across two sources are left out: their people may overlap.
 
     Args:
         folder: a models folder with its manifest.
@@ -47,52 +57,135 @@ def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     manifest = Manifest.load(folder)
     rng = np.random.default_rng(seed)
     rows = np.array([i for i in faces.rows("val") if faces.table["identity"].iat[i]])
-    person = (faces.table["source"].astype(str) + "/" + faces.table["identity"]).to_numpy()[rows]
-    source = faces.table["source"].astype(str).to_numpy()[rows]
+    table = faces.table.iloc[rows]
+    person = (table["source"].astype(str) + "/" + table["identity"].astype(str)).to_numpy().astype(str)
     crops = np.asarray(faces.crops[rows])
-    embedders = {level: Embedder(entry, folder) for level, entry in manifest.embedders.items()}
-    clean = {level: embedder.embed(crops) for level, embedder in embedders.items()}
-    worn = {level: embedder.embed(_camera_views(crops, level, rng)) for level, embedder in embedders.items()}
-    groups = _people(person, rng)
-
-    tables, quality = [], {}
-    for probe in embedders:
-        for gallery in embedders:  # also smaller than the probe's: people enrolled from small photos
-            cases, genuine_rates = [], []
-            for templates in (1, PHOTOS):
-                vectors, owners, used = _gallery(clean[gallery], groups, templates)
-                for probes in (clean[probe], worn[probe]):
-                    scores = probes @ vectors.T
-                    same = person[:, None] == owners[None, :]
-                    own_source = np.array([owner.split("/")[0] for owner in owners])
-                    impostor = ~same & (source[:, None] == own_source[None, :])
-                    # A photo that made the template is no probe for it.
-                    genuine = same & ~used
-                    strangers = scores[impostor]
-                    cases.append(np.quantile(strangers, 1 - FALSE_MATCH_RATES, method="higher"))
-                    kept = np.concatenate([scores[genuine], strangers])
-                    label = np.arange(len(kept)) < np.count_nonzero(genuine)
-                    genuine_rates.append(tar_at_far(kept, label, CHOICE_FAR))
-            quality[probe, gallery] = float(np.mean(genuine_rates))
-            tables.append({
-                "probe_level": probe, "gallery_level": gallery, "comparisons": int(np.count_nonzero(impostor)),
-                "fmr": [float(f"{rate:.3g}") for rate in FALSE_MATCH_RATES],
-                "similarity": np.maximum.accumulate(np.max(cases, axis=0)).astype(np.float64).round(5).tolist(),
-                f"tar_at_fmr_{CHOICE_FAR:g}": round(quality[probe, gallery], 4),
-            })  # fmt: skip
-    best = {p: max((g for q, g in quality if q == p), key=lambda g: quality[p, g]) for p in embedders}
+    probes, clean, quality = {}, {}, {}
+    for level, entry in manifest.embedders.items():
+        embedder = Embedder(entry, folder)
+        clean[level] = embedder.embed(crops)
+        worn, estimates = embedder.embed_with_quality(_camera_views(crops, level, rng))
+        probes[level] = np.concatenate([clean[level], worn])
+        if entry.quality is not None:
+            quality[level] = np.array(estimates, np.float64)
     result = {
-        "schema": 1,
+        "schema": SCHEMA,
         "space": next(iter(manifest.embedders.values())).space,
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
-        "gallery_level": {str(level): other for level, other in sorted(best.items())},
-        "people": len(groups), "photos": len(rows), "seed": seed,
-        "impostor": tables,
+        "people": len(np.unique(person)), "photos": len(rows), "seed": seed,
+        **statistics(probes, clean, quality, person, rng),
     }  # fmt: skip
     temporary = folder / "calibration.part"
     temporary.write_text(json.dumps(result, indent=1) + "\n")
     temporary.replace(folder / "calibration.json")
     return result
+
+
+def statistics(
+    probes: Mapping[int, Array],
+    clean: Mapping[int, Array],
+    quality: Mapping[int, npt.NDArray[np.float64]],
+    person: npt.NDArray[np.str_],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """The part of a ``calibration.json`` that comes from scores.
+
+    Args:
+        probes: by level, unit vectors ``[2n, dim]`` of all photos, clean ones before worn ones.
+        clean: by level, unit vectors ``[n, dim]``.
+        quality: by level, estimates ``[n]`` for the worn ones; a level without is left out.
+        person: ``[n]``, "<source>/<identity>".
+        rng: chooses photos.
+    """
+    groups = {str(name): rng.permutation(np.flatnonzero(person == name)) for name in np.unique(person)}
+    subject = np.concatenate([person, person])
+    source = np.array([name.split("/")[0] for name in subject])
+    curves, tar = [], {}
+    templates = {count: _choose(groups, count) for count in PHOTOS}
+    for probe in probes:
+        for gallery in clean:  # also smaller than the probe's: people enrolled from small photos
+            rates = []
+            for count, (owners, chosen) in templates.items():
+                if not owners:
+                    continue
+                vectors = _unit(np.stack([clean[gallery][photos].mean(axis=0) for photos in chosen]))
+                scores = probes[probe] @ vectors.T
+                same = subject[:, None] == np.array(owners)[None, :]
+                strangers = scores[~same & (source[:, None] == [owner.split("/")[0] for owner in owners])]
+                similarity = np.quantile(strangers, 1 - np.array(FALSE_MATCH_RATES), method="higher")
+                scale, shape = fit_tail(strangers[strangers > similarity[-1]] - similarity[-1])
+                curves.append({
+                    "probe_level": probe, "gallery_level": gallery, "photos": count, "comparisons": len(strangers),
+                    "fmr": list(FALSE_MATCH_RATES), "similarity": similarity.astype(float).round(5).tolist(),
+                    "tail": {"scale": round(scale, 5), "shape": round(shape, 4)},
+                })  # fmt: skip
+                if count in CHOICE_PHOTOS:
+                    for column, photos in enumerate(chosen):  # a photo that made the template is no probe for it
+                        same[np.concatenate([photos, photos + len(person)]), column] = False
+                    kept = np.concatenate([scores[same], strangers])
+                    rates.append(tar_at_far(kept, np.arange(len(kept)) < np.count_nonzero(same), CHOICE_FAR))
+            tar[probe, gallery] = float(np.mean(rates))
+    best = {p: max((g for q, g in tar if q == p), key=lambda g: tar[p, g]) for p in probes}
+    gates = {}
+    for level, estimates in quality.items():
+        worn, (owners, chosen) = probes[level][len(person) :], templates[1]
+        scores = worn @ clean[level][[photos[0] for photos in chosen]].T
+        same = person[:, None] == np.array(owners)[None, :]
+        strangers = scores[~same]
+        for column, photos in enumerate(chosen):
+            same[photos, column] = False
+        hits = (scores >= np.quantile(strangers, 1 - CHOICE_FAR)) & same
+        gates[str(level)] = gate(estimates, hits.sum(axis=1), same.sum(axis=1))
+    return {
+        "gallery_level": {str(level): other for level, other in sorted(best.items())},
+        f"tar_at_fmr_{CHOICE_FAR:g}": {f"{p} against {g}": round(rate, 4) for (p, g), rate in tar.items()},
+        "impostor_mean": {str(level): round(_impostor_mean(clean[level], groups), 5) for level in clean},
+        "min_quality": gates,
+        "impostor": curves,
+    }
+
+
+def fit_tail(excess: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """A generalised Pareto distribution by probability-weighted moments (Hosking and Wallis 1987, eq. 8, k = -shape).
+
+    With a0 the mean and a1 = E[x (1 - F(x))], shape = 2 - a0 / (a0 - 2 a1) and scale = 2 a0 a1 / (a0 - 2 a1).
+
+    Args:
+        excess: float ``[n]``, above 0: similarities beyond the point where the tail begins.
+
+    Returns:
+        Scale and shape; exponential (shape 0) where there are fewer than 50 values.
+
+    Raises:
+        ValueError: no value above 0.
+    """
+    values = np.sort(np.asarray(excess, np.float64))
+    if len(values) == 0 or values[0] <= 0:
+        raise ValueError("no two people alike enough to fit a tail: add people to the validation split")
+    mean = float(values.mean())
+    if len(values) < 50:
+        return mean, 0.0
+    weighted = float((values * np.arange(len(values) - 1, -1, -1)).mean() / (len(values) - 1))
+    shape = float(np.clip(2 - mean / (mean - 2 * weighted), -0.5, 0.5))
+    return mean * (1 - shape), shape
+
+
+def gate(quality: npt.NDArray[np.float64], hits: Rows, tries: Rows) -> float:
+    """The quality below which faces are hopeless: of those up to it, at most `HOPELESS` of the comparisons match.
+
+    Args:
+        quality: ``[n]``.
+        hits: matches with the person's own templates ``[n]``.
+        tries: comparisons with them ``[n]``.
+
+    Returns:
+        A quality in 0..1; 0 where even the poorest hundredth of the faces does better.
+    """
+    order = np.argsort(quality, kind="stable")
+    rate = np.cumsum(hits[order]) / np.maximum(1, np.cumsum(tries[order]))
+    least = max(1, len(order) // 100)
+    below = np.flatnonzero(rate[least - 1 :] <= HOPELESS)
+    return round(float(quality[order][below[-1] + least - 1]), 4) if len(below) else 0.0
 
 
 def _camera_views(crops: npt.NDArray[np.uint8], level: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -101,28 +194,27 @@ def _camera_views(crops: npt.NDArray[np.uint8], level: int, rng: np.random.Gener
     return np.stack([moved_view(crop, level, how, rng) for crop in tqdm(crops, desc=f"camera {level}")])
 
 
-def _people(person: npt.NDArray[np.str_], rng: np.random.Generator) -> dict[str, npt.NDArray[np.int64]]:
-    """The rows of each person, shuffled, people with fewer than ``PHOTOS`` left out of the gallery."""
-    groups = {str(name): rng.permutation(np.flatnonzero(person == name)) for name in np.unique(person)}
-    return {name: rows for name, rows in groups.items() if len(rows) > PHOTOS}
+def _choose(groups: Mapping[str, Rows], count: int) -> tuple[list[str], list[Rows]]:
+    """Owners and photos of templates of ``count`` photos, at most ``DRAWS`` a person, no photo twice."""
+    drawn = [
+        (name, rows[i * count : (i + 1) * count])
+        for name, rows in groups.items()
+        for i in range(min(DRAWS, (len(rows) - 1) // count))
+    ]
+    return [name for name, _ in drawn], [rows for _, rows in drawn]
 
 
-def _gallery(
-    embeddings: Array, groups: dict[str, npt.NDArray[np.int64]], templates: int
-) -> tuple[Array, npt.NDArray[np.str_], npt.NDArray[np.bool_]]:
-    """Enrol with the mean of ``templates`` photos, several times over for one photo.
+def _impostor_mean(embeddings: Array, groups: Mapping[str, Rows]) -> float:
+    """Mean similarity of photos of different people of one source, each pair of people counted once."""
+    total = pairs = 0.0
+    for source in {name.split("/")[0] for name in groups}:
+        own = [rows for name, rows in groups.items() if name.split("/")[0] == source]
+        means = np.stack([embeddings[rows].mean(axis=0) for rows in own]).astype(np.float64)
+        total += np.square(means.sum(axis=0)).sum() - np.square(means).sum()
+        pairs += len(own) * (len(own) - 1)
+    return float(total / pairs)
 
-    Returns:
-        Vectors ``[m, dim]``, their owners ``[m]``, and which rows made which vector, bool ``[n, m]``.
-    """
-    vectors, owners, used = [], [], []
-    for name, rows in groups.items():
-        chosen = [rows[:templates]] if templates > 1 else [rows[i : i + 1] for i in range(PHOTOS)]
-        for photos in chosen:
-            mean = embeddings[photos].mean(axis=0)
-            vectors.append(mean / np.linalg.norm(mean))
-            owners.append(name)
-            made = np.zeros(len(embeddings), bool)
-            made[photos] = True
-            used.append(made)
-    return np.stack(vectors), np.array(owners), np.stack(used, axis=1)
+
+def _unit(vectors: Array) -> Array:
+    unit: Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

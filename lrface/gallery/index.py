@@ -11,6 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from lrface.decision import Population
 from lrface.errors import GalleryError
 from lrface.gallery.contract import Contract
 from lrface.types import FloatArray
@@ -26,17 +27,20 @@ class Match:
         name: The person.
         similarity: Cosine of the probe and the mean of the person's templates.
         gallery_level: The level of these templates.
+        photos: How many there are.
     """
 
     name: str
     similarity: float
     gallery_level: int
+    photos: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
     index: Any  # faiss.IndexFlatIP, one row a person
     used: NDArray[np.int64]  # [people], the level of the templates in each row
+    photos: NDArray[np.int64]  # [people], how many templates are behind each row
 
 
 class Projection:
@@ -44,10 +48,14 @@ class Projection:
 
     For each level there is one vector a person, the normalised mean of the person's templates at that level or, where
     there are none (small photos), at the largest level that there is.
+
+    Attributes:
+        names: Of the people, in the order of their rows.
+        population: What the thresholds need to know of them.
     """
 
-    def __init__(self, names: list[str], levels: dict[int, _Level], dim: int) -> None:
-        self.names, self._levels, self._dim = names, levels, dim
+    def __init__(self, names: list[str], levels: dict[int, _Level], population: Population) -> None:
+        self.names, self._levels, self.population = names, levels, population
 
     @classmethod
     def build(cls, connection: sqlite3.Connection, contract: Contract) -> Projection:
@@ -59,6 +67,7 @@ class Projection:
         people = connection.execute("SELECT id, name FROM people ORDER BY id").fetchall()
         row_of = {int(person): row for row, (person, _) in enumerate(people)}
         sums = {level: np.zeros((len(people), contract.dim), np.float32) for level in contract.levels}
+        counts = {level: np.zeros(len(people), np.int64) for level in contract.levels}
         cursor = connection.execute(
             "SELECT photos.person_id, templates.level, templates.embedding FROM templates "
             "JOIN photos ON photos.id = templates.photo_id"
@@ -69,10 +78,24 @@ class Projection:
                 if not fits or level not in sums or person not in row_of:
                     raise GalleryError("the gallery holds a damaged template: restore a copy, or enrol anew")
                 sums[level][row_of[person]] += np.frombuffer(blob, "<f4")
-        return cls([str(name) for _, name in people], _levels(sums, len(people)), contract.dim)
+                counts[level][row_of[person]] += 1
+        levels = _levels(sums, counts, len(people))
+        return cls([str(name) for _, name in people], levels, _population(sums, counts, len(people)))
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def levels(self) -> list[int]:
+        """Rising."""
+        return sorted(self._levels)
+
+    def templates(self, level: int) -> tuple[list[str], FloatArray, NDArray[np.int64]]:
+        """Who has photos of this very level: names, vectors float32 [n, dim] of unit length, photos behind each [n]."""
+        built = self._levels[level]
+        rows = np.flatnonzero(built.used == level)
+        vectors = built.index.reconstruct_n(0, len(self.names)) if len(rows) else np.zeros((0, built.index.d))
+        return [self.names[row] for row in rows], vectors[rows].astype(np.float32, copy=False), built.photos[rows]
 
     def search(self, embeddings: FloatArray, gallery_level: int, k: int) -> list[list[Match]]:
         """See `Gallery.search`."""
@@ -82,25 +105,41 @@ class Projection:
         faiss.omp_set_num_threads(1)  # the setting is each thread's own; more threads are slower at these sizes
         similarities, rows = level.index.search(np.ascontiguousarray(embeddings, np.float32), min(k, len(self.names)))
         return [
-            [Match(self.names[row], float(s), int(level.used[row])) for s, row in zip(found, where, strict=True)]
+            [
+                Match(self.names[row], float(s), int(level.used[row]), int(level.photos[row]))
+                for s, row in zip(found, where, strict=True)
+            ]
             for found, where in zip(similarities.tolist(), rows.tolist(), strict=True)
         ]
 
 
-def _levels(sums: dict[int, FloatArray], people: int) -> dict[int, _Level]:
+def _population(sums: dict[int, FloatArray], counts: dict[int, NDArray[np.int64]], size: int) -> Population:
+    """With m the mean of a person's photos, the mean of m_p . m_q for p != q is (|sum m|^2 - sum |m|^2) / n(n-1)."""
+    people = {level: int(np.count_nonzero(number)) for level, number in counts.items()}
+    means = {}
+    for level, n in people.items():
+        if n > 1:
+            rows = counts[level] > 0
+            each = sums[level][rows].astype(np.float64) / counts[level][rows, None]
+            mean = float((np.square(each.sum(axis=0)).sum() - np.square(each).sum()) / (n * (n - 1)))
+            means[level] = mean if np.isfinite(mean) else np.inf  # damage: nobody is named then
+    return Population(size, people, means)
+
+
+def _levels(sums: dict[int, FloatArray], counts: dict[int, NDArray[np.int64]], people: int) -> dict[int, _Level]:
     means = {level: _normalised(values) for level, values in sums.items()}
     there = {level: np.linalg.norm(values, axis=1) > 0 for level, values in means.items()}
     if people and not np.logical_or.reduce(list(there.values())).all():
         raise GalleryError("the gallery holds a person without a usable template: restore a copy, or enrol anew")
     built = {}
     for wanted in sums:
-        vectors, used = np.zeros_like(means[wanted]), np.zeros(people, np.int64)
+        vectors, used, photos = np.zeros_like(means[wanted]), np.zeros(people, np.int64), np.zeros(people, np.int64)
         for level in _preference(wanted, sums):
             take = (used == 0) & there[level]
-            vectors[take], used[take] = means[level][take], level
+            vectors[take], used[take], photos[take] = means[level][take], level, counts[level][take]
         index = faiss.IndexFlatIP(vectors.shape[1])
         index.add(vectors)
-        built[wanted] = _Level(index, used)
+        built[wanted] = _Level(index, used, photos)
     return built
 
 

@@ -11,11 +11,12 @@ from types import TracebackType
 
 import numpy as np
 
+from lrface.decision import check_fpir
 from lrface.errors import ContractError, GalleryError
 from lrface.gallery.contract import Contract
 from lrface.gallery.index import Match, Projection
 from lrface.gallery.names import normalise_name
-from lrface.gallery.store import gallery_errors, open_database, transaction
+from lrface.gallery.store import gallery_errors, open_database, read_fpir, transaction, write_fpir
 from lrface.types import FloatArray
 
 
@@ -179,6 +180,30 @@ class Gallery:
         with self._lock, gallery_errors(self._path):
             row = self._connection.execute(query, (sha256,)).fetchone()
         return None if row is None else str(row[0])
+
+    @property
+    def fpir(self) -> float | None:
+        """The share of strangers that may be named, as chosen for this gallery; None where nobody chose.
+
+        Raises:
+            GalleryError: The file cannot be read, or holds something else.
+        """
+        with self._lock, gallery_errors(self._path):
+            fpir = read_fpir(self._connection)
+        if fpir is not None and not 0.0 < fpir < 1.0:
+            raise GalleryError(f"gallery {self._path}: its fpir is {fpir}: choose one with `lrface calibrate`")
+        return fpir
+
+    def set_fpir(self, fpir: float) -> None:
+        """Keeps the share of strangers that may be named; thresholds follow from it, and from the people of the moment.
+
+        Raises:
+            CalibrationError: It is not above 0 and below 1.
+            GalleryError: The file cannot be written.
+        """
+        check_fpir(fpir)
+        with self._lock, gallery_errors(self._path), transaction(self._connection):
+            write_fpir(self._connection, fpir)
 
     def search(self, embeddings: FloatArray, gallery_level: int, k: int = 5) -> list[list[Match]]:
         """The people closest to each probe.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _TABLES = (
     "CREATE TABLE templates (photo_id INTEGER NOT NULL REFERENCES photos (id) ON DELETE CASCADE, "
     "level INTEGER NOT NULL, embedding BLOB NOT NULL, UNIQUE (photo_id, level))",
 )
+
+# Only in galleries for which somebody chose a rate (`lrface calibrate`).
+_CALIBRATION = "CREATE TABLE calibration (id INTEGER PRIMARY KEY CHECK (id = 1), fpir REAL NOT NULL)"
 
 _MENDS = {
     "SQLITE_FULL": "the disk is full: free some space and try again; nothing was stored half-done",
@@ -131,7 +135,8 @@ def _prepare(connection: sqlite3.Connection, name: str, contract: Contract | Non
         raise GalleryError(f"gallery {name}: its schema is {schema}, this lrface reads {SCHEMA}: {mend}")
     damage = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     tables = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    stored = connection.execute("SELECT json FROM contract").fetchall() if tables == set(_TABLES) else []
+    whole = tables - {_CALIBRATION} == set(_TABLES)
+    stored = connection.execute("SELECT json FROM contract").fetchall() if whole else []
     if damage != "ok" or len(stored) != 1 or not isinstance(stored[0][0], str):
         detail = damage if damage != "ok" else "unexpected tables"
         raise GalleryError(f"gallery {name}: the file is damaged ({detail}): restore a copy, or enrol anew")
@@ -139,6 +144,21 @@ def _prepare(connection: sqlite3.Connection, name: str, contract: Contract | Non
     if contract is not None:
         bound.require(contract, f"gallery {name}")
     return bound
+
+
+def read_fpir(connection: sqlite3.Connection) -> float | None:
+    """The false-positive identification rate chosen for the gallery; None where nobody chose one."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calibration'").fetchone():
+        return None
+    row = connection.execute("SELECT fpir FROM calibration").fetchone()
+    return None if row is None else row[0] if isinstance(row[0], float) else math.nan
+
+
+def write_fpir(connection: sqlite3.Connection, fpir: float) -> None:
+    """Keeps the rate chosen for the gallery; in a transaction."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calibration'").fetchone():
+        connection.execute(_CALIBRATION)
+    connection.execute("INSERT OR REPLACE INTO calibration (id, fpir) VALUES (1, ?)", (fpir,))
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
