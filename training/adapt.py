@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.averaging import Ema, learning_rate
 from training.bank import bank_folder, fill_bank
-from training.distill import Ema, learning_rate
 from training.faces import FaceSet
 from training.losses import FirstOrder, RelationalKL
 from training.recipe import Recipe, build, read_toml

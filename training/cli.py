@@ -51,13 +51,17 @@ def _clear_errors(threads: int = 0) -> Iterator[None]:
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Folder of the run; <cache>/runs/<name>.")
 @_threads
 def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | None, threads: int) -> None:
-    """Train the student of a RECIPE, its mixtures first; started again, it resumes."""
+    """Train the student of a RECIPE, its mixtures first; started again, it resumes.
+
+    Several processes: torchrun --nproc-per-node 2 -m training distill RECIPE.
+    """
     from training.adapt import load_adaptation, load_low_teacher, make_bank
     from training.bank import Bank, bank_folder
     from training.distill import distill as train
+    from training.processes import join_processes
     from training.workplace import open_workplace
 
-    with _clear_errors(threads):
+    with _clear_errors(threads), join_processes():
         plan = load_recipe(recipe)
         place = open_workplace(plan.teachers, faces, teachers, cache)
         bank = None

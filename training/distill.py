@@ -1,100 +1,57 @@
-"""One training run: a recipe's student learns the teachers' space from low-resolution views.
+"""One training run: a recipe's student learns its guide's space from low-resolution views.
 
 ``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, resumed from), ``log.jsonl``,
-``curves.png``, ``data.json`` and the recipe that it began with.
+``curves.png``, ``data.json`` and the recipe that it began with. Under ``torchrun`` every process trains its part of
+each batch and the first one keeps the folder; BatchNorm takes its statistics from each process's part, their running
+means are averaged after each epoch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from torch import nn
 from tqdm import tqdm
 
+from training.averaging import Ema, learning_rate
 from training.bank import Bank
+from training.batches import Batches
+from training.classes import class_labels
+from training.curves import draw_curves
 from training.faces import FaceSet
-from training.losses import LOSSES
+from training.losses import LossContext
+from training.objective import Learner, Objective, needs_classes
 from training.recipe import Recipe, recipe_from
 from training.students import Student, count_macs
 from training.targets import project, projection
-from training.validate import Pairs, validate
-from training.views import student_view, to_input
+from training.validate import Pairs, embed_views, validate
+from training.views import to_input
+
+Embeddings = npt.NDArray[np.float32]
 
 
-class Objective(nn.Module):
-    """Weighted sum of the recipe's losses."""
+@dataclass(frozen=True)
+class Lesson:
+    """What a run learns: the guide's features ``[len(faces), e]``, what validation compares with, and the basis."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.terms = nn.ModuleDict({spec.name: LOSSES[spec.name](**spec.arguments) for spec in recipe.losses})
-        self.weights = {spec.name: spec.weight for spec in recipe.losses}
-
-    def forward(self, student: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss and its unweighted terms, of features ``[n, d]``."""
-        parts = {name: term(student, guide) for name, term in self.terms.items()}
-        total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
-        return total, {name: value.detach() for name, value in parts.items()}
-
-
-class Ema:
-    """Exponential moving average of weights and BatchNorm statistics; starts as a plain mean, so that it warms up."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
-        self.steps = 0
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move towards ``model``'s present weights and statistics."""
-        self.steps += 1
-        weight = max(1 - self.decay, 1 / (self.steps + 1))
-        for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, weight)
-            else:
-                mine.copy_(theirs)
-
-
-def length_loss(features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-    """The length of an unnormalised embedding as an estimate of its own cosine to the teacher: a quality for free.
-
-    Args:
-        features: ``[n, d]``, as the network emits them.
-        guide: the teachers' embeddings ``[n, d]``.
-
-    Returns:
-        Mean square of ``quality(f) - max(cos(f, t), 0)``, the cosine detached: directions are not bent by it.
-    """
-    cosine = nn.functional.cosine_similarity(features.detach().float(), guide, dim=1).clamp(min=0)
-    return (quality(features) - cosine).square().mean()
-
-
-def quality(features: torch.Tensor) -> torch.Tensor:
-    """Length of features ``[n, d]`` over the root of d, ``[n]``: see ``length_loss``."""
-    return features.float().square().mean(dim=1).add(1e-8).sqrt()
-
-
-def learning_rate(step: int, steps: int, rate: float, warmup: float) -> float:
-    """One cycle: linear from 4 % over the first ``warmup`` of the steps, then a cosine to zero."""
-    rise = max(1, int(warmup * steps))
-    if step < rise:
-        return rate * (0.04 + 0.96 * step / rise)
-    return rate * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))
+    guides: Embeddings
+    targets: Embeddings
+    basis: Embeddings
 
 
 def distill(
     recipe: Recipe,
     faces: FaceSet,
-    embeddings: npt.NDArray[np.float32],
+    embeddings: Embeddings,
     pairs: Pairs,
     run: Path,
     device: torch.device | None = None,
@@ -103,7 +60,7 @@ def distill(
     """Train, or resume, one student.
 
     Args:
-        recipe: what to train.
+        recipe: what to train. Runs that it names (``init``, ``guide``) lie beside ``run``.
         faces: crops and splits; only the ``train`` split is trained on.
         embeddings: the teachers' unit embeddings ``[len(faces), d]``.
         pairs: validation pairs for the log.
@@ -115,99 +72,131 @@ def distill(
         The checkpoint, see ``load_student``.
 
     Raises:
-        ValueError: the folder belongs to another recipe.
+        ValueError: the folder belongs to another recipe, there are too few faces, or a named run is missing.
     """
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run.mkdir(parents=True, exist_ok=True)
-    said = json.dumps(asdict(recipe), indent=1)
-    kept = run / "recipe.json"
-    if kept.exists() and json.loads(kept.read_text()) != json.loads(said):
-        raise ValueError(f"{run} was begun with another recipe; name another --run folder or remove it")
-    kept.write_text(said)
-
+    if rank == 0:
+        _begin_folder(recipe, faces, run)
+    _wait()
+    lesson = _lesson(recipe, faces, embeddings, run, device)
     rows = faces.rows("train")
-    sources = faces.table["source"].iloc[rows].astype(str).value_counts()
-    (run / "data.json").write_text(json.dumps({"faces": len(rows), "sources": {k: int(v) for k, v in sources.items()}}))
-    basis = projection(embeddings[rows], recipe.student.dim)
-    targets = project(embeddings, basis)
+    labels, centres = np.full(len(faces), -1, np.int64), None
+    if needs_classes(recipe):
+        labels, means = class_labels(faces, rows, lesson.guides, recipe.seed)
+        centres = torch.from_numpy(means)
+    batches = Batches(recipe, faces, lesson.guides, labels, bank, rank, ranks)
     torch.manual_seed(recipe.seed)
-    model = Student(**asdict(recipe.student)).to(device, memory_format=torch.channels_last)
-    objective = Objective(recipe).to(device)
-    parameters = [*model.parameters(), *objective.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.schedule.rate, weight_decay=recipe.schedule.weight_decay)
-    ema = Ema(model, recipe.schedule.ema)
-    checkpoint, first = run / "checkpoint.pt", 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        ema.model.load_state_dict(state["ema"])
-        ema.steps = state["ema_steps"]
-        optimizer.load_state_dict(state["optimizer"])
-        objective.load_state_dict(state["objective"])
-        first = state["epoch"]
-    elif recipe.init:
-        begin(model, run.parent / recipe.init)
-        ema = Ema(model, recipe.schedule.ema)
-    level, batch = recipe.student.level, recipe.schedule.batch
-    mixed = round(batch * recipe.bank.share) if bank is not None else 0
-    live = batch - mixed
-    batches = len(rows) // live
-    if not batches:
-        raise ValueError(f"{len(rows)} training faces are less than one batch of {recipe.schedule.batch}")
-    size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {count_macs(model) / 1e6:.1f} M MACs"
-    print(f"{recipe.name}: {size}, {len(rows)} faces, epochs {first} to {recipe.schedule.epochs}")
-
+    student = Student(**asdict(recipe.student))
+    if recipe.init:
+        begin(student, run.parent / recipe.init)
+    context = LossContext(recipe.student.dim, lesson.guides.shape[1], centres)
+    trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
+    first = trainer.resume()
+    if rank == 0:
+        size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {count_macs(student) / 1e6:.1f}"
+        print(f"{recipe.name}: {size} M MACs, {len(rows)} faces, epochs {first} to {recipe.schedule.epochs}")
     for epoch in range(first, recipe.schedule.epochs):
-        started = time.monotonic()
-        # Seeded by epoch: a resumed run sees what an uninterrupted one would have seen.
-        rng = np.random.default_rng([recipe.seed, epoch])
-        order = rng.permutation(rows)
-        sums: dict[str, float] = {}
-        model.train()
-        bar = tqdm(range(batches), desc=f"epoch {epoch + 1}/{recipe.schedule.epochs}", mininterval=5)
-        for i in bar:
-            step = epoch * batches + i
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(
-                    step, batches * recipe.schedule.epochs, recipe.schedule.rate, recipe.schedule.warmup
-                )
-            picked = order[i * live : (i + 1) * live]
-            views = np.stack([student_view(faces.crops[j], level, recipe.degradation, rng) for j in picked])
-            guides = targets[picked]
-            if bank is not None:
-                drawn, labels = bank.draw(mixed, rng)
-                views, guides = np.concatenate([views, drawn]), np.concatenate([guides, labels])
-            x = torch.from_numpy(to_input(views)).to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
-                features = model(x)
-            guide = torch.from_numpy(guides).to(device)
-            loss, parts = objective(features, guide)
-            if recipe.quality:
-                penalty = length_loss(features[:live], guide[:live])
-                parts["quality"] = penalty.detach()
-                loss = loss + recipe.quality * penalty
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 5.0)
-            optimizer.step()
-            ema.update(model)
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        line: dict[str, Any] = {"epoch": epoch + 1, "seconds": round(time.monotonic() - started, 1)}
-        line |= {name: round(value / batches, 5) for name, value in sums.items()}
-        found = validate(ema.model, level, faces, pairs, targets, device)
-        line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
+        line = trainer.epoch(epoch)
+        if rank == 0:
+            found = validate(trainer.ema.model, recipe.student.level, faces, pairs, lesson.targets, device)
+            line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
+            trainer.save(epoch + 1, lesson.basis)
+            with (run / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            tqdm.write(json.dumps(line))
+            draw_curves(run)
+        _wait()
+    return run / "checkpoint.pt"
+
+
+class Trainer:
+    """Takes the steps of a run, and can stop and go on after each epoch.
+
+    Args:
+        recipe: the schedule.
+        student: as it begins.
+        objective: its losses.
+        batches: of this process.
+        run: where the checkpoint lies.
+        device: to train on.
+    """
+
+    def __init__(
+        self, recipe: Recipe, student: Student, objective: Objective, batches: Batches, run: Path, device: torch.device
+    ) -> None:
+        self.schedule, self.batches, self.device = recipe.schedule, batches, device
+        self.checkpoint = run / "checkpoint.pt"
+        self.student = student.to(device, memory_format=torch.channels_last)
+        self.learner = Learner(self.student, objective, recipe.quality).to(device)
+        self.ema = Ema(self.student, recipe.schedule.ema)
+        self.optimizer = torch.optim.AdamW(
+            self.learner.parameters(), lr=recipe.schedule.rate, weight_decay=recipe.schedule.weight_decay
+        )
+        self.step: nn.Module = self.learner
+        if batches.ranks > 1:
+            self.step = nn.parallel.DistributedDataParallel(self.learner, broadcast_buffers=False)
+
+    def resume(self) -> int:
+        """Go on from the checkpoint, if there is one; the number of epochs done."""
+        if not self.checkpoint.exists():
+            return 0
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.student.load_state_dict(state["model"])
+        self.ema.model.load_state_dict(state["ema"])
+        self.ema.steps = state["ema_steps"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.objective.load_state_dict(state["objective"])
+        return int(state["epoch"])
+
+    def save(self, epochs: int, basis: Embeddings) -> None:
+        """Replace the checkpoint in one step."""
         state = {
-            "model": model.state_dict(), "ema": ema.model.state_dict(), "ema_steps": ema.steps, "epoch": epoch + 1,
-            "optimizer": optimizer.state_dict(), "objective": objective.state_dict(), "basis": torch.from_numpy(basis),
+            "model": self.student.state_dict(), "ema": self.ema.model.state_dict(), "ema_steps": self.ema.steps,
+            "epoch": epochs, "optimizer": self.optimizer.state_dict(),
+            "objective": self.learner.objective.state_dict(), "basis": torch.from_numpy(basis),
         }  # fmt: skip
-        torch.save(state, run / "checkpoint.part")
-        (run / "checkpoint.part").replace(checkpoint)
-        with (run / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        tqdm.write(json.dumps(line))
-        draw_curves(run)
-    return checkpoint
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint)
+
+    def epoch(self, number: int) -> dict[str, Any]:
+        """Train one epoch; the line for the log: seconds, and the mean of each term."""
+        started, sums = time.monotonic(), dict[str, float]()
+        order = self.batches.order(number)
+        self.learner.train()
+        title = f"epoch {number + 1}/{self.schedule.epochs}"
+        for place in tqdm(range(len(self.batches)), desc=title, mininterval=5, disable=self.batches.rank > 0):
+            for name, value in self._step(number, place, order).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        self._average_buffers()
+        line: dict[str, Any] = {"epoch": number + 1, "seconds": round(time.monotonic() - started, 1)}
+        return line | {name: round(value / len(self.batches), 5) for name, value in sums.items()}
+
+    def _step(self, epoch: int, place: int, order: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        schedule, done = self.schedule, epoch * len(self.batches) + place
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(done, schedule.epochs * len(self.batches), schedule.rate, schedule.warmup)
+        batch = self.batches.make(epoch, place, order)
+        x = torch.from_numpy(to_input(batch.views)).to(self.device, memory_format=torch.channels_last)
+        given = (torch.from_numpy(array).to(self.device) for array in (batch.guides, batch.labels, batch.live))
+        loss, parts = self.step(x, *given)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
+        self.optimizer.step()
+        self.ema.update(self.student)
+        found: dict[str, torch.Tensor] = parts
+        return found
+
+    def _average_buffers(self) -> None:
+        if self.batches.ranks == 1:
+            return
+        for module in (self.student, self.ema.model):
+            for buffer in module.buffers():
+                if buffer.is_floating_point():
+                    dist.all_reduce(buffer)
+                    buffer /= self.batches.ranks
 
 
 def begin(model: nn.Module, run: Path) -> None:
@@ -237,8 +226,14 @@ def begin(model: nn.Module, run: Path) -> None:
     print(f"begun with {run.name}: {taken} of {len(own)} tensors")
 
 
-def load_student(run: Path) -> tuple[Recipe, Student, npt.NDArray[np.float32]]:
-    """The recipe, the averaged student and the projection ``[d, dim]`` of a run's last checkpoint."""
+def load_student(run: Path) -> tuple[Recipe, Student, Embeddings]:
+    """The recipe, the averaged student and the projection ``[d, dim]`` of a run's last checkpoint.
+
+    Raises:
+        ValueError: the folder holds none.
+    """
+    if not (run / "checkpoint.pt").exists():
+        raise ValueError(f"{run} holds no checkpoint: distil that recipe first")
     recipe = recipe_from(json.loads((run / "recipe.json").read_text()), str(run / "recipe.json"))
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     student = Student(**asdict(recipe.student))
@@ -246,24 +241,41 @@ def load_student(run: Path) -> tuple[Recipe, Student, npt.NDArray[np.float32]]:
     return recipe, student.eval(), state["basis"].numpy()
 
 
-def draw_curves(run: Path) -> None:
-    """Draw ``log.jsonl`` into ``curves.png``: losses, and what validation says."""
-    import matplotlib
+def _begin_folder(recipe: Recipe, faces: FaceSet, run: Path) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    said = json.dumps(asdict(recipe), indent=1)
+    kept = run / "recipe.json"
+    if kept.exists() and json.loads(kept.read_text()) != json.loads(said):
+        raise ValueError(f"{run} was begun with another recipe; name another --run folder or remove it")
+    kept.write_text(said)
+    sources = faces.table["source"].iloc[faces.rows("train")].astype(str).value_counts()
+    data = {"faces": int(sources.sum()), "sources": {name: int(count) for name, count in sources.items()}}
+    (run / "data.json").write_text(json.dumps(data))
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
-    # A resumed run may have repeated an epoch: the last line of each counts.
-    lines = {line["epoch"]: line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines())}
-    epochs = sorted(lines)
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4))
-    losses = [k for k in lines[epochs[-1]] if not k.startswith("val_") and k not in ("epoch", "seconds")]
-    panels = (losses, ["val_lr_lr", "val_hr_lr", "val_tar_1e-2"], ["val_cosine"])
-    for axis, names, title in zip(axes, panels, ("loss", "validation, %", "cosine to teachers"), strict=True):
-        for name in names:
-            axis.plot(epochs, [lines[e].get(name, np.nan) for e in epochs], label=name)
-        axis.set(title=title, xlabel="epoch")
-        axis.legend()
-    figure.tight_layout()
-    figure.savefig(run / "curves.png")
-    plt.close(figure)
+def _lesson(recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, device: torch.device) -> Lesson:
+    """The teachers' space, or that of the run that is the guide (HORKD's second stage: the assistant teaches)."""
+    if not recipe.guide:
+        basis = projection(embeddings[faces.rows("train")], recipe.student.dim)
+        targets = project(embeddings, basis)
+        return Lesson(targets, targets, basis)
+    guide_run = run.parent / recipe.guide
+    guide_recipe, guide, basis = load_student(guide_run)
+    if guide.dim != recipe.student.dim:
+        raise ValueError(
+            f"guide {recipe.guide} has {guide.dim} dimensions, the student {recipe.student.dim}: make them equal"
+        )
+    # Named by the checkpoint's bytes: a guide that trained on is another guide.
+    digest = hashlib.sha256((guide_run / "checkpoint.pt").read_bytes()).hexdigest()[:12]
+    kept = guide_run / f"features-{faces.key}-{digest}.npy"
+    if not kept.exists():
+        found = embed_views(guide.to(device), faces.crops, guide_recipe.student.level, device, f"guide {recipe.guide}")
+        part = kept.with_suffix(f".{dist.get_rank() if dist.is_initialized() else 0}.part.npy")
+        np.save(part, found)
+        part.replace(kept)
+    return Lesson(np.load(kept), project(embeddings, basis), basis)
+
+
+def _wait() -> None:
+    if dist.is_initialized():
+        dist.barrier()

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from training.card import card
-from training.distill import load_student, quality
+from training.distill import load_student
 from training.faces import FaceSet
 from training.manifest import add_model, sha256
+from training.objective import quality
 from training.onnx_file import strip
 from training.quantize import quantize
 from training.recipe import Recipe
@@ -68,7 +69,7 @@ def to_onnx(student: Student, target: Path, with_quality: bool = False) -> float
     """Write ``student`` as ONNX, opset 18.
 
     Input ``faces`` float32 ``[batch, 3, r, r]``; outputs ``embedding`` float32 ``[batch, dim]`` of unit length and,
-    with ``with_quality``, ``quality`` float32 ``[batch]`` in 0..1, see ``training.distill.length_loss``.
+    with ``with_quality``, ``quality`` float32 ``[batch]`` in 0..1, see ``training.objective.length_loss``.
 
     Returns:
         The largest difference to torch on random faces, alone and in a batch.

@@ -79,7 +79,9 @@ class Recipe:
         bank: mixtures beside the training faces.
         init: name of the recipe whose student this one continues from, "" for random weights; what does not fit in
             shape starts anew.
-        quality: weight of ``training.distill.length_loss``.
+        guide: name of the recipe whose student teaches this one, fed its own level's view of the sharp face, in place
+            of the teachers: HORKD's second stage. "" for the teachers.
+        quality: weight of ``training.objective.length_loss``.
         seed: of weights, order and views.
         space: whose embeddings may be compared: give it to recipes of the same teachers, data and dim, to no others;
             empty stands for the recipe's name, which is comparable with nothing else.
@@ -95,6 +97,7 @@ class Recipe:
     degradation: Degradation = field(default_factory=Degradation)
     bank: BankSpec = field(default_factory=BankSpec)
     init: str = ""
+    guide: str = ""
     quality: float = 0.0
     seed: int = 1
     space: str = ""

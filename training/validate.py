@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from lrface.metrics import fold_accuracies, tar_at_far
 from training.faces import FaceSet
@@ -54,13 +55,13 @@ def load_pairs(path: Path, faces: FaceSet) -> Pairs:
 
 
 def embed_views(
-    model: nn.Module, crops: npt.NDArray[np.uint8], level: int, device: torch.device
+    model: nn.Module, crops: npt.NDArray[np.uint8], level: int, device: torch.device, progress: str = ""
 ) -> npt.NDArray[np.float32]:
-    """Unit embeddings ``[n, dim]`` of aligned views of crops uint8 ``[n, 112, 112, 3]``."""
+    """Unit embeddings ``[n, dim]`` of aligned views of crops uint8 ``[n, 112, 112, 3]``; a bar if it has a title."""
     model.eval()
     out = []
     with torch.inference_mode():
-        for i in range(0, len(crops), 256):
+        for i in tqdm(range(0, len(crops), 256), desc=progress, disable=not progress, unit="batch"):
             views = np.stack([aligned_view(crop, level) for crop in crops[i : i + 256]])
             x = torch.from_numpy(to_input(views)).to(device, memory_format=torch.channels_last)
             out.append(nn.functional.normalize(model(x).float(), dim=1).cpu().numpy())

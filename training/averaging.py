@@ -1,0 +1,37 @@
+"""The average of weights over time, which is what ships, and the rate of the steps that it averages."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+
+class Ema:
+    """Exponential moving average of weights and BatchNorm statistics; starts as a plain mean, so that it warms up."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards ``model``'s present weights and statistics."""
+        self.steps += 1
+        weight = max(1 - self.decay, 1 / (self.steps + 1))
+        for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, weight)
+            else:
+                mine.copy_(theirs)
+
+
+def learning_rate(step: int, steps: int, rate: float, warmup: float) -> float:
+    """One cycle: linear from 4 % over the first ``warmup`` of the steps, then a cosine to zero."""
+    rise = max(1, int(warmup * steps))
+    if step < rise:
+        return rate * (0.04 + 0.96 * step / rise)
+    return rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
