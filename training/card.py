@@ -63,7 +63,9 @@ def card(
         "|---|---|",
         f"| network | residual trunk, widths {recipe.student.widths}, depths {recipe.student.depths};"
         f" {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters,"
-        f" {count_macs(student) / 1e6:.0f} M multiply-accumulates a face |",
+        f" {count_macs(student) * (1 + recipe.mirror) / 1e6:.0f} M multiply-accumulates a face"
+        + ", half of them for its mirror image, whose features are averaged with its own |" * recipe.mirror
+        + " |" * (not recipe.mirror),
         "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
         " shrunk by area |",
         f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length"

@@ -55,21 +55,31 @@ class Variant:
 class _Deployed(nn.Module):
     """What ships: the student, the normalisation of its output and, where it was trained, its quality estimate."""
 
-    def __init__(self, student: Student, with_quality: bool) -> None:
+    def __init__(self, student: Student, with_quality: bool, mirror: bool) -> None:
         super().__init__()
-        self.student, self.with_quality = student, with_quality
+        self.student, self.with_quality, self.mirror = student, with_quality, mirror
 
     def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
-        features = self.student(faces)
+        if self.mirror:
+            both = self.student(torch.cat([faces, faces.flip(3)]))
+            features = both.unflatten(0, (2, -1)).mean(dim=0)
+        else:
+            features = self.student(faces)
         unit = nn.functional.normalize(features, dim=1)
         return (unit, quality(features).clamp(0, 1)) if self.with_quality else (unit,)
 
 
-def to_onnx(student: Student, target: Path, with_quality: bool = False) -> float:
+def to_onnx(student: Student, target: Path, with_quality: bool = False, mirror: bool = False) -> float:
     """Write ``student`` as ONNX, opset 18.
 
     Input ``faces`` float32 ``[batch, 3, r, r]``; outputs ``embedding`` float32 ``[batch, dim]`` of unit length and,
     with ``with_quality``, ``quality`` float32 ``[batch]`` in 0..1, see ``training.objective.length_loss``.
+
+    Args:
+        student: in evaluation mode.
+        target: where to write.
+        with_quality: whether its length was trained.
+        mirror: see ``Recipe``.
 
     Returns:
         The largest difference to torch on random faces, alone and in a batch.
@@ -77,7 +87,7 @@ def to_onnx(student: Student, target: Path, with_quality: bool = False) -> float
     Raises:
         ValueError: it exceeds ``PARITY``; nothing is left at ``target``.
     """
-    model = _Deployed(student, with_quality).eval()
+    model = _Deployed(student, with_quality, mirror).eval()
     level = student.level
     temporary = target.with_suffix(".part")
     names = ["embedding", "quality"] if with_quality else ["embedding"]
@@ -128,7 +138,7 @@ def export(
     recipe, student, basis = load_student(run)
     (folder / FLOAT32).mkdir(parents=True, exist_ok=True)
     target, exact = folder / f"{recipe.name}.onnx", folder / FLOAT32 / f"{recipe.name}.onnx"
-    worst = to_onnx(student, exact, recipe.quality > 0)
+    worst = to_onnx(student, exact, recipe.quality > 0, recipe.mirror)
     rng = np.random.default_rng(recipe.seed)
     some = rng.choice(faces.rows("train"), min(512, len(faces.rows("train"))), replace=False)
     level = recipe.student.level

@@ -81,6 +81,8 @@ class Recipe:
             shape starts anew.
         guide: name of the recipe whose student teaches this one, fed its own level's view of the sharp face, in place
             of the teachers: HORKD's second stage. "" for the teachers.
+        mirror: the exported network looks at the face and at its mirror image, and means their features: more accurate,
+            at twice the cost.
         quality: weight of ``training.objective.length_loss``.
         seed: of weights, order and views.
         space: whose embeddings may be compared: give it to recipes of the same teachers, data and dim, to no others;
@@ -98,6 +100,7 @@ class Recipe:
     bank: BankSpec = field(default_factory=BankSpec)
     init: str = ""
     guide: str = ""
+    mirror: bool = False
     quality: float = 0.0
     seed: int = 1
     space: str = ""

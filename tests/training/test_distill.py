@@ -118,17 +118,19 @@ def test_export_ships_what_was_trained(world, tmp_path: Path) -> None:
 
 def test_int8_keeps_the_embedding_and_the_quality(world, tmp_path: Path) -> None:
     faces = world[0]
-    recipe = replace(RECIPE, schedule=Schedule(epochs=6, batch=16, ema=0.9), quality=0.5)
+    recipe = replace(RECIPE, schedule=Schedule(epochs=6, batch=16, ema=0.9), quality=0.5, mirror=True)
     distill(recipe, *world, tmp_path / "run")
     _, student, _ = load_student(tmp_path / "run")
     exact, small = tmp_path / "exact.onnx", tmp_path / "small.onnx"
-    to_onnx(student, exact, with_quality=True)
+    to_onnx(student, exact, with_quality=True, mirror=True)
     tensors = np.ascontiguousarray(to_input(np.stack([aligned_view(crop, 16) for crop in faces.crops])))
     quantize(exact, small, tensors)
     outputs = []
     for path in (exact, small):
         session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         outputs.append(session.run(["embedding", "quality"], {"faces": tensors}))
+        mirrored = session.run(["embedding"], {"faces": np.ascontiguousarray(tensors[..., ::-1])})[0]
+        np.testing.assert_allclose(mirrored, outputs[-1][0], atol=1e-5)
         alone = session.run(["embedding"], {"faces": tensors[:1]})[0]
         np.testing.assert_allclose(alone, outputs[-1][0][:1], atol=1e-5)  # alone as in a batch
     assert np.sum(outputs[0][0] * outputs[1][0], axis=1).min() > 0.97
