@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
+from benchmarks.plots import plot
 from lrface.embedding import open_embedders
 from lrface.metrics import fold_accuracies, tar_at_far
 from lrface.models import Manifest
@@ -28,12 +29,17 @@ from training.faces import default_cache, validation_faces
 from training.validate import load_pairs
 
 
+SIZES = [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, default=SHARED / "train")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for decoded crops; not in git")
     parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64])
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64]
+    )
     parser.add_argument("--limit", type=int, default=0, help="only so many pairs: a try-out")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -71,8 +77,20 @@ def main() -> None:
     path = write_result("levels", {
         "protocol": "validation pairs, photo against a face of n x n pixels", "pairs": len(a),
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()}, "rows": rows,
+        "plots": [plot("accuracy-by-size", _lines(rows, list(embedders)), "Photo against a small face, validation")],
     }, args.out)  # fmt: skip
     print(f"written: {path}")
+
+
+def _lines(rows: list[dict[str, Any]], levels: list[int]) -> list[dict[str, Any]]:
+    """Each network with the template level that suits it best over all sizes."""
+    lines = []
+    for probe in levels:
+        by_gallery = {g: [r for r in rows if (r["probe_level"], r["gallery_level"]) == (probe, g)] for g in levels}
+        best = max(levels, key=lambda g: sum(r["accuracy"] for r in by_gallery[g]))
+        label = f"face at {probe}, photo at {best}"
+        lines += [{"label": label, "size": r["size"], "accuracy": r["accuracy"]} for r in by_gallery[best]]
+    return lines
 
 
 def _through(crop: np.ndarray, size: int) -> np.ndarray:

@@ -193,3 +193,12 @@ def test_asking_for_cuda_gives_cuda_or_an_error() -> None:
 def test_read_model_of_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="reinstall"):
         read_model(tmp_path / "none.onnx", None)
+
+
+def test_the_wheel_carries_all_that_ships(root: Path) -> None:
+    """Files are named one by one in pyproject.toml: the float32 folder, as large again, is for the checkout."""
+    import tomllib
+
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    files = {path.name for path in (root / "models").iterdir() if path.is_file()}
+    assert {Path(name).name for name in wheel["force-include"]} == files

@@ -46,7 +46,7 @@ def open_detector(
             a detector of `insightface.model_zoo` (its package must be installed).
         device: "cpu", "cuda", "cuda:<n>" or "coreml".
         threads: Of the CPU, for one run.
-        manifest: Where the bundled detector is looked up; None for the bundled manifest.
+        manifest: Whose detector is meant; the bundled one where it is None or names no detector.
         score_threshold: Lowest score that counts, 0..1; None for the model's own.
 
     Raises:
@@ -66,7 +66,8 @@ def open_detector(
         session = open_session(Path(model), None, device, threads)
         decode, spec, usual = _recognise(session, str(model))
         return OnnxDetector(session, decode, spec, usual if score_threshold is None else score_threshold)
-    manifest = manifest or Manifest.load()
+    if manifest is None or not manifest.detectors:
+        manifest = Manifest.load()
     entry = manifest.detector
     session = open_session(manifest.read(entry), entry.sha256, device, threads)
     given = entry.input
