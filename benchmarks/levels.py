@@ -28,7 +28,6 @@ from lrface.models import Manifest
 from training.faces import default_cache, validation_faces
 from training.validate import load_pairs
 
-
 SIZES = [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64]
 
 
@@ -37,9 +36,7 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, default=SHARED / "train")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for decoded crops; not in git")
     parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64]
-    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--limit", type=int, default=0, help="only so many pairs: a try-out")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
