@@ -17,10 +17,12 @@ landmarks known from the full picture and by those of lrface's own detector; whe
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,8 +182,8 @@ def bundled(manifest: Manifest, threads: int, label: str = "") -> list[Contender
 class TeacherEmbeddings:
     """Embeddings by teachers; those of the whole set are kept, since a teacher stands in the table alone and paired."""
 
-    def __init__(self, whole: Crops) -> None:
-        self._whole = whole
+    def __init__(self, whole: Crops, cache: Path | None) -> None:
+        self._whole, self._cache = whole, cache
         self._known: dict[tuple[Path, int], Embeddings] = {}
 
     def embed(self, teacher: Teacher, crops: Crops, size: int) -> Embeddings:
@@ -190,7 +192,15 @@ class TeacherEmbeddings:
             return teacher.embed(upscaled(crops, size))
         key = (teacher.path, size)
         if key not in self._known:
-            self._known[key] = embed_all([teacher], upscaled(crops, size), f"{teacher.path.stem} {size}")
+            name = f"-{teacher.path.stem}-{sha256(teacher.path)[:8]}-{size}.npy"
+            kept = self._cache.with_name(self._cache.stem + name) if self._cache else None
+            if kept is not None and kept.exists():
+                self._known[key] = np.load(kept)
+            else:
+                print(f"{teacher.path.stem} {size} ...", file=sys.stderr)
+                self._known[key] = spread(lambda part: embed_all([teacher], upscaled(part, size)), crops)
+                if kept is not None:
+                    np.save(kept, self._known[key])
         return self._known[key]
 
     def contender(self, name: str, teachers: list[Teacher], sizes: tuple[int, ...], digest: str = "") -> Contender:
@@ -202,6 +212,12 @@ class TeacherEmbeddings:
 
         macs = sum(count_macs(teacher.path) for teacher in teachers)
         return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, digest, macs)
+
+
+def spread(embed: Callable[[Crops], Embeddings], crops: Crops) -> Embeddings:
+    """The embeddings of all crops, by as many threads as there are cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(embed, np.array_split(crops, 4 * (os.cpu_count() or 1)))))
 
 
 def faces_per_second(embed: Callable[[Crops], Any], crops: Crops, seconds: float = 2.0) -> float:
@@ -227,8 +243,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[112, 32, 16, 8])
     parser.add_argument("--scene", type=int, nargs="*", default=[32, 16], help="sizes of scene degradation")
     parser.add_argument("--limit", type=int, default=0, help="only so many pairs of each fold: a try-out, no figure")
-    parser.add_argument("--cache", type=Path, default=None, help="folder for the aligned crops; faces: not in git")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=None,
+        help="folder for the aligned crops and the teachers' embeddings; faces: not in git",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of each network; what speed is measured with")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
 
@@ -252,7 +273,7 @@ def main() -> None:
     exact = manifest.folder / "float32"
     if exact.exists():
         contenders += bundled(Manifest.load(exact), args.threads, ", float32")
-    embeddings, sizes = TeacherEmbeddings(crops), tuple(args.sizes)
+    embeddings, sizes = TeacherEmbeddings(crops, cache), tuple(args.sizes)
     for path in args.model:
         teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)
         contenders.append(embeddings.contender(path.stem, [teacher], sizes, sha256(path)))
@@ -354,8 +375,8 @@ def _plots(
 
 
 def _vectors(embedder: Embedder, crops: Crops) -> Embeddings:
-    found = embedder.embed(crops)
-    return found if isinstance(found, np.ndarray) else found.vectors
+    # A batch is what speed is measured with: one thread.
+    return spread(embedder.embed, crops) if len(crops) > 256 else embedder.embed(crops)
 
 
 def _input_size(path: Path) -> int:
