@@ -107,11 +107,48 @@ def draw_accuracy_against_cost(rows: Rows, target: Target, xlabel: str = "millio
             )
 
 
+def draw_curves(curves: Curves, target: Target, **axes: str) -> None:
+    """Any lines: ``{label: (x, y)}``; ``axes`` are matplotlib's ``xlabel``, ``ylabel``, ``xscale``, ``yscale``."""
+    with _axes(target, **axes) as axis:
+        for label, (x, y) in curves.items():
+            axis.plot(x, y, label=label)
+
+
+def draw_bars(data: Mapping[str, Mapping[str, float]], target: Target, xlabel: str = "accuracy, %") -> None:
+    """Bars from left to right, the first on top: ``bars`` and vertical ``lines``, both ``{label: value}``."""
+    bars, lines = data["bars"], data["lines"]
+    values = [*bars.values(), *lines.values()]
+    margin = 0.1 * (max(values) - min(values)) + 0.1
+    with _axes(target, xlabel=xlabel) as axis:
+        drawn = axis.barh(range(len(bars)), list(bars.values()), color="#8fb4d9")
+        axis.bar_label(drawn, fmt="%.2f", fontsize=8, padding=2)
+        axis.set_yticks(range(len(bars)), list(bars), fontsize=8)
+        axis.invert_yaxis()
+        # Differences are small: the axis does not begin at zero.
+        axis.set_xlim(min(values) - margin, max(values) + 2 * margin)
+        for (label, value), style in zip(lines.items(), ("--", ":", "-."), strict=False):
+            axis.axvline(value, color="k", lw=1, ls=style, label=f"{label}: {value:.2f}")
+
+
+def draw_scatter(panels: Mapping[str, Sequence[Sequence[Values]]], target: Target) -> None:
+    """Points in the plane, a panel a label, a colour a group: ``{label: [(x, y) of each group]}``."""
+    with _figure(target, -(-len(panels) // 2), 2) as axes:
+        for axis in axes[len(panels) :]:
+            axis.remove()
+        for axis, (label, groups) in zip(axes, panels.items(), strict=False):
+            for x, y in groups:
+                axis.scatter(x, y, s=5)
+            axis.set(title=label, xticks=[], yticks=[])
+
+
 KINDS: dict[str, Callable[..., None]] = {
     "roc": draw_roc,
     "det": draw_det,
     "dir": draw_dir,
     "cmc": draw_cmc,
+    "curves": draw_curves,
+    "bars": draw_bars,
+    "scatter": draw_scatter,
     "histograms": draw_histograms,
     "accuracy-by-size": draw_accuracy_by_size,
     "accuracy-against-cost": draw_accuracy_against_cost,
@@ -143,13 +180,13 @@ def draw_plot(entry: Mapping[str, Any], target: Target) -> None:
 
 
 @contextmanager
-def _figure(target: Target, rows: int = 1) -> Iterator[list[Any]]:
-    """Axes one below the other; the picture (SVG unless the file's name says otherwise) is the same on every run."""
+def _figure(target: Target, rows: int = 1, columns: int = 1) -> Iterator[list[Any]]:
+    """Axes row by row; the picture (SVG unless the file's name says otherwise) is the same on every run."""
     import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, max(4.2, 2.3 * rows)), dpi=110, layout="constrained")
-    axes = list(figure.subplots(rows, squeeze=False, sharex=True)[:, 0])
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharex=columns == 1).flat)
     yield axes
     kind = (target.suffix[1:] if isinstance(target, Path) else "") or "svg"
     if isinstance(target, Path):

@@ -128,7 +128,58 @@ class FaceMatcher:
                 for i, matched in zip(rows, found, strict=True):
                     matches[i] = matched
         population = self.gallery.projection().population if faces else Population(0, {}, {})
-        return [self._decide(face, found, population) for face, found in zip(faces, matches, strict=True)]
+        return [self.decide(face, found, population) for face, found in zip(faces, matches, strict=True)]
+
+    def decide(self, face: Face, matches: Sequence[Match], population: Population) -> Identification:
+        """Says who a face is. Templates of more photos draw strangers closer too, so people are ranked by false match.
+
+        Args:
+            face: Embedded at its level.
+            matches: The people closest to it (`Gallery.search`).
+            population: The enrolled people (`Gallery.projection().population`).
+        """
+        name = similarity = threshold = None
+        candidates: list[Candidate] = []
+        basis = ""
+        if len(face.embedding) == 0:
+            reason = "too small" if 0 < face.native_px < MIN_NATIVE_PX else "landmarks form no face"
+        elif not matches:
+            reason = "gallery is empty"
+        else:
+            ranked = sorted(
+                (
+                    (self.calibration.false_match(m.similarity, face.level, m.gallery_level, m.photos, population), m)
+                    for m in matches
+                ),
+                key=lambda pair: (pair[0], -pair[1].similarity),
+            )
+            candidates = [Candidate(match.name, match.similarity, share) for share, match in ranked]
+            best = ranked[0][1]
+            how = face.level, best.gallery_level, best.photos, population, self.fpir
+            similarity, threshold = best.similarity, self.calibration.threshold(*how)
+            basis = self.calibration.basis(*how)
+            if face.quality is not None and face.quality < self.calibration.min_quality.get(face.level, 0.0):
+                reason = "too poor"
+            elif similarity < threshold:
+                reason = "below threshold"
+            else:
+                name, reason = best.name, "match"
+        return Identification(
+            face.box,
+            face.score,
+            face.landmarks,
+            face.native_px,
+            face.level,
+            face.embedding,
+            name=name,
+            similarity=similarity,
+            threshold=threshold,
+            reason=reason,
+            candidates=tuple(candidates),
+            basis=basis,
+            gallery_size=population.size,
+            quality=face.quality,
+        )
 
     def enroll(self, name: str, images: Source | Iterable[Source], *, force: bool = False) -> EnrolmentReport:
         """Enrols photos of one person, each with that one face (or one twice as wide as any other).
@@ -195,48 +246,3 @@ class FaceMatcher:
 
     def _enroller(self, force: bool) -> Enroller:
         return Enroller(self.gallery, self.detector, self.embedders, self.calibration, force)
-
-    def _decide(self, face: Face, matches: Sequence[Match], population: Population) -> Identification:
-        """Who a face is. Templates of more photos draw strangers closer too, so people are ranked by false match."""
-        name = similarity = threshold = None
-        candidates: list[Candidate] = []
-        basis = ""
-        if len(face.embedding) == 0:
-            reason = "too small" if 0 < face.native_px < MIN_NATIVE_PX else "landmarks form no face"
-        elif not matches:
-            reason = "gallery is empty"
-        else:
-            ranked = sorted(
-                (
-                    (self.calibration.false_match(m.similarity, face.level, m.gallery_level, m.photos, population), m)
-                    for m in matches
-                ),
-                key=lambda pair: (pair[0], -pair[1].similarity),
-            )
-            candidates = [Candidate(match.name, match.similarity, share) for share, match in ranked]
-            best = ranked[0][1]
-            how = face.level, best.gallery_level, best.photos, population, self.fpir
-            similarity, threshold = best.similarity, self.calibration.threshold(*how)
-            basis = self.calibration.basis(*how)
-            if face.quality is not None and face.quality < self.calibration.min_quality.get(face.level, 0.0):
-                reason = "too poor"
-            elif similarity < threshold:
-                reason = "below threshold"
-            else:
-                name, reason = best.name, "match"
-        return Identification(
-            face.box,
-            face.score,
-            face.landmarks,
-            face.native_px,
-            face.level,
-            face.embedding,
-            name=name,
-            similarity=similarity,
-            threshold=threshold,
-            reason=reason,
-            candidates=tuple(candidates),
-            basis=basis,
-            gallery_size=population.size,
-            quality=face.quality,
-        )

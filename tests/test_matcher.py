@@ -229,6 +229,6 @@ def test_people_with_more_photos_need_more(models: Path, tmp_path: Path) -> None
         probe = dataclasses.replace(face, embedding=(both / np.linalg.norm(both)).astype(np.float32))
         found = matcher.gallery.search(probe.embedding[None], 32)[0]
         assert [match.name for match in found] == ["many", "one"]
-        decided = matcher._decide(probe, found, matcher.gallery.projection().population)
+        decided = matcher.decide(probe, found, matcher.gallery.projection().population)
         assert [candidate.name for candidate in decided.candidates] == ["one", "many"]
         assert decided.false_match == min(candidate.false_match for candidate in decided.candidates)

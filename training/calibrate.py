@@ -33,11 +33,12 @@ CHOICE_FAR = 1e-4
 DRAWS = 5
 """Templates a person at most, each of other photos."""
 
-HOPELESS = 0.05
-"""A face is too poor to decide if, of the faces up to its quality, at most this share is matched at CHOICE_FAR."""
+LOST, LOST_FAR = 0.01, 1e-3
+"""Faces are too poor to decide up to the quality at which this share of all matches, at this FAR, would be lost."""
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Graded = tuple[Array, npt.NDArray[np.float64]] | None
 
 
 def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
@@ -60,20 +61,15 @@ def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     table = faces.table.iloc[rows]
     person = (table["source"].astype(str) + "/" + table["identity"].astype(str)).to_numpy().astype(str)
     crops = np.asarray(faces.crops[rows])
-    probes, clean, quality = {}, {}, {}
+    probes, clean, graded = {}, {}, {}
     for level, entry in manifest.embedders.items():
-        embedder = Embedder(entry, folder)
-        clean[level] = embedder.embed(crops)
-        worn, estimates = embedder.embed_with_quality(_camera_views(crops, level, rng))
-        probes[level] = np.concatenate([clean[level], worn])
-        if entry.quality is not None:
-            quality[level] = np.array(estimates, np.float64)
+        clean[level], probes[level], graded[level] = views_of(Embedder(entry, folder), crops, rng)
     result = {
         "schema": SCHEMA,
         "space": next(iter(manifest.embedders.values())).space,
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
         "people": len(np.unique(person)), "photos": len(rows), "seed": seed,
-        **statistics(probes, clean, quality, person, rng),
+        **statistics(clean, probes, graded, person, rng),
     }  # fmt: skip
     temporary = folder / "calibration.part"
     temporary.write_text(json.dumps(result, indent=1) + "\n")
@@ -81,19 +77,34 @@ def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     return result
 
 
+def views_of(embedder: Embedder, crops: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[Array, Array, Graded]:
+    """Unit vectors of n photos as they are ``[n, dim]``, and as probes ``[2n, dim]``: these and worn by a camera.
+
+    The third part is for the gate: vectors ``[2n, dim]`` of views worn at the level and at half of it, with the
+    network's quality of each; None for a network without.
+    """
+    clean = embedder.embed(crops)
+    worn, good = embedder.embed_with_quality(_camera_views(crops, embedder.level, rng))
+    probes = np.concatenate([clean, worn])
+    if embedder.entry.quality is None:
+        return clean, probes, None
+    small, poor = embedder.embed_with_quality(_camera_views(crops, embedder.level // 2, rng))
+    return clean, probes, (np.concatenate([worn, small]), np.array([*good, *poor], np.float64))
+
+
 def statistics(
-    probes: Mapping[int, Array],
     clean: Mapping[int, Array],
-    quality: Mapping[int, npt.NDArray[np.float64]],
+    probes: Mapping[int, Array],
+    graded: Mapping[int, Graded],
     person: npt.NDArray[np.str_],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """The part of a ``calibration.json`` that comes from scores.
 
     Args:
-        probes: by level, unit vectors ``[2n, dim]`` of all photos, clean ones before worn ones.
-        clean: by level, unit vectors ``[n, dim]``.
-        quality: by level, estimates ``[n]`` for the worn ones; a level without is left out.
+        clean: by level, see `views_of`.
+        probes: by level.
+        graded: by level.
         person: ``[n]``, "<source>/<identity>".
         rng: chooses photos.
     """
@@ -127,15 +138,18 @@ def statistics(
             tar[probe, gallery] = float(np.mean(rates))
     best = {p: max((g for q, g in tar if q == p), key=lambda g: tar[p, g]) for p in probes}
     gates = {}
-    for level, estimates in quality.items():
-        worn, (owners, chosen) = probes[level][len(person) :], templates[1]
-        scores = worn @ clean[level][[photos[0] for photos in chosen]].T
-        same = person[:, None] == np.array(owners)[None, :]
+    owners, chosen = templates[1]
+    for level, found in graded.items():
+        if found is None:
+            continue
+        views, estimates = found
+        scores = views @ clean[level][[photos[0] for photos in chosen]].T
+        same = subject[:, None] == np.array(owners)[None, :]
         strangers = scores[~same]
         for column, photos in enumerate(chosen):
-            same[photos, column] = False
-        hits = (scores >= np.quantile(strangers, 1 - CHOICE_FAR)) & same
-        gates[str(level)] = gate(estimates, hits.sum(axis=1), same.sum(axis=1))
+            same[np.concatenate([photos, photos + len(person)]), column] = False
+        hits = (scores >= np.quantile(strangers, 1 - LOST_FAR)) & same
+        gates[str(level)] = gate(estimates, hits.sum(axis=1))
     return {
         "gallery_level": {str(level): other for level, other in sorted(best.items())},
         f"tar_at_fmr_{CHOICE_FAR:g}": {f"{p} against {g}": round(rate, 4) for (p, g), rate in tar.items()},
@@ -170,22 +184,20 @@ def fit_tail(excess: npt.NDArray[np.floating]) -> tuple[float, float]:
     return mean * (1 - shape), shape
 
 
-def gate(quality: npt.NDArray[np.float64], hits: Rows, tries: Rows) -> float:
-    """The quality below which faces are hopeless: of those up to it, at most `HOPELESS` of the comparisons match.
+def gate(quality: npt.NDArray[np.float64], hits: Rows) -> float:
+    """The quality below which a face is too poor to decide: rejecting those faces loses at most `LOST` of the matches.
 
     Args:
         quality: ``[n]``.
-        hits: matches with the person's own templates ``[n]``.
-        tries: comparisons with them ``[n]``.
+        hits: matches of each face with its person's templates ``[n]``.
 
     Returns:
-        A quality in 0..1; 0 where even the poorest hundredth of the faces does better.
+        A quality in 0..1: that of the poorest face that is kept; 0 where nothing matches.
     """
     order = np.argsort(quality, kind="stable")
-    rate = np.cumsum(hits[order]) / np.maximum(1, np.cumsum(tries[order]))
-    least = max(1, len(order) // 100)
-    below = np.flatnonzero(rate[least - 1 :] <= HOPELESS)
-    return round(float(quality[order][below[-1] + least - 1]), 4) if len(below) else 0.0
+    total = int(hits.sum())
+    lost = np.cumsum(hits[order])
+    return round(float(quality[order][np.argmax(lost > LOST * total)]), 4) if total else 0.0
 
 
 def _camera_views(crops: npt.NDArray[np.uint8], level: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -120,7 +120,7 @@ def test_extrapolated_thresholds_hold_on_other_people() -> None:
     cohort, others = draw(60, 12), draw(400, 1)
     person = np.array([f"s/{i // 12}" for i in range(len(cohort))])
     probes = np.concatenate([cohort, cohort])
-    made = statistics({16: probes}, {16: cohort}, {16: np.linspace(0, 1, len(cohort))}, person, rng)
+    made = statistics({16: cohort}, {16: probes}, {16: (probes, np.linspace(0, 1, len(probes)))}, person, rng)
     from lrface.decision import _curve
 
     curve = next(_curve(item) for item in made["impostor"] if item["photos"] == 1)
@@ -131,14 +131,14 @@ def test_extrapolated_thresholds_hold_on_other_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rates", "expected"),
+    ("hits", "expected"),
     [
-        ([0.0, 0.0, 0.0, 0.2, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], 0.3),  # up to quality .3 one in twenty is matched
-        ([0.5] * 10, 0.0),  # nothing is hopeless
-        ([0.0] * 10, 0.9),  # all is
+        ([0] * 30 + [1] * 70, 0.30),  # the poorest thirty never match
+        ([0] * 30 + [1] + [0] * 9 + [2] * 60, 0.40),  # nine more for one match in 121
+        ([1] * 100, 0.01),  # one in a hundred may be lost
+        ([0] * 100, 0.0),
     ],
 )
-def test_the_gate_lies_where_faces_are_hopeless(rates: list[float], expected: float) -> None:
-    quality = np.repeat(np.linspace(0, 0.9, 10), 100)
-    hits = np.concatenate([np.arange(100) % 10 < 10 * rate for rate in rates]).astype(np.int64)
-    assert gate(quality, hits, np.ones(1000, np.int64)) == pytest.approx(expected, abs=0.01)
+def test_the_gate_costs_one_match_in_a_hundred(hits: list[int], expected: float) -> None:
+    shuffled = np.random.default_rng(0).permutation(100)
+    assert gate(np.arange(100)[shuffled] / 100, np.array(hits)[shuffled]) == pytest.approx(expected)

@@ -1,0 +1,340 @@
+"""Are strangers named as often as was asked for? By people never seen in training or calibration.
+
+    python benchmarks/open_set.py
+
+Galleries of LFW's people, enrolled with one or with up to five ordinary photos; searches by the pictures of them that
+are left and by strangers (at most ten each), at 16 and at 32 pixels: the aligned crop shrunk by area, half of them also
+worn by a camera (``training.views``). Every decision is `FaceMatcher.decide`'s, with the bundled calibration, which was
+made from the validation people and saw nobody of LFW. FPIR: strangers named; FNIR: enrolled people not named rightly.
+With the quality gate a face too poor to decide is unknown; ``undecided`` is their share of the searches by enrolled
+people and ``fnir_decided`` the FNIR of the others.
+
+The same on the validation people alone: calibrated on one half of them, tested on the other (`half`).
+
+Last, the case of frigate #23450: people enrolled from faces of 22x28 pixels, worn by a camera, and searched at 32. The
+aligned crop is then 33 px wide if that is the face's box, 22 px if it is the whole picture of the face. With the gate,
+enrolment refuses what `lrface.screening` objects to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import itertools
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common import RESULTS, SHARED, table, write_result
+from benchmarks.lfw import lfw_faces, lfw_pairs
+from benchmarks.plots import plot
+from lrface.decision import SCHEMA, Calibration, fmr_for
+from lrface.detection import open_detector
+from lrface.embedding import Embedder, level_for, open_embedders, template_levels
+from lrface.gallery import Contract, Gallery, PhotoTemplates
+from lrface.matcher import CANDIDATES, FaceMatcher
+from lrface.metrics import wilson_interval
+from lrface.models import Manifest
+from lrface.screening import Screen
+from lrface.types import Face, Identification
+from training.calibrate import statistics, views_of
+from training.faces import default_cache, validation_faces
+from training.views import Degradation, moved_view
+
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+FRIGATE = (33, 22)
+Crops = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+Searches = list[tuple[Identification, str | None]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Faces as one camera saw them: unit vectors [n, dim], their qualities [n], their width and level."""
+
+    vectors: npt.NDArray[np.float32]
+    quality: Sequence[float | None]
+    native_px: float
+    level: int
+
+    def face(self, row: int) -> Face:
+        points = np.zeros((5, 2), np.float32)
+        return Face((0, 0, 1, 1), 1.0, points, self.native_px, self.level, self.vectors[row], quality=self.quality[row])
+
+
+class People:
+    """A set of people, embedded once: as photos at every level, and as probes of each size.
+
+    Args:
+        person: whose picture each crop is [n].
+        crops: uint8 [n, 112, 112, 3].
+        sizes: of the probes, in pixels.
+        embedders: by level.
+        rng: wears half of the probes.
+    """
+
+    def __init__(
+        self,
+        person: npt.NDArray[np.str_],
+        crops: Crops,
+        sizes: Sequence[int],
+        embedders: dict[int, Embedder],
+        rng: np.random.Generator,
+    ) -> None:
+        self.person, self.crops, self.embedders = person, crops, embedders
+        self.photos = {level: embedder.embed_with_quality(crops) for level, embedder in embedders.items()}
+        self.probes = {}
+        for size in sizes:
+            level = level_for(size, embedders)
+            worn = rng.permutation(len(crops)) < len(crops) // 2
+            views = [seen(crop, size, rng if wear else None) for crop, wear in zip(crops, worn, strict=True)]
+            self.probes[size] = Seen(*embedders[level].embed_with_quality(np.stack(views)), float(size), level)
+
+    def draw(self, size: int, photos: int, rng: np.random.Generator) -> tuple[dict[str, Rows], Rows, Rows]:
+        """A gallery: people with their photos' rows, rows of searches by them, and rows of strangers.
+
+        People with more than ``photos`` pictures are drawn; where they are too few, others with two pictures fill up.
+        """
+        rows = {str(name): rng.permutation(np.flatnonzero(self.person == name)) for name in np.unique(self.person)}
+        order = [str(name) for name in rng.permutation(list(rows))]
+        first = [name for name in order if len(rows[name]) > photos]
+        chosen = [*first, *(name for name in order if 1 < len(rows[name]) <= photos)][:size]
+        enrolled = {name: rows[name][: min(photos, len(rows[name]) - 1)] for name in chosen}
+        mated = np.concatenate([rows[name][len(enrolled[name]) :][:3] for name in chosen])
+        strangers = np.concatenate([rows[name][:10] for name in order if name not in enrolled])
+        return enrolled, mated, strangers
+
+
+def seen(crop: Crops, size: int, rng: np.random.Generator | None) -> Crops:
+    """A crop as alignment cuts it from a picture in which it is ``size`` px wide; with ``rng`` worn by the camera."""
+    if rng is not None:
+        crop = moved_view(crop, size, Degradation(camera=1.0), rng)
+    small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def enrol(matcher: FaceMatcher, people: People, enrolled: dict[str, Rows]) -> None:
+    """Fills a gallery in memory from full-size photos."""
+    matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
+    for name, rows in enrolled.items():
+        templates = [{level: vectors[row] for level, (vectors, _) in people.photos.items()} for row in rows]
+        matcher.gallery.add(name, [PhotoTemplates(f"{r}", 112.0, t) for r, t in zip(rows, templates, strict=True)])
+
+
+def enrol_small(
+    matcher: FaceMatcher, people: People, enrolled: dict[str, Rows], width: int, gate: bool, rng: np.random.Generator
+) -> tuple[int, int]:
+    """The same from worn photos ``width`` px wide; returns how many photos and how many people were taken."""
+    matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
+    screen = Screen(matcher.gallery.projection(), matcher.calibration)
+    levels, photos = template_levels(width, people.embedders), 0
+    for name, rows in enrolled.items():
+        crops = np.stack([seen(people.crops[row], width, rng) for row in rows])
+        found = {level: people.embedders[level].embed_with_quality(crops) for level in levels}
+        vectors, quality = found[max(levels)]
+        kept = [
+            i
+            for i in range(len(rows))
+            if not gate or screen.objection(name, max(levels), vectors[i], quality[i]) is None
+        ]
+        if kept:
+            by_level = {level: [found[level][0][i] for i in kept] for level in levels}
+            templates = [{level: by_level[level][i] for level in levels} for i in range(len(kept))]
+            matcher.gallery.add(
+                name, [PhotoTemplates(f"{rows[i]}", width, t) for i, t in zip(kept, templates, strict=True)]
+            )
+            screen.add(name, {level: by_level.get(level, []) for level in people.embedders})
+            photos += len(kept)
+    return photos, len(matcher.gallery)
+
+
+def search(matcher: FaceMatcher, people: People, size: int, mated: Rows, strangers: Rows) -> Searches:
+    """What the runtime says of each probe, and who it is."""
+    probes, rows = people.probes[size], np.concatenate([mated, strangers])
+    matches = matcher.gallery.search(probes.vectors[rows], matcher.calibration.compare_at(probes.level), CANDIDATES)
+    population = matcher.gallery.projection().population
+    found = [matcher.decide(probes.face(row), near, population) for row, near in zip(rows, matches, strict=True)]
+    return list(zip(found, [*people.person[mated].tolist(), *[None] * len(strangers)], strict=True))
+
+
+def tally(searches: Searches) -> collections.Counter[str]:
+    """Counts with and without the gate (a face too poor to decide is named all the same if it is similar enough)."""
+    count: collections.Counter[str] = collections.Counter()
+    for face, name in searches:
+        similar = face.similarity is not None and face.threshold is not None and face.similarity >= face.threshold
+        said = face.candidates[0].name if similar else None
+        if name is None:
+            count["strangers"] += 1
+            count["named"] += said is not None
+            count["named_gate"] += face.name is not None
+        else:
+            count["mated"] += 1
+            count["missed"] += said != name
+            count["missed_gate"] += face.name != name
+            count["undecided"] += face.reason == "too poor"
+            count["missed_decided"] += face.reason != "too poor" and face.name != name
+    return count
+
+
+def rates(total: collections.Counter[str], fpir: float) -> dict[str, float]:
+    """Counts into shares."""
+    low, high = wilson_interval(total["named"], total["strangers"])
+    decided = max(1, total["mated"] - total["undecided"])
+    return {
+        "fpir": total["named"] / total["strangers"], "fpir_low": low, "fpir_high": high,
+        "fpir_over_asked": total["named"] / total["strangers"] / fpir,
+        "fpir_gate": total["named_gate"] / total["strangers"], "fnir": total["missed"] / total["mated"],
+        "fnir_gate": total["missed_gate"] / total["mated"], "undecided": total["undecided"] / total["mated"],
+        "fnir_decided": total["missed_decided"] / decided,
+    }  # fmt: skip
+
+
+def half_calibrated(people: People, half: npt.NDArray[np.bool_], manifest: Manifest, seed: int) -> Calibration:
+    """A calibration from some of the photos, as ``python -m training calibrate`` makes it."""
+    rng = np.random.default_rng(seed)
+    probes, clean, graded = {}, {}, {}
+    for level, embedder in people.embedders.items():
+        clean[level], probes[level], graded[level] = views_of(embedder, people.crops[half], rng)
+    made = {
+        "schema": SCHEMA, "space": next(iter(manifest.embedders.values())).space,
+        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
+        "people": len(np.unique(people.person[half])),
+        **statistics(clean, probes, graded, people.person[half], rng),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "calibration.json"
+        path.write_text(json.dumps(made))
+        return Calibration.load(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lfw", type=Path, default=SHARED / "lfw", help="folder of the zip and pairs.txt")
+    parser.add_argument("--faces", type=Path, default=SHARED / "train", help="of the validation people")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for aligned crops; not in git")
+    parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
+    parser.add_argument("--detector", type=Path, default=SHARED / "detectors" / "yunet_n_dynamic.onnx")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32])
+    parser.add_argument("--people", type=int, nargs="+", default=[20, 100, 500], help="sizes of the galleries")
+    parser.add_argument("--fpir", type=float, default=0.01)
+    parser.add_argument("--searches", type=int, default=20_000, help="by strangers, at least, for each line")
+    parser.add_argument("--limit", type=int, default=0, help="only so many people of each set: a try-out, no figure")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+
+    rng = np.random.default_rng(args.seed)
+    manifest = Manifest.load(args.models)
+    embedders = open_embedders(manifest)
+    matcher = FaceMatcher(
+        Gallery.open(":memory:", Contract.of(manifest)), open_detector(str(args.detector)), embedders,
+        manifest.calibration(), args.fpir,
+    )  # fmt: skip
+
+    pictures = sorted({name for pair in lfw_pairs(args.lfw / "pairs.txt")[0] for name in pair})
+    names = np.array([picture.split("/")[0] for picture in pictures])
+    if args.limit:
+        keep = np.isin(names, np.unique(names)[: args.limit])
+        pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
+    cache = args.cache / f"lfw-{args.detector.stem}-{len(pictures)}.npy"
+    crops, _ = lfw_faces(args.lfw / "lfw-deepfunneled.zip", pictures, matcher.detector, None if args.limit else cache)
+    sets = {"LFW": People(names, crops, args.sizes, embedders, rng)}
+    faces = validation_faces(args.faces, args.cache)
+    source = faces.table["source"].astype(str).to_numpy()
+    rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())
+    # One source: people of two may be the same.
+    rows = rows[source[rows] == max(set(source[rows]), key=lambda name: int(np.count_nonzero(source[rows] == name)))]
+    person = (source[rows] + np.array("/") + faces.table["identity"].astype(str).to_numpy()[rows]).astype(str)
+    if args.limit:
+        keep = np.isin(person, np.unique(person)[: args.limit])
+        rows, person = rows[keep], person[keep]
+    order = rng.permutation(np.unique(person))
+    first = np.isin(person, order[: len(order) // 2])
+    whole = People(person, np.asarray(faces.crops[rows]), [], embedders, rng)
+    sets["half"] = People(person[~first], np.asarray(faces.crops[rows])[~first], args.sizes, embedders, rng)
+    calibrations = {"LFW": matcher.calibration, "half": half_calibrated(whole, first, manifest, args.seed)}
+
+    lines: list[dict[str, Any]] = []
+    curves: dict[str, list[list[float]]] = {}
+    for (label, people), size, count, photos in itertools.product(sets.items(), args.sizes, args.people, (1, 5)):
+        everybody = len(np.unique(people.person))
+        if count > everybody // 2:
+            continue
+        matcher.calibration = calibrations[label]
+        total: collections.Counter[str] = collections.Counter()
+        shares: list[float] = []
+        galleries = 0
+        while total["strangers"] < args.searches:
+            enrolled, mated, strangers = people.draw(count, photos, rng)
+            enrol(matcher, people, enrolled)
+            found = search(matcher, people, size, mated, strangers)
+            total += tally(found)
+            shares += [face.false_match or 0.0 for face, name in found if name is None]
+            galleries += 1
+        lines.append({"set": label, "size": size, "people": count, "photos": photos, "galleries": galleries,
+                      "searches": total["strangers"], **rates(total, args.fpir)})  # fmt: skip
+        # A stranger is named at a rate if the false match of the best candidate is as rare as the rate demands.
+        named = [float(np.mean(np.array(shares) <= fmr_for(rate, count))) for rate in RATES]
+        curves[f"{label}, {size} px, {count} people, {photos} photo{'s' * (photos > 1)}"] = [list(RATES), named]
+        print(label, size, count, photos, f"{lines[-1]['fpir_over_asked']:.2f}", file=sys.stderr)
+    matcher.calibration = calibrations["LFW"]
+    poor: list[dict[str, Any]] = []
+    for width, photos in itertools.product(FRIGATE, (1, 5)):
+        result: dict[str, Any] = {"width": width, "photos": photos}
+        for gate in (False, True):
+            total, taken, there = collections.Counter(), 0, 0
+            for seed in range(max(1, args.searches // 4000)):
+                drawn = np.random.default_rng([args.seed, seed])
+                enrolled, mated, strangers = sets["LFW"].draw(min(args.people), photos, drawn)
+                kept = enrol_small(matcher, sets["LFW"], enrolled, width, gate, drawn)
+                taken, there = taken + kept[0], there + kept[1]
+                if kept[1]:
+                    total += tally(search(matcher, sets["LFW"], max(args.sizes), mated, strangers))
+            named = total["named_gate"] if gate else total["named"]
+            result |= {
+                f"{key}{'_gate' if gate else ''}": value
+                for key, value in {
+                    "photos_taken": taken, "people_taken": there, "strangers": total["strangers"], "named": named,
+                    "fnir": total["missed_gate" if gate else "missed"] / max(1, total["mated"]),
+                }.items()
+            }  # fmt: skip
+        poor.append(result)
+    print(table(
+        ["set", "px", "people", "photos", "FPIR over asked", "FPIR, %", "with gate, %", "FNIR, %", "with gate, %",
+         "undecided, %", "FNIR of the decided, %"],
+        [[r["set"], str(r["size"]), str(r["people"]), str(r["photos"]), f"{r['fpir_over_asked']:.2f}",
+          *(f"{100 * r[key]:.2f}" for key in ("fpir", "fpir_gate", "fnir", "fnir_gate", "undecided", "fnir_decided"))]
+         for r in lines],
+    ))  # fmt: skip
+    print(table(
+        ["enrolled from, px", "photos", "photos taken / with gate", "people taken / with gate",
+         "strangers named of", "without gate", "with gate", "FNIR, %", "with gate, %"],
+        [[str(r["width"]), str(r["photos"]), f"{r['photos_taken']} / {r['photos_taken_gate']}",
+          f"{r['people_taken']} / {r['people_taken_gate']}", str(r["strangers"]), str(r["named"]),
+          str(r["named_gate"]), f"{100 * r['fnir']:.1f}", f"{100 * r['fnir_gate']:.1f}"] for r in poor],
+    ))  # fmt: skip
+    kept = {label: curve for label, curve in curves.items() if label.startswith("LFW")} or curves
+    path = write_result("open_set", {
+        "protocol": "strangers and held-out pictures, half of the probes worn by a camera; decisions by FaceMatcher",
+        "fpir": args.fpir, "searches": args.searches, "limit": args.limit, "seed": args.seed,
+        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
+        "rows": lines, "frigate_23450": poor,
+        "plots": [plot("curves", {"as asked": [list(RATES), list(RATES)], **kept},
+                       "Strangers named against strangers that may be named (LFW)", xlabel="FPIR asked for",
+                       ylabel="FPIR measured", xscale="log", yscale="log")],
+    }, args.out)  # fmt: skip
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()
