@@ -154,7 +154,6 @@ def retrained(models: Path) -> None:
         (None, {"fpir": 0}, CalibrationError, "fpir"),
         (None, {"fpir": 1.5}, CalibrationError, "fpir"),
         (None, {"device": "tpu"}, ProviderError, "choose one of"),
-        (None, {"detector": None}, ModelError, "no detector"),
         (None, {"detector": "nowhere.onnx"}, ModelError, "nowhere.onnx"),
     ],
 )
