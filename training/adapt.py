@@ -2,11 +2,13 @@
 
 The teachers' embedding of the sharp face holds what its 16x16 version has lost, which no student can learn, only
 memorise. A teacher that itself looks at the small face gives a target that can be learnt, for any picture, mixtures
-included, and knows more people than the training set holds. Its weights are a training aid and never ship.
+included, and knows more people than the training set holds. Its weights are a training aid and never ship. All of this
+runs on the CPU.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import tempfile
@@ -26,8 +28,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.averaging import Ema, learning_rate
-from training.bank import bank_folder, fill_bank
+from training.bank import Bank, bank_folder, fill_bank
 from training.faces import FaceSet
+from training.files import claim, log_line, save_state
 from training.losses import FirstOrder, RelationalKL
 from training.recipe import Recipe, build, read_toml
 from training.targets import project, projection
@@ -36,6 +39,8 @@ from training.validate import Pairs, score
 from training.views import Degradation, aligned_view, student_view
 
 BATCH = 128  # EdgeFace's positional encoding is folded for one batch size
+EVERY = 240
+"""Steps between checkpoints; every third is validated."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ class Adaptation:
         rate: peak learning rate of AdamW.
         dim: length of the embedding that it learns.
         seed: of order and views.
+
+    Raises:
+        ValueError: a teacher that cannot be fine-tuned, or a value out of range.
     """
 
     name: str
@@ -64,33 +72,43 @@ class Adaptation:
     dim: int = 256
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if self.teacher not in self.teachers:
+            raise ValueError(f"{self.teacher!r} is none of the teachers {self.teachers}")
+        if Path(self.teacher).stem not in KNOWN_TEACHERS:
+            raise ValueError(f"{self.teacher}: unknown teacher; one of {sorted(KNOWN_TEACHERS)}")
+        if not self.levels or not all(4 <= level <= 112 for level in self.levels):
+            raise ValueError(f"levels {self.levels}: give sides of 4 to 112 pixels")
+        if self.epochs <= 0 or self.rate <= 0:
+            raise ValueError(f"epochs {self.epochs}, rate {self.rate}: give positive ones")
+
 
 def load_adaptation(path: Path) -> Adaptation:
     """Read and check an adaptation's TOML file.
 
     Raises:
-        ValueError: an unknown key or a value of the wrong kind, with its place.
+        ValueError: an unknown key or a value of the wrong kind or out of range, with its place.
     """
-    raw = read_toml(path)
-    degradation = build(Degradation, raw.pop("degradation", {}), f"{path}: degradation")
-    plan: Adaptation = build(Adaptation, {**raw, "degradation": degradation}, str(path))
-    if plan.teacher not in plan.teachers:
-        raise ValueError(f"{path}: {plan.teacher!r} is none of the teachers {plan.teachers}")
+    return adaptation_from(read_toml(path), str(path))
+
+
+def adaptation_from(raw: dict[str, Any], where: str) -> Adaptation:
+    """An adaptation from its plain tables, checked; ``where`` names them in an error. Raises as ``load_adaptation``."""
+    degradation = build(Degradation, raw.get("degradation", {}), f"{where}: degradation")
+    plan: Adaptation = build(Adaptation, {**raw, "degradation": degradation}, where)
     return plan
 
 
 def open_torch(path: Path, batch: int = BATCH) -> nn.Module:
-    """An ONNX embedder as a torch module for exactly ``batch`` faces a call."""
+    """An ONNX embedder as a torch module for exactly ``batch`` faces a call.
+
+    Raises:
+        ValueError: onnx2torch is not installed.
+    """
     import onnx
     import onnxslim
 
-    if "torchvision" not in sys.modules:  # onnx2torch wants three names of it, for detectors only
-        stub, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
-        ops.roi_align = ops.nms = ops.batched_nms = None  # type: ignore[attr-defined]
-        stub.ops = ops  # type: ignore[attr-defined]
-        sys.modules |= {"torchvision": stub, "torchvision.ops": ops}
-    from onnx2torch import convert
-
+    convert = _converter()
     model = onnx.load(str(path))
     entry = model.graph.input[0]
     shape = [batch, *[dim.dim_value for dim in entry.type.tensor_type.shape.dim][1:]]
@@ -104,6 +122,26 @@ def open_torch(path: Path, batch: int = BATCH) -> nn.Module:
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         onnx.save(slim, file.name)
         return convert(file.name)
+
+
+def _converter() -> Callable[[Any], nn.Module]:
+    """``onnx2torch.convert``, also without torchvision: it wants three names of it, for detectors only."""
+    if importlib.util.find_spec("onnx2torch") is None:
+        raise ValueError("onnx2torch is missing: pip install --no-deps onnx2torch (its dependencies pull torchvision)")
+    stubs: dict[str, types.ModuleType] = {}
+    if importlib.util.find_spec("torchvision") is None:
+        stubs = {name: types.ModuleType(name) for name in ("torchvision", "torchvision.ops")}
+        for name in ("roi_align", "nms", "batched_nms"):
+            setattr(stubs["torchvision.ops"], name, None)
+        stubs["torchvision"].__dict__["ops"] = stubs["torchvision.ops"]
+    sys.modules |= stubs
+    try:
+        from onnx2torch import convert
+    finally:
+        for name in stubs:
+            del sys.modules[name]
+    found: Callable[[Any], nn.Module] = convert
+    return found
 
 
 class LowTeacher(nn.Module):
@@ -167,9 +205,14 @@ def adapt(
 
     Returns:
         The checkpoint, see ``load_low_teacher``.
+
+    Raises:
+        ValueError: the folder belongs to another plan or other faces, or there are too few faces.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    claim(run, plan, adaptation_from, faces)
     rows = faces.rows("train")
+    if len(rows) < BATCH:
+        raise ValueError(f"{len(rows)} training faces are less than one batch of {BATCH}")
     basis = projection(embeddings[rows], plan.dim)
     targets = project(embeddings, basis)
     torch.manual_seed(plan.seed)
@@ -177,7 +220,7 @@ def adapt(
     objective = [(1.0, FirstOrder()), (0.5, RelationalKL())]
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.0)
     ema = Ema(model, 0.995)
-    checkpoint, first, steps = run / "checkpoint.pt", 0, int(plan.epochs * len(rows) / BATCH)
+    checkpoint, first, steps = run / "checkpoint.pt", 0, max(1, int(plan.epochs * len(rows) / BATCH))
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
@@ -187,7 +230,6 @@ def adapt(
     else:
         _solve_head(model, faces, targets, rows, plan)
         ema = Ema(model, 0.995)
-    every = 240
     started, total = time.monotonic(), 0.0
     for step in tqdm(range(first, steps), desc=plan.name, mininterval=5, initial=first, total=steps):
         rng = np.random.default_rng([plan.seed, step])
@@ -205,21 +247,21 @@ def adapt(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         ema.update(model)
-        total += float(loss)
-        if (step + 1) % every == 0 or step + 1 == steps:
+        total += float(loss.detach())
+        if (step + 1) % EVERY == 0 or step + 1 == steps:
             line: dict[str, Any] = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
-            line["loss"] = round(total / ((step % every) + 1), 5)
-            total = 0.0
-            if (step + 1) % (3 * every) == 0 or step + 1 == steps:
+            line["loss"] = round(total / ((step % EVERY) + 1), 5)
+            if not np.isfinite(total):
+                raise ValueError(f"{plan.name}: the loss is no longer a number at step {step + 1}; lower the rate")
+            started, total = time.monotonic(), 0.0
+            if (step + 1) % (3 * EVERY) == 0 or step + 1 == steps:
                 for side in sorted(set(plan.levels)):
                     low = _validation_table(ema.model, faces, pairs, side, targets)
                     line |= {f"val{side}_{k}": round(v, 4) for k, v in score(low, targets, pairs).items()}
             state = {"model": model.state_dict(), "ema": ema.model.state_dict(), "step": step + 1,
                      "optimizer": optimizer.state_dict(), "basis": torch.from_numpy(basis)}  # fmt: skip
-            torch.save(state, run / "checkpoint.part")
-            (run / "checkpoint.part").replace(checkpoint)
-            with (run / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
+            log_line(run, line, "step")
+            save_state(state, checkpoint)
             tqdm.write(json.dumps(line))
     return checkpoint
 
@@ -227,8 +269,6 @@ def adapt(
 def untuned(plan: Adaptation, folder: Path) -> LowTeacher:
     """The network before any fine-tuning; its head is random."""
     path = folder / plan.teacher
-    if path.stem not in KNOWN_TEACHERS:
-        raise ValueError(f"{path.name}: unknown teacher; one of {sorted(KNOWN_TEACHERS)}")
     spec, backbone = KNOWN_TEACHERS[path.stem], open_torch(path)
     with torch.inference_mode():
         inputs = backbone(torch.zeros(BATCH, 3, spec.size, spec.size)).reshape(BATCH, -1).shape[1]
@@ -244,21 +284,34 @@ def load_low_teacher(plan: Adaptation, folder: Path, cache: Path) -> LowTeacher:
     """
     checkpoint = cache / "runs" / plan.name / "checkpoint.pt"
     if not checkpoint.exists():
-        raise ValueError(
-            f"{checkpoint} is missing: run `python -m training adapt training/recipes/{plan.name}.toml` first"
-        )
+        raise ValueError(f"{checkpoint} is missing: run `python -m training adapt` with {plan.name}'s recipe first")
     model = untuned(plan, folder)
     model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"])
     return model.eval()
 
 
-def make_bank(recipe: Recipe, plan: Adaptation, load: Callable[[], LowTeacher], faces: FaceSet, cache: Path) -> None:
-    """Fill the bank of a recipe; the network is loaded only if something is missing."""
-    folder = bank_folder(cache, recipe)
-    if len(list(folder.glob("labels-?????.npy"))) >= recipe.bank.shards:
-        return
-    model = load()
-    fill_bank(folder, recipe.bank.shards, recipe.student.level, faces, lambda v: embed(model, v), plan.degradation)
+def open_bank(recipe: Recipe, plan: Adaptation, load: Callable[[], LowTeacher], faces: FaceSet, cache: Path) -> Bank:
+    """The bank of a recipe, made where it is missing.
+
+    Args:
+        recipe: how large, and of what level.
+        plan: of the low-resolution teacher.
+        load: opens that teacher; called only if something is missing.
+        faces: whose training split is mixed.
+        cache: where banks lie.
+
+    Raises:
+        ValueError: labels would not be in the student's space, or the bank there belongs to another plan.
+    """
+    ours, theirs = (recipe.student.dim, recipe.teachers), (plan.dim, plan.teachers)
+    if ours != theirs:
+        raise ValueError(f"{recipe.name} has dim and teachers {ours}, its bank's {plan.name} {theirs}: make them equal")
+    folder, shards = bank_folder(cache, recipe, faces), recipe.bank.shards
+    claim(folder, plan, adaptation_from, faces)
+    if len(list(folder.glob("labels-?????.npy"))) < shards:
+        model = load()
+        fill_bank(folder, shards, recipe.student.level, faces, lambda v: embed(model, v), plan.degradation)
+    return Bank(folder, shards)
 
 
 def _solve_head(

@@ -1,7 +1,8 @@
 """Faces that never were: mixtures and warps of aligned faces, labelled by a low-resolution teacher.
 
 92,000 faces are too few to learn from; two of them mixed are a new identity, and a teacher says whose it is
-(``training.adapt``). A bank keeps the small views with their labels, in shards that are made once:
+(``training.adapt``). A bank keeps the small views with their labels, some of unmixed faces among them, in shards that
+are made once:
 ``views-00000.npy`` uint8 ``[n, r, r, 3]`` (BGR) and ``labels-00000.npy`` float16 ``[n, dim]`` of unit length. It holds
 pictures derived from faces: keep it outside git.
 """
@@ -17,10 +18,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from training.faces import FaceSet
+from training.files import replacing
 from training.recipe import Recipe
 from training.views import Degradation, student_view
 
 SHARD = 12_800
+UNMIXED = 0.25
+"""Share of views of faces as they are."""
 
 Image = npt.NDArray[np.uint8]
 
@@ -64,9 +68,9 @@ def new_face(faces: FaceSet, rows: npt.NDArray[np.int64], rng: np.random.Generat
     return warp(mixed, rng) if rng.random() < 1 / 3 else mixed
 
 
-def bank_folder(cache: Path, recipe: Recipe) -> Path:
-    """Where the bank of a recipe lies."""
-    return cache / "bank" / f"{recipe.bank.teacher}-{recipe.student.level}"
+def bank_folder(cache: Path, recipe: Recipe, faces: FaceSet) -> Path:
+    """Where the bank of a recipe lies: one for each set of faces, as another's may hold people held out in this one."""
+    return cache / "bank" / f"{recipe.bank.teacher}-{recipe.student.level}-{faces.key}"
 
 
 def fill_bank(
@@ -76,8 +80,6 @@ def fill_bank(
     faces: FaceSet,
     label: Callable[[Image], npt.NDArray[np.float32]],
     degradation: Degradation,
-    real: float = 0.25,
-    seed: int = 1,
 ) -> None:
     """Make the shards that ``folder`` lacks, each complete or not there.
 
@@ -88,8 +90,6 @@ def fill_bank(
         faces: crops and splits; only the ``train`` split is mixed.
         label: views uint8 ``[n, r, r, 3]`` to unit embeddings ``[n, dim]``.
         degradation: how small faces are made.
-        real: share of views of unmixed faces.
-        seed: each shard's own seed derives from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = faces.rows("train")
@@ -97,18 +97,19 @@ def fill_bank(
         done = folder / f"labels-{shard:05d}.npy"
         if done.exists():
             continue
-        rng = np.random.default_rng([seed, level, shard])
+        rng = np.random.default_rng([1, level, shard])
         views, labels = [], []
         for _ in tqdm(range(SHARD // 128), desc=f"bank {level}, shard {shard + 1}/{shards}", mininterval=5):
             batch = [
-                np.asarray(faces.crops[rng.choice(rows)]) if rng.random() < real else new_face(faces, rows, rng)
+                np.asarray(faces.crops[rng.choice(rows)]) if rng.random() < UNMIXED else new_face(faces, rows, rng)
                 for _ in range(128)
             ]
             views.append(np.stack([student_view(face, level, degradation, rng) for face in batch]))
             labels.append(label(views[-1]).astype(np.float16))
-        np.save(folder / f"views-{shard:05d}.npy", np.concatenate(views))
-        np.save(done.with_suffix(".part.npy"), np.concatenate(labels))
-        done.with_suffix(".part.npy").replace(done)
+        # The labels come last: a shard that has them is whole.
+        for path, arrays in ((folder / f"views-{shard:05d}.npy", views), (done, labels)):
+            with replacing(path) as part:
+                np.save(part, np.concatenate(arrays))
 
 
 class Bank:
@@ -121,7 +122,7 @@ class Bank:
     def __init__(self, folder: Path, shards: int) -> None:
         done = sorted(folder.glob("labels-?????.npy"))[:shards]
         if len(done) < shards:
-            raise ValueError(f"{folder} holds {len(done)} of {shards} shards: make them with `python -m training bank`")
+            raise ValueError(f"{folder} holds {len(done)} of {shards} shards")
         self.labels: npt.NDArray[np.float16] = np.concatenate([np.load(path) for path in done])
         self.views: Image = np.concatenate(
             [np.load(path.with_name(path.name.replace("labels", "views"))) for path in done]

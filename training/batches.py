@@ -47,7 +47,7 @@ class Batches:
         ranks: how many there are.
 
     Raises:
-        ValueError: fewer faces than a batch takes, or a batch that cannot be shared evenly.
+        ValueError: fewer faces than a batch takes, none in a batch, or a batch that cannot be shared evenly.
     """
 
     def __init__(
@@ -65,10 +65,12 @@ class Batches:
         self.rank, self.ranks, size = rank, ranks, recipe.schedule.batch
         self.mixed = round(size * recipe.bank.share) if bank is not None else 0
         self.fresh = size - self.mixed
+        if self.fresh < 1:
+            raise ValueError(f"a share of {recipe.bank.share} leaves no training face in a batch of {size}")
         if size % ranks:
             raise ValueError(f"a batch of {size} cannot be shared by {ranks} processes: choose a multiple")
         if not len(self):
-            raise ValueError(f"{len(self.rows)} training faces are less than one batch of {size}")
+            raise ValueError(f"{len(self.rows)} training faces are less than one batch takes, {self.fresh}")
 
     def __len__(self) -> int:
         return len(self.rows) // self.fresh

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
+
+from training.files import read_log
 
 
 def draw_curves(run: Path) -> None:
@@ -15,15 +16,14 @@ def draw_curves(run: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    # A resumed run may have repeated an epoch: the last line of each counts.
-    lines = {line["epoch"]: line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines())}
-    epochs = sorted(lines)
+    lines = read_log(run)
+    epochs = [line["epoch"] for line in lines]
     figure, axes = plt.subplots(1, 3, figsize=(13, 4))
-    losses = [k for k in lines[epochs[-1]] if not k.startswith("val_") and k not in ("epoch", "seconds")]
+    losses = [k for k in lines[-1] if not k.startswith("val_") and k not in ("epoch", "seconds")]
     panels = (losses, ["val_lr_lr", "val_hr_lr", "val_tar_1e-2"], ["val_cosine"])
     for axis, names, title in zip(axes, panels, ("loss", "validation, %", "cosine to teachers"), strict=True):
         for name in names:
-            axis.plot(epochs, [lines[e].get(name, np.nan) for e in epochs], label=name)
+            axis.plot(epochs, [line.get(name, np.nan) for line in lines], label=name)
         axis.set(title=title, xlabel="epoch")
         axis.legend()
     figure.tight_layout()

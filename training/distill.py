@@ -1,15 +1,16 @@
 """One training run: a recipe's student learns its guide's space from low-resolution views.
 
 ``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, resumed from), ``log.jsonl``,
-``curves.png``, ``data.json`` and the recipe that it began with. Under ``torchrun`` every process trains its part of
-each batch and the first one keeps the folder; BatchNorm takes its statistics from each process's part, their running
-means are averaged after each epoch.
+``curves.png``, and the recipe and a summary of the faces that it began with: it goes on with no others. Under
+``torchrun`` every process trains its part of each batch and the first one keeps the folder; BatchNorm takes its
+statistics from each process's part, their running means are averaged after each epoch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +29,10 @@ from training.batches import Batches
 from training.classes import class_labels
 from training.curves import draw_curves
 from training.faces import FaceSet
+from training.files import claim, log_line, replacing, save_state
 from training.losses import LossContext
 from training.objective import Learner, Objective, needs_classes
+from training.processes import first_goes_first
 from training.recipe import Recipe, recipe_from
 from training.students import Student, count_macs
 from training.targets import project, projection
@@ -72,14 +75,14 @@ def distill(
         The checkpoint, see ``load_student``.
 
     Raises:
-        ValueError: the folder belongs to another recipe, there are too few faces, or a named run is missing.
+        ValueError: the folder belongs to another recipe or other faces, there are too few faces, a named run is missing
+            or of another space, or the loss grew beyond all bounds.
     """
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if rank == 0:
-        _begin_folder(recipe, faces, run)
-    _wait()
-    lesson = _lesson(recipe, faces, embeddings, run, device)
+    with first_goes_first():
+        claim(run, recipe, recipe_from, faces)
+        lesson = _lesson(recipe, faces, embeddings, run, device)
     rows = faces.rows("train")
     labels, centres = np.full(len(faces), -1, np.int64), None
     if needs_classes(recipe):
@@ -88,7 +91,7 @@ def distill(
     batches = Batches(recipe, faces, lesson.guides, labels, bank, rank, ranks)
     torch.manual_seed(recipe.seed)
     student = Student(**asdict(recipe.student))
-    if recipe.init:
+    if recipe.init and not (run / "checkpoint.pt").exists():
         begin(student, run.parent / recipe.init)
     context = LossContext(recipe.student.dim, lesson.guides.shape[1], centres)
     trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
@@ -101,9 +104,8 @@ def distill(
         if rank == 0:
             found = validate(trainer.ema.model, recipe.student.level, faces, pairs, lesson.targets, device)
             line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
+            log_line(run, line, "epoch")
             trainer.save(epoch + 1, lesson.basis)
-            with (run / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
             tqdm.write(json.dumps(line))
             draw_curves(run)
         _wait()
@@ -156,12 +158,14 @@ class Trainer:
             "epoch": epochs, "optimizer": self.optimizer.state_dict(),
             "objective": self.learner.objective.state_dict(), "basis": torch.from_numpy(basis),
         }  # fmt: skip
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        save_state(state, self.checkpoint)
 
     def epoch(self, number: int) -> dict[str, Any]:
-        """Train one epoch; the line for the log: seconds, and the mean of each term."""
+        """Train one epoch; the line for the log: seconds, and the mean of each term.
+
+        Raises:
+            ValueError: the loss is no longer a number.
+        """
         started, sums = time.monotonic(), dict[str, float]()
         order = self.batches.order(number)
         self.learner.train()
@@ -181,6 +185,8 @@ class Trainer:
         x = torch.from_numpy(to_input(batch.views)).to(self.device, memory_format=torch.channels_last)
         given = (torch.from_numpy(array).to(self.device) for array in (batch.guides, batch.labels, batch.live))
         loss, parts = self.step(x, *given)
+        if not math.isfinite(value := float(loss.detach())):
+            raise ValueError(f"epoch {epoch + 1}: the loss is {value}; lower the rate or the losses' weights")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
@@ -241,18 +247,6 @@ def load_student(run: Path) -> tuple[Recipe, Student, Embeddings]:
     return recipe, student.eval(), state["basis"].numpy()
 
 
-def _begin_folder(recipe: Recipe, faces: FaceSet, run: Path) -> None:
-    run.mkdir(parents=True, exist_ok=True)
-    said = json.dumps(asdict(recipe), indent=1)
-    kept = run / "recipe.json"
-    if kept.exists() and json.loads(kept.read_text()) != json.loads(said):
-        raise ValueError(f"{run} was begun with another recipe; name another --run folder or remove it")
-    kept.write_text(said)
-    sources = faces.table["source"].iloc[faces.rows("train")].astype(str).value_counts()
-    data = {"faces": int(sources.sum()), "sources": {name: int(count) for name, count in sources.items()}}
-    (run / "data.json").write_text(json.dumps(data))
-
-
 def _lesson(recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, device: torch.device) -> Lesson:
     """The teachers' space, or that of the run that is the guide (HORKD's second stage: the assistant teaches)."""
     if not recipe.guide:
@@ -261,18 +255,16 @@ def _lesson(recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, d
         return Lesson(targets, targets, basis)
     guide_run = run.parent / recipe.guide
     guide_recipe, guide, basis = load_student(guide_run)
-    if guide.dim != recipe.student.dim:
-        raise ValueError(
-            f"guide {recipe.guide} has {guide.dim} dimensions, the student {recipe.student.dim}: make them equal"
-        )
+    ours, theirs = ((each.student.dim, each.teachers) for each in (recipe, guide_recipe))
+    if ours != theirs:
+        raise ValueError(f"guide {recipe.guide} has dim and teachers {theirs}, the student {ours}: make them equal")
     # Named by the checkpoint's bytes: a guide that trained on is another guide.
     digest = hashlib.sha256((guide_run / "checkpoint.pt").read_bytes()).hexdigest()[:12]
     kept = guide_run / f"features-{faces.key}-{digest}.npy"
     if not kept.exists():
         found = embed_views(guide.to(device), faces.crops, guide_recipe.student.level, device, f"guide {recipe.guide}")
-        part = kept.with_suffix(f".{dist.get_rank() if dist.is_initialized() else 0}.part.npy")
-        np.save(part, found)
-        part.replace(kept)
+        with replacing(kept) as part:
+            np.save(part, found)
     return Lesson(np.load(kept), project(embeddings, basis), basis)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -19,8 +20,20 @@ def join_processes() -> Iterator[None]:
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if gpu else "gloo")
+    # The others wait while the first makes embeddings and banks, which may take hours.
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(days=2))
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def first_goes_first() -> Iterator[None]:
+    """What follows is done by the first process, then by the others, who find its files made; alone, nothing is new."""
+    together = dist.is_initialized()
+    if together and dist.get_rank() > 0:
+        dist.barrier()
+    yield
+    if together and dist.get_rank() == 0:
+        dist.barrier()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from training.losses import LOSSES
+import torch
+
+from training.losses import LOSSES, LossContext
+from training.students import Student
 from training.views import Degradation
 
 
@@ -43,7 +46,19 @@ class LossSpec:
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW with one cycle: a linear warm-up over ``warmup`` of all steps, then a cosine down to zero."""
+    """AdamW with one cycle: a linear warm-up over ``warmup`` of all steps, then a cosine down to zero.
+
+    Attributes:
+        epochs: passes over the training faces.
+        batch: samples of a step, of all processes together.
+        rate: peak learning rate.
+        weight_decay: of all weights.
+        warmup: share of the steps, 0..1.
+        ema: decay of the average of weights, which is what ships; see ``training.averaging``.
+
+    Raises:
+        ValueError: a value out of range.
+    """
 
     epochs: int
     batch: int = 256
@@ -52,20 +67,36 @@ class Schedule:
     warmup: float = 0.05
     ema: float = 0.999
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 2:
+            raise ValueError(f"epochs {self.epochs}, batch {self.batch}: give 1 epoch or more, batches of 2 or more")
+        if self.rate <= 0 or not 0 <= self.warmup <= 1 or not 0 <= self.ema < 1:
+            raise ValueError(
+                f"rate {self.rate}, warmup {self.warmup}, ema {self.ema}: give a positive rate, the others from 0 to 1"
+            )
+
 
 @dataclass(frozen=True)
 class BankSpec:
     """Mixtures that go into each batch beside the training faces, see ``training.bank``.
 
     Attributes:
-        teacher: name of the low-resolution teacher's recipe (``python -m training adapt``); empty: no mixtures.
+        teacher: name of the low-resolution teacher's recipe (``python -m training adapt``), which lies in ``adapt/``
+            beside the student's; empty: no mixtures.
         shards: how much of the bank is used, in shards of 12,800 views.
-        share: of each batch.
+        share: of each batch, below 1.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     teacher: str = ""
     shards: int = 12
     share: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.shards < 1 or not 0 <= self.share < 1:
+            raise ValueError(f"shards {self.shards}, share {self.share}: give 1 or more, and a share below 1")
 
 
 @dataclass(frozen=True)
@@ -112,7 +143,7 @@ def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        ValueError: an unknown key, loss or a value of the wrong kind, with its place.
+        ValueError: an unknown key, loss or loss argument, or a value of the wrong kind or out of range, with its place.
     """
     return recipe_from(read_toml(path), str(path))
 
@@ -133,12 +164,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
     """A recipe from its plain tables, checked; ``where`` names them in an error. Raises as ``load_recipe``."""
     raw = dict(raw)
-    losses = tuple(build(LossSpec, item, f"{where}: losses") for item in raw.pop("losses", []))
-    for loss in losses:
-        if loss.name not in LOSSES:
-            raise ValueError(f"{where}: unknown loss {loss.name!r}; one of {sorted(LOSSES)}")
-    if not losses:
+    listed = raw.pop("losses", [])
+    if not isinstance(listed, (list, tuple)) or not listed:
         raise ValueError(f"{where}: no [[losses]]; name at least one of {sorted(LOSSES)}")
+    losses = tuple(build(LossSpec, item, f"{where}: losses") for item in listed)
     teachers = raw.pop("teachers", [])
     if not isinstance(teachers, (list, tuple)) or not teachers:
         raise ValueError(f"{where}: no teachers; give a list of ONNX files")
@@ -149,29 +178,63 @@ def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
         "bank": build(BankSpec, raw.pop("bank", {}), f"{where}: bank"),
         "degradation": build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
     }
-    return build(Recipe, {**raw, **parts, "losses": losses}, where)
+    recipe: Recipe = build(Recipe, {**raw, **parts, "losses": losses}, where)
+    _try_out(recipe, where)
+    return recipe
+
+
+def _try_out(recipe: Recipe, where: str) -> None:
+    """Build student and losses once to see whether they can be: a run does so only after hours of preparation.
+
+    Raises:
+        ValueError: they cannot, with the place.
+    """
+    dim, at = recipe.student.dim, "student"
+    try:
+        with torch.device("meta"):  # no weights, no random numbers
+            Student(**asdict(recipe.student))
+        for spec in recipe.losses:
+            at = f"losses: {spec.name}"
+            if spec.name not in LOSSES:
+                raise ValueError(f"unknown loss {spec.name!r}; one of {sorted(LOSSES)}")
+            with torch.random.fork_rng(devices=[]):
+                LOSSES[spec.name].build(LossContext(dim, dim, torch.ones(1, dim)), **spec.arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {at}: {error}") from error
 
 
 def build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
     """A dataclass from plain values, each checked against its annotation.
 
     Raises:
-        ValueError: an unknown key or a value of the wrong kind, with its place.
+        ValueError: an unknown key or a value of the wrong kind or out of range, with its place.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: {values!r}, expected a table")
     known = {f.name: f for f in fields(kind)}
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
     checked = {}
     for name, value in values.items():
         want = str(known[name].type)
-        if want.startswith("tuple") and isinstance(value, (list, tuple)):
-            value = tuple(value)
+        if want.startswith("tuple"):
+            value = _as_tuple(value, want, f"{where}: {name}")
         elif want == "float" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        elif want in ("int", "float", "str", "bool") and type(value).__name__ != want:
+        elif want.split("[")[0] in ("int", "float", "str", "bool", "dict") and not want.startswith(
+            type(value).__name__
+        ):
             raise ValueError(f"{where}: {name} = {value!r} is a {type(value).__name__}, expected {want}")
         checked[name] = value
     try:
         return kind(**checked)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _as_tuple(value: Any, want: str, where: str) -> tuple[Any, ...]:
+    inner = want.removeprefix("tuple[").removesuffix("]").split(", ")
+    right = isinstance(value, (list, tuple)) and (inner[-1] == "..." or len(value) == len(inner))
+    if not right or (inner[0] == "int" and any(type(each) is not int for each in value)):
+        raise ValueError(f"{where} = {value!r}, expected a list like {want}")
+    return tuple(value)

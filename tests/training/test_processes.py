@@ -73,3 +73,24 @@ def test_two_processes_train_as_one_does(whole: Path, tmp_path: Path) -> None:
             assert two[epoch][term] == pytest.approx(one[epoch][term], rel=noise), (epoch, term)
         assert abs(two[epoch]["val_cosine"] - one[epoch]["val_cosine"]) < 0.02
     assert two[4]["order1"] < two[1]["order1"]
+
+
+def test_files_that_all_need_are_made_by_one(tmp_path: Path) -> None:
+    script = tmp_path / "wait.py"
+    script.write_text(f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import Path
+from training.processes import first_goes_first, join_processes
+
+made = Path(__file__).with_name("made")
+with join_processes():
+    with first_goes_first():
+        if not made.exists():
+            time.sleep(1)
+            made.open("x").close()
+""")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3", str(script)]
+    done = subprocess.run(launcher, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "made").exists()

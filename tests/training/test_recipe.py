@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from training.adapt import load_adaptation
 from training.recipe import load_recipe
 
 GOOD = """
@@ -26,7 +27,9 @@ name = "order1"
 def test_shipped_recipes_load(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert f"-{recipe.student.level}" in recipe.name
+    if recipe.bank.teacher:
+        labels = load_adaptation(path.parent / "adapt" / f"{recipe.bank.teacher}.toml")
+        assert (labels.teachers, labels.dim) == (recipe.teachers, recipe.student.dim)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,16 @@ def test_shipped_recipes_load(path: Path) -> None:
         (("level = 16", "level ="), "not TOML"),
         (('["a.onnx"]', "[]"), "no teachers"),
         (('["a.onnx"]', '[{ file = "a.onnx", bgr = true }]'), "unknown bgr"),
+        (("level = 16", "level = 20"), "student: level 20: no stem"),
+        (("level = 16", "level = 16\nwidths = [8, 8]"), r"student: widths = \[8, 8\], expected a list like"),
+        (("level = 16", "level = 16\nwidths = [8, 8, 8.5]"), "expected a list like"),
+        (("epochs = 1", "epochs = 0"), "epochs 0"),
+        (("epochs = 1", "epochs = 1\nema = 1.0"), "ema 1.0"),
+        (("[schedule]", "[bank]\nshare = 1.0\n[schedule]"), "a share below 1"),
+        (('name = "order1"', 'name = "relational_kl"\narguments = { temprature = 0.1 }'), "unknown temprature"),
+        (('name = "order1"', 'name = "relational_kl"\narguments = { temperature = 0 }'), "temperature 0"),
+        (('name = "order1"', 'name = "relational_kl"\narguments = 0.1'), "expected dict"),
+        (("[student]\nlevel = 16", "student = 16"), "student: 16, expected a table"),
     ],
 )
 def test_a_wrong_recipe_says_where(tmp_path: Path, change: tuple[str, str], message: str) -> None:
