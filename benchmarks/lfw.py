@@ -6,8 +6,9 @@
 Protocol: the standard 6,000 pairs in 10 folds (View 2), each fold's threshold chosen on the other nine; mean and
 standard deviation of the accuracy in %, TAR in % at FAR 1e-2 and 1e-3 over all pairs. Faces are detected and aligned
 once on the full picture. LR-LR: both faces of a pair at r. HR-LR: the first as the gallery's network sees an ordinary
-photo, the second at r. Full: both at 112. No mirroring. Teachers and foreign models are fed the small face brought back
-to 112 by bicubic interpolation.
+photo, the second at r. Full: both at 112. Nobody is shown a face's mirror image besides; a network that makes one for
+itself (``training.recipe.Recipe.mirror``) pays for it in MACs and speed. Teachers and foreign models are fed the small
+face brought back to 112 by bicubic interpolation.
 
 *Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. *Scene* degradation (``--scene``): the whole
 picture shrunk by area until the canonical crop is r pixels wide, there aligned again, as the runtime does, by the
@@ -130,7 +131,7 @@ def middle_face(image: Crops, detector: FaceDetector) -> Embeddings | None:
 def scene_crops(
     archive: Path, names: list[str], known: Embeddings, size: int, detector: FaceDetector | None
 ) -> tuple[Crops, float]:
-    """Canonical crops of pictures shrunk until the crop is ``size`` px wide, and the share of faces found there."""
+    """Canonical crops of pictures shrunk until the crop is ``size`` px wide; the share of them found there."""
     crops, found = [], 0
     for image, points in tqdm(zip(lfw_pictures(archive, names), known, strict=True), total=len(names), unit="picture",
                               desc=f"scene {size}"):  # fmt: skip
@@ -138,7 +139,7 @@ def scene_crops(
         side = [max(1, round(length * scale)) for length in image.shape[1::-1]]
         small = np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA), np.uint8)
         here = (points + 0.5) * (np.array(side, np.float32) / np.array(image.shape[1::-1], np.float32)) - 0.5
-        landmarks = middle_face(small, detector) if detector is not None else here
+        landmarks = middle_face(small, detector) if detector is not None else None
         # A detection elsewhere is not this face.
         if landmarks is None or np.linalg.norm(landmarks.mean(axis=0) - here.mean(axis=0)) > size / 2:
             landmarks = here
@@ -340,8 +341,9 @@ def main() -> None:
           f"{r['faces_per_second'] / peer[r['size']]:.1f}" if r["size"] in peer else "-"] for r in rows],
     ))  # fmt: skip
     path = write_result("lfw", {
-        "protocol": "degradation by area, 10 folds, no mirroring; throughput in batches of 32 incl. resizing",
-        "found_in_scene": {f"{size}, {how}": share for (size, how), (_, share) in scenes.items()},
+        "protocol": "degradation by area, 10 folds, no mirroring outside the networks; throughput in batches of 32 incl."
+        " resizing",
+        "found_in_scene": {size: share for (size, how), (_, share) in scenes.items() if how == "own detector"},
         "detector": Path(args.detector).name, "threads": args.threads, "pairs": len(names),
         "seed": None, "rows": rows, "plots": _plots(rows, curves, histograms),
     }, args.out)  # fmt: skip

@@ -55,20 +55,21 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
 
     Several processes: torchrun --nproc-per-node 2 -m training distill RECIPE.
     """
-    from training.adapt import load_adaptation, load_low_teacher, make_bank
-    from training.bank import Bank, bank_folder
+    from training.adapt import load_adaptation, load_low_teacher, open_bank
     from training.distill import distill as train
-    from training.processes import join_processes
+    from training.processes import first_goes_first, join_processes
     from training.workplace import open_workplace
 
     with _clear_errors(threads), join_processes():
         plan = load_recipe(recipe)
-        place = open_workplace(plan.teachers, faces, teachers, cache)
         bank = None
-        if plan.bank.teacher:
-            adaptation = load_adaptation(recipe.parent / "adapt" / f"{plan.bank.teacher}.toml")
-            make_bank(plan, adaptation, lambda: load_low_teacher(adaptation, teachers, cache), place.faces, cache)
-            bank = Bank(bank_folder(cache, plan), plan.bank.shards)
+        with first_goes_first():
+            place = open_workplace(plan.teachers, faces, teachers, cache)
+            if plan.bank.teacher:
+                adaptation = load_adaptation(recipe.parent / "adapt" / f"{plan.bank.teacher}.toml")
+                bank = open_bank(
+                    plan, adaptation, lambda: load_low_teacher(adaptation, teachers, cache), place.faces, cache
+                )
         train(plan, place.faces, place.embeddings, place.pairs, run or cache / "runs" / plan.name, bank=bank)
 
 
