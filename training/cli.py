@@ -122,3 +122,33 @@ def calibrate(faces: Path, cache: Path, models: Path) -> None:
     for item in result["impostor"]:
         click.echo(f"probe {item['probe_level']}, gallery {item['gallery_level']}: {item['comparisons']} comparisons")
     click.echo(f"best gallery level: {result['gallery_level']}")
+
+
+@main.command()
+@click.argument("what", nargs=-1, required=True)
+@click.option("--recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path), show_default=True,
+              default=Path("training/recipes/sweep.toml"), help="The small recipe that is varied.")  # fmt: skip
+@click.option("--count", default=8_000, show_default=True, help="Training faces, drawn at random.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of results.")
+@_faces
+@_teachers
+@_cache
+@_threads
+def sweep(
+    what: tuple[str, ...], recipe: Path, count: int, out: Path, faces: Path, teachers: Path, cache: Path, threads: int
+) -> None:
+    """Compare small runs: WHAT of orders, negatives, temperature, stages, methods, histograms, tsne."""
+    from training.sweep import part
+    from training.sweep_report import COMMANDS, report
+    from training.teachers import open_teachers
+    from training.workplace import open_workplace
+
+    if unknown := sorted(set(what) - set(COMMANDS)):
+        raise click.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(COMMANDS)}")
+    with _clear_errors(threads):
+        base = load_recipe(recipe)
+        place = part(open_workplace(base.teachers, faces, teachers, cache), count, base.seed)
+        for name in what:
+            click.echo(
+                report(name, base, place, open_teachers(base.teachers, teachers), cache / "runs" / "sweeps", out)
+            )
