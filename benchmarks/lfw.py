@@ -341,8 +341,8 @@ def main() -> None:
           f"{r['faces_per_second'] / peer[r['size']]:.1f}" if r["size"] in peer else "-"] for r in rows],
     ))  # fmt: skip
     path = write_result("lfw", {
-        "protocol": "degradation by area, 10 folds, no mirroring outside the networks; throughput in batches of 32 incl."
-        " resizing",
+        "protocol": "degradation by area, 10 folds, no mirroring outside the networks; throughput in batches of 32"
+        " incl. resizing",
         "found_in_scene": {size: share for (size, how), (_, share) in scenes.items() if how == "own detector"},
         "detector": Path(args.detector).name, "threads": args.threads, "pairs": len(names),
         "seed": None, "rows": rows, "plots": _plots(rows, curves, histograms),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.bank import SHARD, UNMIXED
 from training.recipe import Recipe
 from training.students import Student, count_macs
 
@@ -41,10 +42,16 @@ def card(
     teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
     sources = ", ".join(f"{name} {count:,}" for name, count in data["sources"].items())
     begun = [f"| begins with | the student of `training/recipes/{recipe.init}.toml` |"] if recipe.init else []
+    if recipe.guide:
+        begun.append(
+            f"| taught by | the student of `training/recipes/{recipe.guide}.toml`, fed the sharp face;"
+            " that one by the teachers |"
+        )
     if recipe.bank.teacher:
         begun.append(
-            f"| mixtures | {recipe.bank.share:.0%} of each batch from {recipe.bank.shards * 12_800:,} small views of"
-            f" blended, composed and warped faces, labelled by `training/recipes/adapt/{recipe.bank.teacher}.toml` |"
+            f"| mixtures | {recipe.bank.share:.0%} of each batch from {recipe.bank.shards * SHARD:,} small views of"
+            f" blended, composed and warped faces ({UNMIXED:.0%} of the views: of unmixed ones), labelled by"
+            f" `training/recipes/adapt/{recipe.bank.teacher}.toml` |"
         )
     losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
     lines = [
@@ -82,8 +89,8 @@ def card(
         f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
         "",
         "## Figures",
-        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3, no mirroring. Validation pairs: people not"
-        " in the training split, the average of weights after the last epoch. LFW, a test set only:"
+        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3; no mirroring but what a network does itself. Validation"
+        " pairs: people not in the training split, the average of weights after the last epoch. LFW, a test set only:"
         " `python benchmarks/lfw.py`; HR: the photo by the largest network of the space.",
         "",
         "| set and protocol | accuracy | TAR |",

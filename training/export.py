@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from torch import Tensor, nn
 from training.card import card
 from training.distill import load_student
 from training.faces import FaceSet
+from training.files import read_log, replacing
 from training.manifest import add_model, sha256
 from training.objective import quality
 from training.onnx_file import strip
 from training.quantize import quantize
 from training.recipe import Recipe
 from training.students import Student
+from training.targets import project
 from training.validate import Pairs, score
 from training.views import aligned_view, student_view, to_input
 
@@ -117,12 +120,19 @@ def to_onnx(student: Student, target: Path, with_quality: bool = False, mirror: 
     return worst
 
 
+def choose(exact: Variant, small: Variant) -> Variant:
+    """``small`` (int8) where it is faster and costs at most ``MAX_LOSS``, else ``exact``."""
+    # Of both protocols: one accuracy alone strays by about as much as it may lose.
+    lost = float(np.mean([exact.figures[k] - small.figures[k] for k in ("lr_lr", "hr_lr")]))
+    return small if lost <= MAX_LOSS and small.milliseconds < exact.milliseconds else exact
+
+
 def export(
     run: Path, folder: Path, results: Path, faces: FaceSet, embeddings: npt.NDArray[np.float32], pairs: Pairs
 ) -> Path:
     """Export a run's student: float32 into ``folder/float32``, and into ``folder`` the variant that ships as default.
 
-    That is int8 where it is faster here and costs at most ``MAX_LOSS`` points on the validation pairs, else float32.
+    See ``choose``; both are measured on the validation pairs and on this machine.
 
     Args:
         run: folder of a run of ``training.distill``.
@@ -143,27 +153,23 @@ def export(
     some = rng.choice(faces.rows("train"), min(512, len(faces.rows("train"))), replace=False)
     level = recipe.student.level
     views = np.stack([student_view(faces.crops[i], level, recipe.degradation, rng) for i in some])
-    small = quantize(exact, target.with_suffix(".int8"), np.ascontiguousarray(to_input(views)))
-    targets = embeddings @ basis
-    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    targets = project(embeddings, basis)
     variants = [_measure(exact, "float32", level, faces, targets, pairs)]
-    variants.append(_measure(small, "int8", level, faces, targets, pairs))
-    # Of both protocols: one accuracy alone strays by about as much as it may lose.
-    lost = float(np.mean([variants[0].figures[k] - variants[1].figures[k] for k in ("lr_lr", "hr_lr")]))
-    default = variants[1] if lost <= MAX_LOSS and variants[1].milliseconds < variants[0].milliseconds else variants[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        small = quantize(exact, Path(scratch) / target.name, np.ascontiguousarray(to_input(views)))
+        variants.append(_measure(small, "int8", level, faces, targets, pairs))
+        default = choose(*variants)
+        with replacing(target) as part:
+            shutil.copyfile(default.path, part)
     for variant in variants:
         print(
             f"{recipe.name} {variant.precision}: {variant.figures['lr_lr']:.2f}, {variant.milliseconds:.3f} ms a face"
         )
-    shutil.copyfile(default.path, target.with_suffix(".part"))
-    target.with_suffix(".part").replace(target)
-    small.unlink()
     _enter(recipe, target, f"{recipe.name}.md", folder)
     _enter(recipe, exact, f"../{recipe.name}.md", folder / FLOAT32)
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     data = json.loads((run / "data.json").read_text())
     files = {default.precision: sha256(target), "float32": sha256(exact)}
-    text = card(recipe, student, files, worst, data, log, variants, results)
+    text = card(recipe, student, files, worst, data, read_log(run), variants, results)
     (folder / f"{recipe.name}.md").write_text(text)
     return target
 

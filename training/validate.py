@@ -47,9 +47,15 @@ def make_pairs(faces: FaceSet, count: int = 6000, folds: int = 10, seed: int = 0
 
 
 def load_pairs(path: Path, faces: FaceSet) -> Pairs:
-    """Read ``val_pairs.csv`` (fold, a, b, same)."""
+    """Read ``val_pairs.csv`` (fold, a, b, same).
+
+    Raises:
+        ValueError: it names faces that are not in the validation split.
+    """
     table = pd.read_csv(path)
-    row = {name: i for i, name in enumerate(faces.table["name"])}
+    row = {faces.table["name"].iloc[i]: i for i in faces.rows("val")}
+    if unknown := sorted({*table["a"], *table["b"]} - set(row), key=str):
+        raise ValueError(f"{path}: {len(unknown)} names are not of the validation split, the first is {unknown[0]!r}")
     a, b = (table[column].map(row).to_numpy() for column in "ab")
     return Pairs(a, b, table["same"].to_numpy().astype(bool), table["fold"].to_numpy())
 
@@ -81,7 +87,7 @@ def validate(
         targets: the teachers' embeddings ``[len(faces), dim]`` in the student's space.
         device: where the model is.
     """
-    rows = np.unique(np.concatenate([pairs.a, pairs.b, faces.rows("val")]))
+    rows = np.unique(np.concatenate([pairs.a, pairs.b]))
     table = np.zeros_like(targets)
     table[rows] = embed_views(model, faces.crops[rows], level, device)
     return score(table, targets, pairs)

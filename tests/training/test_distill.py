@@ -19,7 +19,7 @@ from lrface.embedding import Embedder
 from lrface.models import Manifest
 from training.averaging import Ema, learning_rate
 from training.distill import distill, load_student
-from training.export import export, to_onnx
+from training.export import Variant, choose, export, to_onnx
 from training.faces import FaceSet, load_faces
 from training.quantize import quantize
 from training.recipe import LossSpec, Recipe, Schedule, StudentSpec
@@ -107,6 +107,9 @@ def test_export_ships_what_was_trained(world, tmp_path: Path) -> None:
         x = torch.from_numpy(to_input(np.stack([aligned_view(crop, 16) for crop in crops])))
         expected = torch.nn.functional.normalize(student(x)).numpy()
     np.testing.assert_allclose(Embedder(manifest.embedders[16], manifest.folder).embed(crops), expected, atol=1e-5)
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {
+        "float32", "manifest.json", "tiny-16.onnx", "tiny-16.md"
+    }  # fmt: skip
     card = (tmp_path / "models" / "tiny-16.md").read_text()
     assert manifest.embedders[16].sha256 in card
     assert default.embedders[16].sha256 in card
@@ -136,6 +139,21 @@ def test_int8_keeps_the_embedding_and_the_quality(world, tmp_path: Path) -> None
     assert np.sum(outputs[0][0] * outputs[1][0], axis=1).min() > 0.97
     np.testing.assert_allclose(outputs[0][1], outputs[1][1], atol=0.1)
     assert b"QuantizeLinear" in small.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("lost", "faster", "ships"),
+    [
+        ((0.3, 0.0), True, "int8"),
+        ((0.3, 0.2), True, "float32"),
+        ((-0.5, 0.1), True, "int8"),
+        ((0, 0), False, "float32"),
+    ],
+)
+def test_int8_ships_where_it_is_faster_and_loses_little(lost: tuple[float, float], faster: bool, ships: str) -> None:
+    exact = Variant(Path("a"), "float32", {"lr_lr": 90.0, "hr_lr": 95.0}, 1.0)
+    figures = {"lr_lr": 90 - lost[0], "hr_lr": 95 - lost[1]}
+    assert choose(exact, Variant(Path("b"), "int8", figures, 0.5 if faster else 1.5)).precision == ships
 
 
 @pytest.mark.parametrize("level", [8, 16, 32, 112])

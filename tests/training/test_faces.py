@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from training.faces import FaceSet, load_faces, validation_people
-from training.validate import make_pairs
+from training.validate import load_pairs, make_pairs
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(4, 2), (8, 2), (100, 5)])
@@ -35,6 +35,18 @@ def test_made_pairs_are_what_they_say() -> None:
     assert set(np.r_[pairs.a, pairs.b]) <= set(faces.rows("val"))
     assert np.count_nonzero(pairs.same) == np.count_nonzero(~pairs.same) == 7  # all genuine pairs: 3 + 1 + 3
     assert all(len(set(pairs.same[pairs.fold == f])) == 2 for f in np.unique(pairs.fold))
+
+
+def test_listed_pairs_are_of_the_validation_split(tmp_path: Path) -> None:
+    table = pd.DataFrame({"name": list("xyz"), "split": ["train", "val", "val"]})
+    faces = FaceSet(np.zeros((3, 112, 112, 3), np.uint8), table, "toy")
+    path = tmp_path / "val_pairs.csv"
+    path.write_text("fold,a,b,same\n0,y,z,0\n1,y,y,1\n")
+    pairs = load_pairs(path, faces)
+    assert (pairs.a.tolist(), pairs.b.tolist(), pairs.same.tolist()) == ([1, 1], [2, 1], [False, True])
+    path.write_text("fold,a,b,same\n0,x,z,0\n")
+    with pytest.raises(ValueError, match="'x'"):
+        load_pairs(path, faces)
 
 
 def test_one_photo_each_cannot_validate() -> None:
