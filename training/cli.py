@@ -128,7 +128,7 @@ def calibrate(faces: Path, cache: Path, models: Path) -> None:
 @click.argument("what", nargs=-1, required=True)
 @click.option("--recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path), show_default=True,
               default=Path("training/recipes/sweep.toml"), help="The small recipe that is varied.")  # fmt: skip
-@click.option("--count", default=8_000, show_default=True, help="Training faces, drawn at random.")
+@click.option("--count", default=10_000, show_default=True, help="Training faces, drawn at random.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of results.")
 @_faces
 @_teachers

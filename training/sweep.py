@@ -21,6 +21,7 @@ import numpy.typing as npt
 from training.classes import class_labels
 from training.distill import distill
 from training.faces import FaceSet
+from training.files import read_log, replacing
 from training.recipe import LossSpec, Recipe
 from training.targets import project, projection
 from training.teachers import Teacher, embed_all
@@ -180,11 +181,9 @@ def figures(recipe: Recipe, place: Workplace, runs: Path) -> dict[str, float]:
     """Train a recipe, resume it or only read its log: seconds of training, and what validation says at its end."""
     run = runs / recipe.name
     distill(recipe, place.faces, place.embeddings, place.pairs, run)
-    # An epoch may have been repeated after a kill: the last line of each counts.
-    lines = {line["epoch"]: line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines())}
-    last = lines[recipe.schedule.epochs]
-    found = {name: round(last[f"val_{name}"], 4) for name in ("lr_lr", "hr_lr", "tar_1e-2", "cosine")}
-    return {"seconds": round(sum(line["seconds"] for line in lines.values()), 1), **found}
+    lines = read_log(run)
+    found = {name: round(lines[-1][f"val_{name}"], 4) for name in ("lr_lr", "hr_lr", "tar_1e-2", "cosine")}
+    return {"seconds": round(sum(line["seconds"] for line in lines), 1), **found}
 
 
 def _said(loss: LossSpec) -> str:
@@ -207,11 +206,9 @@ def upscaled(teachers: list[Teacher], place: Workplace, level: int, runs: Path) 
         runs.mkdir(parents=True, exist_ok=True)
         small = (aligned_view(place.faces.crops[row], level) for row in rows)
         views = np.stack([cv2.resize(view, (112, 112), interpolation=cv2.INTER_CUBIC) for view in small])
-        np.save(
-            kept.with_suffix(".part.npy"),
-            embed_all(teachers, views.astype(np.uint8, copy=False), f"teachers at {level} px"),
-        )
-        kept.with_suffix(".part.npy").replace(kept)
+        said = embed_all(teachers, views.astype(np.uint8, copy=False), f"teachers at {level} px")
+        with replacing(kept) as whole:
+            np.save(whole, said)
     found = np.zeros_like(place.embeddings)
     found[rows] = np.load(kept)
     return found

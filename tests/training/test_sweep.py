@@ -31,6 +31,12 @@ from training.workplace import Workplace
 BASE = Recipe("tiny", ("mean.onnx",), StudentSpec(16, 8, (8, 8, 8)), (COSINE,), Schedule(epochs=1, batch=16, ema=0.9))
 
 
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than these runs."""
+    monkeypatch.setattr("training.distill.draw_curves", lambda run: None)
+
+
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
     """Mean colours of 16 regions."""
