@@ -137,7 +137,7 @@ class Trainer:
         )
         self.step: nn.Module = self.learner
         if batches.ranks > 1:
-            self.step = nn.parallel.DistributedDataParallel(self.learner, broadcast_buffers=False)
+            self.step = nn.parallel.DistributedDataParallel(self.learner, forward_sync_buffers=False)
 
     def resume(self) -> int:
         """Go on from the checkpoint, if there is one; the number of epochs done."""

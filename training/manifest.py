@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from training.files import replacing
+
 WEIGHTS_LICENSE = "LicenseRef-lrface-weights (research and evaluation, see LICENSE-WEIGHTS.md)"
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
@@ -22,6 +24,5 @@ def add_model(entry: dict[str, Any], folder: Path = MODELS) -> None:
     manifest = json.loads(path.read_text()) if path.exists() else {"schema": 1, "models": []}
     others = [model for model in manifest["models"] if model["name"] != entry["name"]]
     manifest["models"] = sorted([*others, entry], key=lambda model: model["name"])
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")

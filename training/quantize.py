@@ -6,6 +6,7 @@ on CPUs without VNNI, two products of full range overflow the 16-bit sum and sil
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from training.files import replacing
 
 BATCH = 64
 OPS = ["Conv", "Gemm", "MatMul", "LeakyRelu", "Add", "Flatten", "Reshape", "SpaceToDepth", "Concat"]
@@ -39,8 +42,8 @@ def quantize(source: Path, target: Path, tensors: npt.NDArray[np.float32]) -> Pa
     Returns:
         ``target``.
     """
-    prepared, part = target.with_suffix(".prepared"), target.with_suffix(".part")
-    try:
+    with tempfile.TemporaryDirectory() as scratch, replacing(target) as part:
+        prepared = Path(scratch) / source.name
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         model = onnx.load(str(prepared))
         quantize_static(
@@ -50,8 +53,4 @@ def quantize(source: Path, target: Path, tensors: npt.NDArray[np.float32]) -> Pa
             # The embedding itself stays in float.
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
         )  # fmt: skip
-        part.replace(target)
-    finally:
-        prepared.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
     return target

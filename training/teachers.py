@@ -18,6 +18,7 @@ import onnxruntime as ort
 from tqdm import tqdm
 
 from training.faces import FaceSet
+from training.files import replacing
 from training.recipe import TeacherSpec
 
 ARCFACE = np.array(
@@ -138,8 +139,8 @@ def cached_embeddings(teachers: list[Teacher], faces: FaceSet, cache: Path) -> n
             shard = folder / f"{start:08d}.npy"
             if not shard.exists():
                 done = embed_all([teacher], faces.crops[start : start + 4096]).astype(np.float16)
-                np.save(shard.with_suffix(".part.npy"), done)
-                shard.with_suffix(".part.npy").replace(shard)
+                with replacing(shard) as part:
+                    np.save(part, done)
             shards.append(np.load(shard))
         parts.append(np.concatenate(shards).astype(np.float32))
     return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(teachers)))

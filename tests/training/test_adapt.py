@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,8 +17,9 @@ if importlib.util.find_spec("onnx2torch") is None:
     pytest.skip("pip install --no-deps onnx2torch (it would pull torchvision and CUDA)", allow_module_level=True)
 pd = pytest.importorskip("pandas")
 
-from training.adapt import Adaptation, adapt, embed, load_adaptation, load_low_teacher
+from training.adapt import Adaptation, adapt, embed, load_adaptation, load_low_teacher, open_torch
 from training.faces import FaceSet
+from training.files import read_log
 from training.validate import Pairs
 from training.views import aligned_view
 
@@ -38,7 +41,9 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_teacher_learns_small_faces_and_resumes(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def world() -> tuple[FaceSet, np.ndarray, Pairs]:
+    """96 smooth pictures; all teachers together see the colours of 16 regions."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 255, (96, 4, 4, 3), np.uint8)
     crops = np.stack([cv2.resize(s, (112, 112), interpolation=cv2.INTER_CUBIC) for s in small])
@@ -48,8 +53,15 @@ def test_a_teacher_learns_small_faces_and_resumes(teacher: Path, monkeypatch: py
     faces = FaceSet(crops, table.assign(split=["train"] * 80 + ["val"] * 16), "toy")
     a = np.arange(80, 96)
     pairs = Pairs(np.r_[a, a], np.r_[a, np.roll(a, 1)], np.r_[np.ones(16, bool), np.zeros(16, bool)], np.arange(32) % 2)
-    plan = Adaptation("toy", "edgeface_xs.onnx", ("edgeface_xs.onnx",), (16,), epochs=40.0, rate=3e-3, dim=16)
+    return faces, embeddings, pairs
 
+
+PLAN = Adaptation("toy", "edgeface_xs.onnx", ("edgeface_xs.onnx",), (16,), epochs=40.0, rate=3e-3, dim=16)
+
+
+def test_a_teacher_learns_small_faces(teacher: Path, world: tuple[FaceSet, np.ndarray, Pairs]) -> None:
+    faces, embeddings, pairs = world
+    crops, plan = faces.crops, PLAN
     run = teacher / "runs" / "toy"
     adapt(plan, teacher, faces, embeddings, pairs, run)
     line = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
@@ -70,6 +82,56 @@ def test_a_teacher_learns_small_faces_and_resumes(teacher: Path, monkeypatch: py
     assert (run / "checkpoint.pt").read_bytes() == before
 
 
+def test_an_interrupted_one_ends_as_one_that_was_not(
+    teacher: Path, world: tuple[FaceSet, np.ndarray, Pairs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.adapt as module
+
+    monkeypatch.setattr(module, "EVERY", 4)
+    plan = replace(PLAN, epochs=2.4, levels=(16, 8))  # 12 steps
+    adapt(plan, teacher, *world, teacher / "runs" / "whole")
+    honest, cut = module.student_view, teacher / "runs" / "cut"
+    seen = []
+
+    def killed(*args) -> np.ndarray:
+        seen.append(1)
+        if len(seen) == 7 * 16 - 3:  # within step 7: the checkpoint is of step 4
+            raise KeyboardInterrupt
+        return honest(*args)
+
+    monkeypatch.setattr(module, "student_view", killed)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(plan, teacher, *world, cut)
+    adapt(plan, teacher, *world, cut)
+    ours, theirs = (
+        torch.load(teacher / "runs" / name / "checkpoint.pt", weights_only=True) for name in ("cut", "whole")
+    )
+    assert ours["step"] == theirs["step"] == 12
+    for part in ("model", "ema"):
+        for name, value in ours[part].items():
+            torch.testing.assert_close(value, theirs[part][name], rtol=1e-4, atol=1e-5)
+    first, second = (
+        [(line["step"], line["loss"]) for line in read_log(teacher / "runs" / name)] for name in ("whole", "cut")
+    )
+    assert [step for step, _ in second] == [4, 8, 12]
+    np.testing.assert_allclose(second, first, rtol=1e-3)
+    with pytest.raises(ValueError, match="begun with another recipe"):
+        adapt(replace(plan, rate=1e-3), teacher, *world, cut)
+
+
+def test_fewer_faces_than_a_batch_say_so(teacher: Path, world: tuple[FaceSet, np.ndarray, Pairs]) -> None:
+    faces, *rest = world
+    few = replace(faces, table=faces.table.assign(split=["train"] * 10 + ["val"] * 86))
+    with pytest.raises(ValueError, match="10 training faces"):
+        adapt(PLAN, teacher, few, *rest, teacher / "few")
+
+
+def test_conversion_leaves_no_false_torchvision_behind(teacher: Path) -> None:
+    open_torch(teacher / "edgeface_xs.onnx")
+
+    assert "torchvision" not in sys.modules or importlib.util.find_spec("torchvision") is not None
+
+
 def test_a_missing_run_is_named(teacher: Path) -> None:
     plan = Adaptation("none", "edgeface_xs.onnx", ("edgeface_xs.onnx",), (16,), epochs=1.0)
     with pytest.raises(ValueError, match="training adapt"):
@@ -81,10 +143,19 @@ def test_shipped_adaptations_load(name: str) -> None:
     assert load_adaptation(RECIPES / f"{name}.toml").name == name
 
 
-@pytest.mark.parametrize(("line", "match"), [("speed = 1", "unknown speed"), ('teacher = "x.onnx"', "none of the")])
-def test_a_wrong_adaptation_says_where(tmp_path: Path, line: str, match: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (("rate = 3e-4", "speed = 1"), "unknown speed"),
+        (("rate = 3e-4", "rate = 0"), "rate 0.0"),
+        (("[16, 16, 16, 8]", "[]"), "levels"),
+        (('teacher = "edgeface_xs.onnx"', 'teacher = "x.onnx"'), "none of the"),
+        (("edgeface_xs.onnx", "x.onnx"), "unknown teacher"),
+    ],
+)
+def test_a_wrong_adaptation_says_where(tmp_path: Path, change: tuple[str, str], match: str) -> None:
     path = tmp_path / "a.toml"
-    text = (RECIPES / "low16.toml").read_text()
-    path.write_text(text.replace('teacher = "edgeface_xs.onnx"', line) if "teacher" in line else line + "\n" + text)
-    with pytest.raises(ValueError, match=match):
+    path.write_text((RECIPES / "low16.toml").read_text().replace(*change))
+    with pytest.raises(ValueError, match=match) as caught:
         load_adaptation(path)
+    assert "a.toml" in str(caught.value)
