@@ -13,10 +13,10 @@ from lrface.models import EmbedderEntry, Manifest
 from lrface.session import open_session, read_model
 from lrface.types import Box, Detections, Face, FloatArray, ImageArray
 
-MIN_NATIVE_PX = 8.0
+MIN_NATIVE_PX = 6.0
 """Below this width, in source pixels of the canonical crop, a face is not embedded."""
 
-LEVEL_BOUNDS = ((20.0, 16), (float("inf"), 32))
+LEVEL_BOUNDS = ((9.0, 8), (18.0, 16), (float("inf"), 32))
 """(native_px below which, level): the level that does best with a face of that size (benchmarks/levels.py)."""
 
 BATCH = 64

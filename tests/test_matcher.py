@@ -29,7 +29,7 @@ def matcher(models: Path) -> Iterator[FaceMatcher]:
 
 
 def test_people_are_named_strangers_are_not(matcher: FaceMatcher) -> None:
-    picture = scene(("stranger", 200, 100, 40), ("bob", 150, 30, 20), ("ana", 10, 10, 64), ("ana", 90, 5, 6), photo=9)
+    picture = scene(("stranger", 200, 100, 40), ("bob", 150, 30, 16), ("ana", 10, 10, 64), ("ana", 90, 5, 4), photo=9)
     found = matcher.identify(picture)
     assert [(face.name, face.reason) for face in found] == [
         ("ana", "match"),
