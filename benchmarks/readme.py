@@ -71,10 +71,10 @@ def _open_set(result: dict[str, Any]) -> str:
         for r in result["rows"] if r["set"] == "LFW"
     ]  # fmt: skip
     return (
-        f"**Strangers named** (FPIR) where {100 * result['fpir']:g} % was asked for, and enrolled people not named (FNIR),"
-        " on LFW's people, who are in no training and in no calibration; half of the small faces worn by a camera besides"
-        " (`python benchmarks/open_set.py`). One rule of the thresholds, how a gallery's own people move them, was chosen"
-        " with a look at these people.\n\n"
+        f"**Strangers named** (FPIR) where {100 * result['fpir']:g} % was asked for, and enrolled people not named"
+        " (FNIR), on LFW's people, who are in no training and in no calibration; half of the small faces worn by a"
+        " camera besides (`python benchmarks/open_set.py`). One rule of the thresholds, how a gallery's own people move"
+        " them, was chosen with a look at these people.\n\n"
         + table(
             [
                 "faces",
@@ -86,7 +86,7 @@ def _open_set(result: dict[str, Any]) -> str:
                 "FNIR, %",
             ],
             lines,
-        )  # fmt: skip
+        )
     )
 
 
@@ -99,9 +99,9 @@ def _methods(result: dict[str, Any]) -> str:
         for r in result["rows"] if r not in plain[1:]
     ]  # fmt: skip
     return (
-        "**Methods, tried small** (a 16x16 student of few channels, a few epochs on a part of the faces, validation pairs;"
-        f" `{result['command']}`): what each adds to plain cosine regression this early, not what it is worth after long"
-        f" training. Plain cosine with three seeds: {noise}.\n\n"
+        "**Methods, tried small** (a 16x16 student of few channels, a few epochs on a part of the faces, validation"
+        f" pairs; `{result['command']}`): what each adds to plain cosine regression this early, not what it is worth"
+        f" after long training. Plain cosine with three seeds: {noise}.\n\n"
         + table(
             [
                 "loss",
@@ -113,7 +113,7 @@ def _methods(result: dict[str, Any]) -> str:
                 "seconds trained",
             ],
             lines,
-        )  # fmt: skip
+        )
     )
 
 

@@ -105,9 +105,7 @@ def test_runs_are_shared_by_sweeps_and_told_apart_by_all_that_decides_them(place
     cosine = names["methods"]["cosine (order 1)"]
     assert cosine == names["orders"]["1"] == names["stages"]["one stage"]
     assert names["methods"]["HORKD, balanced"] == names["orders"]["1+2+3+C"]
-    assert (
-        names["methods"]["cosine + CRRCD"] == names["negatives"]["N = 1024"] == names["temperature"]["tau = 0.1"]
-    )
+    assert names["methods"]["cosine + CRRCD"] == names["negatives"]["N = 1024"] == names["temperature"]["tau = 0.1"]
     for other in (
         replace(BASE, seed=2), replace(BASE, schedule=Schedule(epochs=2, batch=16)),
         replace(BASE, student=StudentSpec(8, 8, (8, 8, 8))),
