@@ -40,7 +40,7 @@ from benchmarks.macs import count_macs
 from benchmarks.plots import histogram, plot, thin
 from lrface.align import TEMPLATE, align, native_crop_px
 from lrface.detection import FaceDetector, open_detector
-from lrface.embedding import Embedder
+from lrface.embedding import Embedder, level_for
 from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies, roc, tar_at_far
 from lrface.models import Manifest
@@ -60,16 +60,20 @@ class Contender:
     Attributes:
         name: for the table.
         low: crops uint8 [n, 112, 112, 3] and r to embeddings of the faces at r.
-        high: crops to embeddings of the full faces, in the same space; None where there is no such network.
-        sizes: the r that it is made for.
+        high: crops to embeddings of the full faces, in the same space.
+        sizes: the r that it is the network for.
+        full: from this r on it sees no less of a face than of the full one.
+        level: side of its input, whatever the face; 0: as large as the face. What its speed is measured at.
         sha256: of its file; "" for several.
         macs: multiply-accumulates of a face.
     """
 
     name: str
     low: Callable[[Crops, int], Embeddings]
-    high: Callable[[Crops], Embeddings] | None
+    high: Callable[[Crops], Embeddings]
     sizes: tuple[int, ...]
+    full: int = 112
+    level: int = 0
     sha256: str = ""
     macs: int = 0
 
@@ -164,17 +168,18 @@ def upscaled(crops: Crops, size: int) -> Crops:
     return np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_CUBIC) for crop in shrunk(crops, size)])
 
 
-def bundled(manifest: Manifest, threads: int, label: str = "") -> list[Contender]:
-    """The manifest's students; the largest level of a space enrols."""
+def bundled(manifest: Manifest, threads: int, sizes: list[int], label: str = "") -> list[Contender]:
+    """The manifest's students, each for the sizes that the runtime gives it; the largest level of a space enrols."""
     embedders = {level: Embedder(e, manifest.folder, threads=threads) for level, e in manifest.embedders.items()}
     if not embedders:
         return []
     gallery = embedders[max(embedders)]
     return [
         Contender(
-            entry.name + label, lambda crops, _, e=embedders[level]: _vectors(e, crops),
-            (lambda crops: _vectors(gallery, crops)) if level != gallery.level else None, (level,), entry.sha256,
-            count_macs(manifest.folder / entry.file),
+            entry.name + label, lambda crops, size, e=embedders[level]: _vectors(e, _as_seen(crops, size, e.level)),
+            lambda crops: _vectors(gallery, crops),
+            tuple(size for size in sizes if level_for(size, embedders) == level and size <= gallery.level),
+            gallery.level, level, entry.sha256, count_macs(manifest.folder / entry.file),
         )
         for level, entry in sorted(manifest.embedders.items(), reverse=True)
     ]  # fmt: skip
@@ -212,7 +217,7 @@ class TeacherEmbeddings:
             return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
 
         macs = sum(count_macs(teacher.path) for teacher in teachers)
-        return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, digest, macs)
+        return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, sha256=digest, macs=macs)
 
 
 def spread(embed: Callable[[Crops], Embeddings], crops: Crops) -> Embeddings:
@@ -241,7 +246,7 @@ def main() -> None:
     parser.add_argument("--teachers", type=Path, default=SHARED / "teachers")
     parser.add_argument("--detector", default=str(SHARED / "detectors" / "yunet_n_dynamic.onnx"),
                         help="aligns the faces; 'bundled' for lrface's own")  # fmt: skip
-    parser.add_argument("--sizes", type=int, nargs="+", default=[112, 32, 16, 8])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[112, 32, 24, 16, 12, 8])
     parser.add_argument("--scene", type=int, nargs="*", default=[32, 16], help="sizes of scene degradation")
     parser.add_argument("--limit", type=int, default=0, help="only so many pairs of each fold: a try-out, no figure")
     parser.add_argument(
@@ -270,10 +275,10 @@ def main() -> None:
     crops, points = lfw_faces(archive, pictures, detector, cache)
 
     manifest = Manifest.load(args.models)
-    contenders = bundled(manifest, args.threads)
+    contenders = bundled(manifest, args.threads, args.sizes)
     exact = manifest.folder / "float32"
     if exact.exists():
-        contenders += bundled(Manifest.load(exact), args.threads, ", float32")
+        contenders += bundled(Manifest.load(exact), args.threads, args.sizes, ", float32")
     embeddings, sizes = TeacherEmbeddings(crops, cache), tuple(args.sizes)
     for path in args.model:
         teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)
@@ -314,24 +319,25 @@ def main() -> None:
         for how, finder in (("known landmarks", None), ("own detector", open_detector(threads=args.threads))):
             scenes[size, how] = scene_crops(archive, pictures, points, size, finder)
     for contender in contenders:
-        high = contender.high(crops) if contender.high else None
+        high = contender.high(crops)
         for size in (size for size in args.sizes if size in contender.sizes):
             low = contender.low(crops, size)
             rate = faces_per_second(
-                lambda batch, c=contender, s=size: c.low(batch, s), crops, 0.1 if args.limit else 2.0
+                lambda batch, c=contender, s=contender.level or size: c.low(batch, s),
+                crops,
+                0.1 if args.limit else 2.0,
             )
             if size == crops.shape[1]:
                 measure(contender, size, "full", low, low, rate)
                 continue
             measure(contender, size, "LR-LR", low, low, rate)
-            if high is not None:
+            if size < contender.full:
                 measure(contender, size, "HR-LR", high, low, rate)
             for (side, how), (seen, _) in scenes.items():
                 if side == size and contender.name in own:
                     low = contender.low(seen, size)
                     measure(contender, size, f"scene LR-LR, {how}", low, low, rate)
-                    if high is not None:
-                        measure(contender, size, f"scene HR-LR, {how}", high, low, rate)
+                    measure(contender, size, f"scene HR-LR, {how}", high, low, rate)
     rows.sort(key=lambda r: (-r["size"], PLAIN.index(r["protocol"]) if r["protocol"] in PLAIN else len(PLAIN)))
     peer = {r["size"]: r["faces_per_second"] for r in rows if r["model"].startswith("edgeface_xs")}
     print(table(
@@ -374,6 +380,13 @@ def _plots(
         ]
         found.append(plot("accuracy-against-cost", lines, "LFW, both faces small", name, xlabel=xlabel))
     return found
+
+
+def _as_seen(crops: Crops, size: int, level: int) -> Crops:
+    """The full crops of faces that are ``size`` pixels wide in their picture, as alignment makes them."""
+    if size == level:  # the network's own shrinking by area is all
+        return crops
+    return np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_LINEAR) for crop in shrunk(crops, size)])
 
 
 def _vectors(embedder: Embedder, crops: Crops) -> Embeddings:
