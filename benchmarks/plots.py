@@ -114,6 +114,16 @@ def draw_curves(curves: Curves, target: Target, **axes: str) -> None:
             axis.plot(x, y, label=label)
 
 
+def draw_swept(curves: Curves, target: Target, xlabel: str = "", ylabel: str = "accuracy, %") -> None:
+    """What each of a few values of a setting leads to, the setting logarithmic: ``{label: (values, results)}``."""
+    with _axes(target, xlabel=xlabel, ylabel=ylabel, xscale="log") as axis:
+        for label, (x, y) in curves.items():
+            axis.plot(x, y, "o-", ms=3, label=label)
+        ticks = sorted({value for x, _ in curves.values() for value in x})
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+
+
 def draw_bars(data: Mapping[str, Mapping[str, float]], target: Target, xlabel: str = "accuracy, %") -> None:
     """Bars from left to right, the first on top: ``bars`` and vertical ``lines``, both ``{label: value}``."""
     bars, lines = data["bars"], data["lines"]
@@ -147,6 +157,7 @@ KINDS: dict[str, Callable[..., None]] = {
     "dir": draw_dir,
     "cmc": draw_cmc,
     "curves": draw_curves,
+    "swept": draw_swept,
     "bars": draw_bars,
     "scatter": draw_scatter,
     "histograms": draw_histograms,
