@@ -26,6 +26,7 @@ CURVES = {
     "cmc": {"lrface-16": [list(range(1, 31)), cmc(RANK, 30).tolist()]},
     "histograms": {name: histogram(SCORES[SAME], SCORES[~SAME]) for name in ("16 px", "32 px")},
     "curves": {"as asked": [[0.01, 0.1], [0.01, 0.1]]},
+    "swept": {"CRRCD": [[64, 1024], [85.1, 85.4]], "cosine": [[64, 1024], [85.0, 85.0]]},
     "bars": {"bars": {"cosine": 85.1, "HORKD": 85.4}, "lines": {"teachers": 86.8}},
     "scatter": {name: [[[0.0, 1.0], [1.0, 0.5]], [[3.0], [2.0]]] for name in ("teachers", "student", "other")},
     "accuracy-by-size": [{"label": "lrface-16", "size": s, "accuracy": 60.0 + s} for s in (6, 12, 24)],
