@@ -20,9 +20,7 @@ from training.teachers import Teacher
 from training.validate import embed_views, score
 from training.workplace import Workplace
 
-STUDENTS = (
-    " The students are those of sweep-methods: small and briefly trained, not the ones that ship."
-)
+STUDENTS = " The students are those of sweep-methods: small and briefly trained, not the ones that ship."
 AXES = {"negatives": "negatives N", "temperature": "temperature"}
 PEOPLE, PHOTOS = 10, 40
 
