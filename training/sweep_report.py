@@ -43,7 +43,7 @@ def report(what: str, base: Recipe, place: Workplace, teachers: list[Teacher], r
         "command": f"python -m training sweep {what} --count {trained}",
         "data": f"{trained} training faces drawn at random, {len(place.pairs.a)} validation pairs of other people",
         "schedule": asdict(base.schedule), "student": asdict(base.student), "degradation": asdict(base.degradation),
-        "models": {t.path.name: hashlib.sha256(t.path.read_bytes()).hexdigest() for t in teachers},
+        "teachers": {t.path.name: hashlib.sha256(t.path.read_bytes()).hexdigest() for t in teachers},
         "seed": base.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
     }  # fmt: skip
     said = {"histograms": _histograms, "tsne": _tsne}.get(what, _table)
