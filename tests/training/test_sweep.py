@@ -139,7 +139,7 @@ def test_each_command_ends_in_json_and_plots(
     result = json.loads(report(what, BASE, place, [teacher], root / "runs", out).read_text())
     for entry in result["plots"]:
         assert (out / f"sweep-{what}-{entry['name']}.svg").read_bytes().startswith(b"<?xml")
-    assert len(result["models"]["mean.onnx"]) == 64
+    assert len(result["teachers"]["mean.onnx"]) == 64
     if what not in SWEEPS:
         assert [row["features"][:7] for row in result["rows"]] == ["teacher", "teacher", "student", "student"]
         return
