@@ -36,6 +36,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, sha256, table, write_result
+from benchmarks.datasets.xqlfw import read_pairs
 from benchmarks.macs import count_macs
 from benchmarks.plots import histogram, plot, thin
 from lrface.align import TEMPLATE, align, native_crop_px
@@ -76,22 +77,6 @@ class Contender:
     level: int = 0
     sha256: str = ""
     macs: int = 0
-
-
-def lfw_pairs(path: Path) -> tuple[list[tuple[str, str]], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """``pairs.txt``: picture names of each pair, genuine or not, and the fold of each."""
-    lines = path.read_text().split("\n")
-    folds, per_fold = (int(number) for number in lines[0].split())
-    names, same, fold = [], [], []
-    for i, line in enumerate(line for line in lines[1:] if line.strip()):
-        part = line.split("\t")
-        first, second = (part[0], part[1]), (part[0], part[2]) if len(part) == 3 else (part[2], part[3])
-        names.append(tuple(f"{person}/{person}_{int(number):04d}.jpg" for person, number in (first, second)))
-        same.append(len(part) == 3)
-        fold.append(i // (2 * per_fold))
-    if len(set(fold)) != folds:
-        raise ValueError(f"{path}: {len(set(fold))} folds, the first line says {folds}")
-    return names, np.array(same), np.array(fold)
 
 
 def lfw_faces(archive: Path, names: list[str], detector: FaceDetector, cache: Path | None) -> tuple[Crops, Embeddings]:
@@ -259,7 +244,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
 
-    names, same, fold = lfw_pairs(args.lfw / "pairs.txt")
+    names, same, fold = read_pairs(args.lfw / "pairs.txt")
     if args.limit:
         half = len(names) // len(np.unique(fold)) // 2
         keep = np.flatnonzero(np.arange(len(names)) % half < args.limit)

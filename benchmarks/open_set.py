@@ -36,7 +36,8 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.lfw import lfw_faces, lfw_pairs
+from benchmarks.datasets.xqlfw import read_pairs
+from benchmarks.lfw import lfw_faces
 from benchmarks.plots import plot
 from lrface.decision import SCHEMA, Calibration, fmr_for
 from lrface.detection import open_detector
@@ -241,7 +242,7 @@ def main() -> None:
         manifest.calibration(), args.fpir,
     )  # fmt: skip
 
-    pictures = sorted({name for pair in lfw_pairs(args.lfw / "pairs.txt")[0] for name in pair})
+    pictures = sorted({name for pair in read_pairs(args.lfw / "pairs.txt")[0] for name in pair})
     names = np.array([picture.split("/")[0] for picture in pictures])
     if args.limit:
         keep = np.isin(names, np.unique(names)[: args.limit])

@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("pandas")
 
-from benchmarks.lfw import lfw_pairs, scene_crops
+from benchmarks.datasets.xqlfw import read_pairs
+from benchmarks.lfw import scene_crops
 from lrface.align import TEMPLATE, align
 from lrface.types import Detections
 
@@ -80,11 +81,11 @@ def test_what_is_found_near_the_face_is_it_and_elsewhere_is_not(archive: Path) -
 def test_pairs_are_read_with_their_folds(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     path.write_text("2\t1\nA\t1\t2\nA\t1\tB\t3\nC\t4\t5\nC\t1\tD\t12\n")
-    names, same, fold = lfw_pairs(path)
+    names, same, fold = read_pairs(path)
     assert names[1] == ("A/A_0001.jpg", "B/B_0003.jpg")
     assert names[3][1] == "D/D_0012.jpg"
     assert same.tolist() == [True, False, True, False]
     assert fold.tolist() == [0, 0, 1, 1]
     path.write_text("3\t1\nA\t1\t2\nA\t1\tB\t3\n")
-    with pytest.raises(ValueError, match="1 folds, the first line says 3"):
-        lfw_pairs(path)
+    with pytest.raises(ValueError, match="2 pairs in 2 lines, but the first line is '3"):
+        read_pairs(path)

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -165,13 +164,16 @@ class LowTeacher(nn.Module):
 
     def forward(self, views: npt.NDArray[np.uint8]) -> Tensor:
         """Views uint8 ``[BATCH, r, r, 3]`` BGR to features ``[BATCH, dim]``, not normalised."""
+        return self.head(self.own(views))
+
+    def own(self, views: npt.NDArray[np.uint8]) -> Tensor:
+        """The same views to the teacher's own unit embeddings float32 ``[BATCH, inputs]``."""
         faces = torch.from_numpy(np.ascontiguousarray(views.transpose(0, 3, 1, 2)))
         x = faces.to(next(self.parameters()).device, memory_format=torch.channels_last).float()
         if x.shape[-1] != self.spec.size:
             x = F.interpolate(x, self.spec.size, mode="bicubic", align_corners=False).clamp(0, 255)
         x = (x.flip(1) if self.spec.rgb else x).sub(self.spec.mean).mul(self.spec.scale)
-        features = self.backbone(x).flatten(1)
-        return self.head(F.normalize(features.float(), dim=1))
+        return F.normalize(self.backbone(x).flatten(1).float(), dim=1)
 
 
 def embed(model: LowTeacher, views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -323,10 +325,7 @@ def _solve_head(
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for i in range(0, len(some) - BATCH + 1, BATCH):
             views = np.stack([aligned_view(faces.crops[j], 56) for j in some[i : i + BATCH]])
-            x = torch.from_numpy(np.stack([cv2.resize(v, (model.spec.size,) * 2, interpolation=cv2.INTER_CUBIC)
-                                           for v in views]).transpose(0, 3, 1, 2).astype(np.float32))  # fmt: skip
-            x = (x.flip(1) if model.spec.rgb else x).sub(model.spec.mean).mul(model.spec.scale)
-            out.append(F.normalize(model.backbone(x).flatten(1).float(), dim=1).numpy())
+            out.append(model.own(views).numpy())
     a = np.concatenate(out).astype(np.float64)
     b = targets[some[: len(a)]].astype(np.float64)
     weight = np.linalg.solve(a.T @ a + 1e-2 * np.eye(a.shape[1]), a.T @ b)

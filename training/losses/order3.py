@@ -39,4 +39,9 @@ class ThirdOrder(Loss):
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``; the features' lengths may differ."""
         vertices = torch.randperm(len(student), generator=self.draws())[: self.anchors].to(student.device)
-        return huber(angles(F.normalize(student, dim=1), vertices), angles(F.normalize(guide, dim=1), vertices))
+        return huber(angles(self.scale(student), vertices), angles(self.scale(guide), vertices))
+
+    @staticmethod
+    def scale(features: Tensor) -> Tensor:
+        """What becomes of features ``[n, d]`` before their angles are taken: unit length."""
+        return F.normalize(features, dim=1)

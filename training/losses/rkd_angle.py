@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from training.losses.base import Draws, Loss, positive
-from training.losses.penalties import huber
-from training.losses.relations import angles, rescale
+from training.losses.order3 import ThirdOrder
+from training.losses.relations import rescale
 
 
-class RkdAngle(Loss):
+class RkdAngle(ThirdOrder):
     r"""Angles of triplets (RKD, Park et al., CVPR 2019).
 
     .. math:: L = \operatorname{mean}_{i \ne j, k \ne j} \operatorname{huber}(a_{ijk}^t, a_{ijk}^s)
@@ -25,15 +23,7 @@ class RkdAngle(Loss):
         ValueError: anchors are not positive.
     """
 
-    least = 3
-
-    def __init__(self, anchors: int = 16) -> None:
-        super().__init__()
-        positive(anchors=anchors)
-        self.anchors = anchors
-        self.draws = Draws()
-
-    def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
-        """See ``Loss``; the features' lengths may differ."""
-        vertices = torch.randperm(len(student), generator=self.draws())[: self.anchors].to(student.device)
-        return huber(angles(rescale(student), vertices), angles(rescale(guide), vertices))
+    @staticmethod
+    def scale(features: Tensor) -> Tensor:
+        """Features keep their lengths relative to one another: see ``rescale``."""
+        return rescale(features)
