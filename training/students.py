@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 MAP = 16
 LEVELS = (8, 16, 32, 48, 64, 112)
-FINE = 40
-"""Channels of the assistant's fine path."""
+FINE, DETAIL = 48, 40
+"""Channels of the assistant's fine path at 32x32, and of what it adds at 16x16."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
@@ -40,8 +40,8 @@ class AssistantStem(nn.Module):
     """112x112 faces to a 16x16 map along two paths.
 
     The coarse one is what a 32x32 student sees, shrunk by area and folded 2x2 (one convolution of stride 7 whose
-    weights start as just that), so that an assistant can begin with a student's weights; the fine one adds detail
-    through strided convolutions.
+    weights start as just that), so that an assistant can begin with a student's weights. The fine one adds detail: it
+    folds a 96x96 picture 3x3, so that all its convolutions work on small, wide maps.
     """
 
     def __init__(self, width: int) -> None:
@@ -50,10 +50,10 @@ class AssistantStem(nn.Module):
         with torch.no_grad():
             self.coarse.weight.copy_(_area_fold())
         self.fine = nn.Sequential(
-            nn.ZeroPad2d(8), *_conv(3, FINE // 2, 2), nn.LeakyReLU(0.1), *_conv(FINE // 2, FINE, 2), nn.LeakyReLU(0.1),
-            Block(FINE), *_conv(FINE, FINE, 2), nn.LeakyReLU(0.1),
+            nn.Upsample(size=(96, 96), mode="bilinear", align_corners=False), nn.PixelUnshuffle(3),
+            *_conv(27, FINE), nn.LeakyReLU(0.1), Block(FINE), *_conv(FINE, DETAIL, 2), nn.LeakyReLU(0.1),
         )  # fmt: skip
-        self.mix = nn.Sequential(*_conv(12 + FINE, width), nn.LeakyReLU(0.1))
+        self.mix = nn.Sequential(*_conv(12 + DETAIL, width), nn.LeakyReLU(0.1))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, 3, 112, 112]`` to ``[n, width, 16, 16]``."""
