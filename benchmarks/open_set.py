@@ -6,8 +6,8 @@ Galleries of LFW's people, enrolled with one or with up to five ordinary photos;
 are left and by strangers (at most ten each), at 16 and at 32 pixels: the aligned crop shrunk by area, half of them also
 worn by a camera (``training.views``). Every decision is `FaceMatcher.decide`'s, with the bundled calibration, which was
 made from the validation people and saw nobody of LFW. FPIR: strangers named; FNIR: enrolled people not named rightly.
-With the quality gate a face too poor to decide is unknown; ``undecided`` is their share of the searches by enrolled
-people and ``fnir_decided`` the FNIR of the others.
+Beside it, what a quality gate would do, which the product has only at enrolment: a face too poor to decide is never
+named; ``undecided`` is their share of the searches by enrolled people and ``fnir_decided`` the FNIR of the others.
 
 The same on the validation people alone: calibrated on one half of them, tested on the other (`half`).
 
@@ -168,22 +168,21 @@ def search(matcher: FaceMatcher, people: People, size: int, mated: Rows, strange
     return list(zip(found, [*people.person[mated].tolist(), *[None] * len(strangers)], strict=True))
 
 
-def tally(searches: Searches) -> collections.Counter[str]:
-    """Counts with and without the gate (a face too poor to decide is named all the same if it is similar enough)."""
+def tally(searches: Searches, least: dict[int, float]) -> collections.Counter[str]:
+    """Counts of the decisions, and of what they would be if faces of less quality than ``least`` were never named."""
     count: collections.Counter[str] = collections.Counter()
     for face, name in searches:
-        similar = face.similarity is not None and face.threshold is not None and face.similarity >= face.threshold
-        said = face.candidates[0].name if similar else None
+        poor = face.quality is not None and face.quality < least.get(face.level, 0.0)
         if name is None:
             count["strangers"] += 1
-            count["named"] += said is not None
-            count["named_gate"] += face.name is not None
+            count["named"] += face.name is not None
+            count["named_gate"] += face.name is not None and not poor
         else:
             count["mated"] += 1
-            count["missed"] += said != name
-            count["missed_gate"] += face.name != name
-            count["undecided"] += face.reason == "too poor"
-            count["missed_decided"] += face.reason != "too poor" and face.name != name
+            count["missed"] += face.name != name
+            count["missed_gate"] += poor or face.name != name
+            count["undecided"] += poor
+            count["missed_decided"] += not poor and face.name != name
     return count
 
 
@@ -279,7 +278,7 @@ def main() -> None:
             enrolled, mated, strangers = people.draw(count, photos, rng)
             enrol(matcher, people, enrolled)
             found = search(matcher, people, size, mated, strangers)
-            total += tally(found)
+            total += tally(found, matcher.calibration.min_quality)
             shares += [face.false_match or 0.0 for face, name in found if name is None]
             galleries += 1
         lines.append({"set": label, "size": size, "people": count, "photos": photos, "galleries": galleries,
@@ -300,13 +299,12 @@ def main() -> None:
                 kept = enrol_small(matcher, sets["LFW"], enrolled, width, gate, drawn)
                 taken, there = taken + kept[0], there + kept[1]
                 if kept[1]:
-                    total += tally(search(matcher, sets["LFW"], max(args.sizes), mated, strangers))
-            named = total["named_gate"] if gate else total["named"]
+                    total += tally(search(matcher, sets["LFW"], max(args.sizes), mated, strangers), {})
             result |= {
                 f"{key}{'_gate' if gate else ''}": value
                 for key, value in {
-                    "photos_taken": taken, "people_taken": there, "strangers": total["strangers"], "named": named,
-                    "fnir": total["missed_gate" if gate else "missed"] / max(1, total["mated"]),
+                    "photos_taken": taken, "people_taken": there, "strangers": total["strangers"],
+                    "named": total["named"], "fnir": total["missed"] / max(1, total["mated"]),
                 }.items()
             }  # fmt: skip
         poor.append(result)

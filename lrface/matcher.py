@@ -158,12 +158,14 @@ class FaceMatcher:
             how = face.level, best.gallery_level, best.photos, population, self.fpir
             similarity, threshold = best.similarity, self.calibration.threshold(*how)
             basis = self.calibration.basis(*how)
-            if face.quality is not None and face.quality < self.calibration.min_quality.get(face.level, 0.0):
-                reason = "too poor"
-            elif similarity < threshold:
-                reason = "below threshold"
-            else:
+            # Quality explains an unknown and never overrules a match: thresholds hold for poor faces too, and a gate
+            # in front of them lost matches without naming fewer strangers (benchmarks/open_set.py).
+            if similarity >= threshold:
                 name, reason = best.name, "match"
+            elif face.quality is not None and face.quality < self.calibration.min_quality.get(face.level, 0.0):
+                reason = "too poor"
+            else:
+                reason = "below threshold"
         return Identification(
             face.box,
             face.score,

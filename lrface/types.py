@@ -113,7 +113,8 @@ class Identification(Face):
         name: The person, or None for a stranger (the default).
         similarity: The best candidate's cosine, also when the face stays unknown; None without a candidate.
         threshold: What the best candidate's similarity had to reach; None without a candidate.
-        reason: "match", "below threshold", "too poor", "too small", "landmarks form no face", "gallery is empty".
+        reason: "match", "below threshold", "too poor" (below the threshold, and of too little quality to say more),
+            "too small", "landmarks form no face", "gallery is empty".
         candidates: The people who look most like it, best first, at most five.
         basis: Where the threshold came from, in words; empty without a candidate.
         gallery_size: Enrolled people.
@@ -142,7 +143,10 @@ class Identification(Face):
         if self.name is not None:
             first = f"{self.name}: similarity {self.similarity:.2f} reaches {self.threshold:.2f}."
         elif self.reason == "too poor":
-            first = f"Unknown: too poor to decide. It looks most like {best.name} ({self.similarity:.2f})."
+            first = (
+                f"Unknown: too poor to decide. It looks most like {best.name}, but similarity {self.similarity:.2f} is "
+                f"below {self.threshold:.2f}."
+            )
         else:
             first = (
                 f"Unknown: looks most like {best.name}, but similarity {self.similarity:.2f} is below "
