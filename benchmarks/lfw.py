@@ -10,9 +10,9 @@ photo, the second at r. Full: both at 112. Nobody is shown a face's mirror image
 itself (``training.recipe.Recipe.mirror``) pays for it in MACs and speed. Teachers and foreign models are fed the small
 face brought back to 112 by bicubic interpolation.
 
-*Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. *Scene* degradation (``--scene``): the whole
-picture shrunk by area until the canonical crop is r pixels wide, there aligned again, as the runtime does, by the
-landmarks known from the full picture and by those of lrface's own detector; where it finds no face, the known ones.
+*Aligned* degradation: the canonical 112x112 crop shrunk by area to r x r. *Scene* degradation: the whole picture shrunk
+by area until the canonical crop is r pixels wide, there aligned again, as the runtime does, by the landmarks known from
+the full picture and by those of lrface's own detector; where it finds no face, the known ones.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--detector", default=str(SHARED / "detectors" / "yunet_n_dynamic.onnx"),
                         help="aligns the faces; 'bundled' for lrface's own")  # fmt: skip
     parser.add_argument("--sizes", type=int, nargs="+", default=[112, 32, 24, 16, 12, 8])
-    parser.add_argument("--scene", type=int, nargs="*", default=[32, 16], help="sizes of scene degradation")
+    parser.add_argument("--scene", type=int, nargs="*", help="sizes of scene degradation; all")
     parser.add_argument("--limit", type=int, default=0, help="only so many pairs of each fold: a try-out, no figure")
     parser.add_argument(
         "--cache",
@@ -300,7 +300,7 @@ def main() -> None:
 
     # Scene degradation costs a detector's run a picture: our own networks only.
     scenes: dict[tuple[int, str], tuple[Crops, float]] = {}
-    for size in args.scene:
+    for size in args.sizes if args.scene is None else args.scene:
         for how, finder in (("known landmarks", None), ("own detector", open_detector(threads=args.threads))):
             scenes[size, how] = scene_crops(archive, pictures, points, size, finder)
     for contender in contenders:
@@ -312,17 +312,16 @@ def main() -> None:
                 crops,
                 0.1 if args.limit else 2.0,
             )
-            if size == crops.shape[1]:
-                measure(contender, size, "full", low, low, rate)
-                continue
-            measure(contender, size, "LR-LR", low, low, rate)
-            if size < contender.full:
-                measure(contender, size, "HR-LR", high, low, rate)
+            both, mixed = ("full", "") if size == crops.shape[1] else ("LR-LR", "HR-LR" * (size < contender.full))
+            measure(contender, size, both, low, low, rate)
+            if mixed:
+                measure(contender, size, mixed, high, low, rate)
             for (side, how), (seen, _) in scenes.items():
                 if side == size and contender.name in own:
                     low = contender.low(seen, size)
-                    measure(contender, size, f"scene LR-LR, {how}", low, low, rate)
-                    measure(contender, size, f"scene HR-LR, {how}", high, low, rate)
+                    measure(contender, size, f"scene {both}, {how}", low, low, rate)
+                    if mixed:
+                        measure(contender, size, f"scene {mixed}, {how}", high, low, rate)
     rows.sort(key=lambda r: (-r["size"], PLAIN.index(r["protocol"]) if r["protocol"] in PLAIN else len(PLAIN)))
     peer = {r["size"]: r["faces_per_second"] for r in rows if r["model"].startswith("edgeface_xs")}
     print(table(
