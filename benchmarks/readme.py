@@ -112,6 +112,31 @@ def _open_set(result: dict[str, Any]) -> str:
             ],
             lines,
         )
+        + "\n\nEnrolled from small, worn faces (frigate #23450), searched at 32x32; screening: enrolment refuses photos too"
+        " poor to be recognised by.\n\n"
+        + table(
+            [
+                "photos' faces, px",
+                "photos of each, up to",
+                "people taken: all / screened",
+                "strangers named of",
+                "all",
+                "screened",
+                "FNIR, %: all / screened",
+            ],
+            [
+                [
+                    str(r["width"]),
+                    str(r["photos"]),
+                    f"{r['people_taken']} / {r['people_taken_gate']}",
+                    f"{r['strangers']:,}",
+                    str(r["named"]),
+                    str(r["named_gate"]),
+                    f"{100 * r['fnir']:.1f} / {100 * r['fnir_gate']:.1f}",
+                ]
+                for r in result["frigate_23450"]
+            ],
+        )
     )
 
 

@@ -75,15 +75,29 @@ def align(image: ImageArray, landmarks: Array) -> ImageArray:
     Raises:
         ImageError: The landmarks do not form a face.
     """
-    matrix = estimate_similarity(landmarks).astype(np.float64)
+    return cut(image, estimate_similarity(landmarks), CROP)
+
+
+def cut(image: ImageArray, matrix: Array, side: int) -> ImageArray:
+    """Cuts a square out of a picture along a similarity; what lies outside of the picture is black.
+
+    Args:
+        image: uint8 [h, w, 3].
+        matrix: [2, 3], picture pixels -> pixels of the square.
+        side: Of the square, pixels.
+
+    Returns:
+        uint8 [side, side, 3], channels as in the picture.
+    """
+    matrix = np.asarray(matrix, np.float64)
     # A large face is averaged in whole blocks first (bilinear sampling alone would alias); any face is cut out of its
     # picture first (OpenCV warps no picture wider than 32,767 pixels).
     factor = max(1, int(1.0 / np.hypot(matrix[0, 0], matrix[1, 0])))
-    part, moved = _part_under_crop(image, matrix, factor)
+    part, moved = _part_under_square(image, matrix, side, factor)
     if part.size == 0:
-        return np.zeros((CROP, CROP, image.shape[2]), np.uint8)
-    crop: ImageArray = cv2.warpAffine(part, moved, (CROP, CROP), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
-    return crop
+        return np.zeros((side, side, image.shape[2]), np.uint8)
+    square: ImageArray = cv2.warpAffine(part, moved, (side, side), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    return square
 
 
 def shrink(crop: ImageArray, level: int) -> ImageArray:
@@ -102,11 +116,11 @@ def shrink(crop: ImageArray, level: int) -> ImageArray:
     return small
 
 
-def _part_under_crop(image: ImageArray, matrix: Array, factor: int) -> tuple[ImageArray, Array]:
-    """The part of the picture under the crop, shrunk by a whole factor, and the transform that goes with it."""
+def _part_under_square(image: ImageArray, matrix: Array, side: int, factor: int) -> tuple[ImageArray, Array]:
+    """The part of the picture under the square, shrunk by a whole factor, and the transform that goes with it."""
     height, width = image.shape[:2]
     inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0], [CROP, 0], [0, CROP], [CROP, CROP]], np.float64) @ inverse[:, :2].T + inverse[:, 2]
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64) @ inverse[:, :2].T + inverse[:, 2]
     x1, y1 = np.clip(np.floor(corners.min(axis=0)) - 2 * factor, 0, (width, height)).astype(int)
     x2, y2 = np.clip(np.ceil(corners.max(axis=0)) + 2 * factor, 0, (width, height)).astype(int)
     x2, y2 = x2 - (x2 - x1) % factor, y2 - (y2 - y1) % factor  # whole blocks only, so that the scale is exact

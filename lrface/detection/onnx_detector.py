@@ -1,7 +1,8 @@
-"""A face detector that is an ONNX graph: scale, pad, run, decode, suppress, back to source pixels."""
+"""A face detector that is an ONNX graph: scale, pad, run, decode, suppress, refine, back to source pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,22 @@ import cv2
 import numpy as np
 
 from lrface.detection.decode import Decoded, Decoder
+from lrface.detection.views import TILE, View, plan_views, working_size
 from lrface.errors import ModelError
 from lrface.types import Array, Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     import onnxruntime
 
+    from lrface.detection.refine import LandmarkRefiner
+
 LONG_SIDE = 1920
-SECOND_LOOK = 512
-SECOND_LOOK_FACE = 128
+SMALLEST = 8.0
+"""Height in working pixels of the smallest face that a detector is expected to find."""
+MIN_FACE = 4.0
+"""Smallest `min_face`: pictures are enlarged twice at most."""
+RUN_PIXELS = 1 << 20
+"""Views of one size are run together up to so many working pixels, to bound the memory."""
 NMS_IOU = 0.45
 MAX_CANDIDATES = 2000
 
@@ -32,6 +40,7 @@ class InputSpec:
         scale: Applied after the mean.
         multiple: Height and width are padded to multiples of it.
         fixed: The only side (pixels, square) that the graph takes, or None.
+        batched: Whether it takes several pictures at once, which are then the first axis of every output.
     """
 
     channels: str = "BGR"
@@ -39,25 +48,44 @@ class InputSpec:
     scale: float = 1.0
     multiple: int = 32
     fixed: int | None = None
+    batched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A view with its pixels.
+
+    Attributes:
+        owner: Number of its picture.
+        view: Where it lies.
+        pixels: uint8 [h, w, 3], BGR; it may be smaller than the view, at the right and below.
+        ratio: float32 [2], working pixels per source pixel that came of rounding, across and down.
+    """
+
+    owner: int
+    view: View
+    pixels: ImageArray
+    ratio: FloatArray
 
 
 class OnnxDetector:
-    """Detects faces with an ONNX graph.
-
-    A picture is looked at in its own size, or shrunk so that its long side is `long_side`; it is never enlarged (faces
-    of 8 px are found as they are, and a larger picture costs time by its area). With `second_look`, a working picture
-    whose long side is 512 px or more is looked at once more at a quarter of that, for a sixteenth of the time, and
-    faces of 128 working pixels and more are taken from there too: these have, so shrunk, the size that the detector was
-    trained for. Both looks' candidates go through one suppression.
+    """Detects faces with an ONNX graph, in pictures of any size.
 
     Args:
         session: The opened graph.
         decode: From its outputs to candidates.
         spec: How pixels become its input.
         score_threshold: Candidates below it are dropped, 0..1.
-        long_side: Pixels; the limit of the working picture.
-        second_look: See above.
+        min_face: Height in source pixels of the smallest face to be found, 4 or more; it sets the working scale, and
+            a picture that is then larger than `views.TILE` is searched in tiles. Time goes with 1 / min_face squared.
+            None: pictures in their own size (faces from 8 px), shrunk to a long side of 1,920 px where they are larger.
+        quarters: Whether to look for large faces at a quarter of the scale, and so on; see `views`.
+        refiner: Looks at small faces once more for their landmarks.
+        tile: Pixels; see `views.plan_views`.
         nms_iou: Of two candidates that overlap by more, the weaker is dropped.
+
+    Raises:
+        ValueError: `min_face` is below 4.
     """
 
     def __init__(
@@ -66,18 +94,25 @@ class OnnxDetector:
         decode: Decoder,
         spec: InputSpec,
         score_threshold: float,
-        long_side: int = LONG_SIDE,
-        second_look: bool = False,
+        *,
+        min_face: float | None = None,
+        quarters: bool = False,
+        refiner: LandmarkRefiner | None = None,
+        tile: int = TILE,
         nms_iou: float = NMS_IOU,
     ) -> None:
+        if min_face is not None and not min_face >= MIN_FACE:
+            raise ValueError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
         self._session = session
         self._input = session.get_inputs()[0].name
         self._outputs = [output.name for output in session.get_outputs()]
         self._decode = decode
         self._spec = spec
         self.score_threshold = score_threshold
-        self.long_side = spec.fixed or long_side
-        self.second_look = second_look and not spec.fixed
+        self.min_face = min_face
+        self.quarters = quarters and not spec.fixed
+        self.refiner = refiner
+        self.tile = spec.fixed or tile
         self.nms_iou = nms_iou
 
     def detect(self, image: ImageArray) -> Detections:
@@ -92,67 +127,126 @@ class OnnxDetector:
         Raises:
             ModelError: The graph fails on this input or its outputs are not what they should be.
         """
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: Sequence[ImageArray]) -> list[Detections]:
+        """Finds the faces of several pictures; those of one size go through the graph together.
+
+        Args:
+            images: uint8 [h, w, 3], BGR, each.
+
+        Returns:
+            What `detect` gives for each (but for rounding in the last digits).
+
+        Raises:
+            ModelError: The graph fails on this input or its outputs are not what they should be.
+        """
+        found: list[list[Decoded]] = [[] for _ in images]
+        waiting: dict[tuple[int, int], list[_Part]] = {}
+        for owner, image in enumerate(images):
+            for part in self._parts(owner, image):
+                shape = self._shape(part.view)
+                together = waiting.setdefault(shape, [])
+                together.append(part)
+                if (len(together) + 1) * shape[0] * shape[1] > RUN_PIXELS:
+                    self._run(waiting.pop(shape), shape, found)
+        for shape, together in waiting.items():
+            self._run(together, shape, found)
+        return [self._settled(image, parts) for image, parts in zip(images, found, strict=True)]
+
+    def _scale(self, long_side: int) -> float:
+        """Working pixels per pixel of a picture with this long side."""
+        if self.min_face is not None:
+            return SMALLEST / self.min_face
+        return self._spec.fixed / long_side if self._spec.fixed else min(1.0, LONG_SIDE / long_side)
+
+    def _parts(self, owner: int, image: ImageArray) -> Iterator[_Part]:
         height, width = image.shape[:2]
-        scale = self.long_side / max(height, width)
-        if self._spec.fixed is None:
-            scale = min(1.0, scale)
-        boxes, scores, landmarks = self._look(image, scale)
-        if self.second_look and max(height, width) * scale >= SECOND_LOOK:
-            again = self._look(image, scale / 4)
-            large = (again[0][:, 3] - again[0][:, 1]) * scale >= SECOND_LOOK_FACE
-            boxes = np.concatenate([boxes, again[0][large]])
-            scores = np.concatenate([scores, again[1][large]])
-            landmarks = np.concatenate([landmarks, again[2][large]])
+        scale, work = 1.0, image
+        views = plan_views(
+            height, width, self._scale(max(height, width)), self.tile, self._spec.multiple, self.quarters
+        )
+        for view in views:
+            if view.scale != scale:
+                size = working_size(height, width, view.scale)
+                method = cv2.INTER_AREA if view.scale < 1 else cv2.INTER_LINEAR
+                work = cv2.resize(image, size[::-1], interpolation=method).astype(np.uint8, copy=False)
+                scale = view.scale
+            pixels = work[view.y : view.y + view.height, view.x : view.x + view.width]
+            ratio: FloatArray = np.array([work.shape[1] / width, work.shape[0] / height], np.float32)
+            yield _Part(owner, view, pixels, ratio)
+
+    def _shape(self, view: View) -> tuple[int, int]:
+        """Height and width of the graph's input for a view."""
+        side, multiple = self._spec.fixed, self._spec.multiple
+        return side or -(-view.height // multiple) * multiple, side or -(-view.width // multiple) * multiple
+
+    def _run(self, parts: list[_Part], shape: tuple[int, int], found: list[list[Decoded]]) -> None:
+        """Puts the candidates of some views of one shape to those of their pictures, in source pixels."""
+        batches = [parts] if self._spec.batched else [[part] for part in parts]
+        for batch in batches:
+            tensor = self.prepare([part.pixels for part in batch], shape)
+            try:
+                values = self._session.run(self._outputs, {self._input: tensor})
+                for row, part in enumerate(batch):
+                    outputs = {
+                        name: value[row : row + 1] if self._spec.batched else value
+                        for name, value in zip(self._outputs, values, strict=True)
+                    }
+                    found[part.owner].append(self._in_source(part, self._decode(outputs, *shape)))
+            except Exception as error:  # onnxruntime's own exceptions share no base but Exception
+                raise ModelError(
+                    f"the detector failed on a {tensor.shape} input ({error}): use another model"
+                ) from error
+
+    def prepare(self, pictures: Sequence[ImageArray], shape: tuple[int, int]) -> FloatArray:
+        """The graph's input.
+
+        Args:
+            pictures: uint8 [h, w, 3], BGR, each; padded with black at the right and below.
+            shape: Height and width wanted.
+
+        Returns:
+            float32 [n, 3, height, width].
+        """
+        canvas = np.zeros((len(pictures), *shape, 3), np.uint8)
+        for place, picture in zip(canvas, pictures, strict=True):
+            place[: picture.shape[0], : picture.shape[1]] = picture
+        if self._spec.channels == "RGB":
+            canvas = canvas[..., ::-1]
+        tensor = canvas.transpose(0, 3, 1, 2).astype(np.float32)
+        if self._spec.mean != 0.0 or self._spec.scale != 1.0:
+            tensor = (tensor - np.float32(self._spec.mean)) * np.float32(self._spec.scale)
+        return np.ascontiguousarray(tensor)
+
+    def _in_source(self, part: _Part, decoded: Decoded) -> Decoded:
+        """The candidates above the threshold that belong to a view, in source pixels."""
+        boxes, scores, landmarks = decoded
+        view = part.view
+        found = np.flatnonzero(scores >= self.score_threshold)
+        corner: FloatArray = np.array([view.x, view.y], np.float32)
+        boxes = boxes[found] + np.tile(corner, 2)
+        middle, tall = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 3] - boxes[:, 1]
+        own = (tall >= view.least) & (tall < view.most)
+        own &= ((middle >= view.part[:2]) & (middle < view.part[2:])).all(axis=1)
+        found, boxes = found[own], boxes[own]
+        if len(found) > MAX_CANDIDATES:
+            best = np.argsort(-scores[found], kind="stable")[:MAX_CANDIDATES]
+            found, boxes = found[best], boxes[best]
+        return (
+            np.divide(boxes, np.tile(part.ratio, 2)), scores[found], np.divide(landmarks[found] + corner, part.ratio)
+        )  # fmt: skip
+
+    def _settled(self, image: ImageArray, parts: list[Decoded]) -> Detections:
+        """One suppression over all views of a picture; the landmarks of what is left are refined."""
+        height, width = image.shape[:2]
+        boxes, scores, landmarks = (np.concatenate(values) for values in zip(*parts, strict=True))
         kept = suppress(boxes, scores, self.nms_iou)
         clipped = np.clip(boxes[kept], 0, [width, height, width, height])
         solid = (clipped[:, 2:] - clipped[:, :2] >= 1).all(axis=1)
         kept = kept[solid]
-        return Detections.from_arrays(clipped[solid], scores[kept], landmarks[kept])
-
-    def _look(self, image: ImageArray, scale: float) -> Decoded:
-        """The candidates above the threshold, in pixels of `image`, seen at `scale` working pixels per pixel."""
-        tensor, fx, fy = self.prepare(image, scale)
-        try:
-            values = self._session.run(self._outputs, {self._input: tensor})
-            boxes, scores, landmarks = self._decode(
-                dict(zip(self._outputs, values, strict=True)), tensor.shape[2], tensor.shape[3]
-            )
-        except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-            raise ModelError(f"the detector failed on a {tensor.shape} input ({error}): use another model") from error
-        found = np.flatnonzero(scores >= self.score_threshold)
-        if len(found) > MAX_CANDIDATES:
-            found = found[np.argsort(-scores[found], kind="stable")[:MAX_CANDIDATES]]
-        size: FloatArray = np.array([fx, fy], np.float32)
-        return np.divide(boxes[found], np.tile(size, 2)), scores[found], np.divide(landmarks[found], size)
-
-    def prepare(self, image: ImageArray, scale: float) -> tuple[FloatArray, float, float]:
-        """The working picture.
-
-        Args:
-            image: uint8 [h, w, 3], BGR.
-            scale: Wanted working pixels per source pixel.
-
-        Returns:
-            float32 [1, 3, h, w], padded with black at the right and below, and the working pixels per source pixel
-            that came of rounding, across and down.
-        """
-        height, width = image.shape[:2]
-        work: Array = image
-        if scale != 1.0:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            work = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        side = self._spec.fixed
-        multiple = self._spec.multiple
-        rows = side or -(-work.shape[0] // multiple) * multiple
-        columns = side or -(-work.shape[1] // multiple) * multiple
-        canvas = np.zeros((rows, columns, 3), np.uint8)
-        canvas[: work.shape[0], : work.shape[1]] = work
-        if self._spec.channels == "RGB":
-            canvas = canvas[..., ::-1]
-        tensor = canvas.transpose(2, 0, 1)[None].astype(np.float32)
-        if self._spec.mean != 0.0 or self._spec.scale != 1.0:
-            tensor = (tensor - np.float32(self._spec.mean)) * np.float32(self._spec.scale)
-        return np.ascontiguousarray(tensor), work.shape[1] / width, work.shape[0] / height
+        found = Detections.from_arrays(clipped[solid], scores[kept], landmarks[kept])
+        return found if self.refiner is None else self.refiner.refine(image, found)
 
 
 def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
