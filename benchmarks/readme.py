@@ -112,8 +112,8 @@ def _open_set(result: dict[str, Any]) -> str:
             ],
             lines,
         )
-        + "\n\nEnrolled from small, worn faces (frigate #23450), 20 people at a time, searched at 32x32; screening: enrolment"
-        " refuses photos too poor to be recognised by.\n\n"
+        + "\n\nEnrolled from small, worn faces (frigate #23450), 20 people at a time, searched at 32x32; screening:"
+        " enrolment refuses photos too poor to be recognised by.\n\n"
         + table(
             [
                 "photos' faces, px",
