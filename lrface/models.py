@@ -84,6 +84,15 @@ class DetectorEntry(ModelEntry):
 
 
 @dataclass(frozen=True, slots=True)
+class LandmarkerEntry(ModelEntry):
+    """The landmarks' second look: the names of its outputs; faces up to `largest_px` (native_px) gain by it."""
+
+    landmarks: str
+    error: str
+    largest_px: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStatus:
     """What `Manifest.verify` found for one model; `detail` is "ok" or what is wrong."""
 
@@ -101,11 +110,13 @@ class Manifest:
         folder: Where they lie.
         embedders: By level, pixels.
         detectors: In the manifest's order.
+        landmarkers: Likewise.
     """
 
     folder: Path
     embedders: dict[int, EmbedderEntry]
     detectors: tuple[DetectorEntry, ...]
+    landmarkers: tuple[LandmarkerEntry, ...] = ()
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Manifest:
@@ -130,6 +141,7 @@ class Manifest:
             raise ModelError(f"{path} has schema {schema!r}, this lrface reads {SCHEMA}: update lrface or the models")
         embedders: dict[int, EmbedderEntry] = {}
         detectors: list[DetectorEntry] = []
+        landmarkers: list[LandmarkerEntry] = []
         try:
             for item in data["models"]:
                 if item["kind"] == "embedder":
@@ -139,10 +151,12 @@ class Manifest:
                     embedders[entry.level] = entry
                 elif item["kind"] == "detector":
                     detectors.append(_detector(item))
+                elif item["kind"] == "landmarker":
+                    landmarkers.append(_landmarker(item))
         except (KeyError, TypeError, ValueError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ModelError(f"{path} is malformed ({what}): {_MEND_FOLDER}") from error
-        return cls(where, dict(sorted(embedders.items())), tuple(detectors))
+        return cls(where, dict(sorted(embedders.items())), tuple(detectors), tuple(landmarkers))
 
     @property
     def detector(self) -> DetectorEntry:
@@ -158,7 +172,7 @@ class Manifest:
     @property
     def entries(self) -> tuple[ModelEntry, ...]:
         """All models."""
-        return (*self.embedders.values(), *self.detectors)
+        return (*self.embedders.values(), *self.detectors, *self.landmarkers)
 
     def calibration(self) -> Calibration:
         """The thresholds that belong to these models.
@@ -239,4 +253,14 @@ def _detector(item: Mapping[str, Any]) -> DetectorEntry:
         scores=str(output["scores"]),
         landmarks=str(output["landmarks"]),
         score_threshold=float(item["score_threshold"]),
+    )
+
+
+def _landmarker(item: Mapping[str, Any]) -> LandmarkerEntry:
+    output = item["output"]
+    return LandmarkerEntry(
+        **_common(item),
+        landmarks=str(output["landmarks"]),
+        error=str(output["error"]),
+        largest_px=float(item["largest_px"]),
     )

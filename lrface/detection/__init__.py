@@ -37,6 +37,8 @@ def open_detector(
     threads: int = 1,
     manifest: Manifest | None = None,
     score_threshold: float | None = None,
+    min_face: float | None = None,
+    refine: bool | None = None,
 ) -> FaceDetector:
     """Opens a face detector.
 
@@ -48,35 +50,53 @@ def open_detector(
         threads: Of the CPU, for one run.
         manifest: Whose detector is meant; the bundled one where it is None or names no detector.
         score_threshold: Lowest score that counts, 0..1; None for the model's own.
+        min_face: Height in pixels of the smallest face to be found, 4 or more: a smaller value finds more in large
+            pictures, a larger one takes less time (see `OnnxDetector`). None: faces from 8 px in pictures of up to
+            1,920 px, from proportionally more in larger ones.
+        refine: Whether small faces are looked at once more for their landmarks. None: with the manifest's detector,
+            where the manifest has a model for it.
 
     Raises:
+        ValueError: `min_face` is below 4, or given for a detector of InsightFace's package.
         ModelError: No such model, altered, or of a family that is not known.
         ProviderError: The device's provider is not in use.
     """
     if isinstance(model, str) and model.startswith("insightface:"):
         from lrface.detection.insightface import InsightFaceDetector
 
+        if min_face is not None:
+            raise ValueError("InsightFace's own detectors choose their working size: leave min_face out")
         return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
     from lrface.detection.onnx_detector import InputSpec, OnnxDetector
     from lrface.models import Manifest
     from lrface.session import open_session
 
+    if manifest is None or not manifest.detectors:
+        manifest = Manifest.load()
+    refiner = None
+    if manifest.landmarkers and (refine if refine is not None else model is None):
+        from lrface.detection.refine import LandmarkRefiner
+
+        closer = manifest.landmarkers[0]
+        refiner = LandmarkRefiner(open_session(manifest.read(closer), closer.sha256, device, threads), closer)
     if model is not None:
         session = open_session(Path(model), None, device, threads)
         decode, spec, usual = _recognise(session, str(model))
-        return OnnxDetector(session, decode, spec, usual if score_threshold is None else score_threshold)
-    if manifest is None or not manifest.detectors:
-        manifest = Manifest.load()
-    entry = manifest.detector
-    session = open_session(manifest.read(entry), entry.sha256, device, threads)
-    given = entry.input
+    else:
+        entry = manifest.detector
+        session = open_session(manifest.read(entry), entry.sha256, device, threads)
+        given = entry.input
+        decode, usual = decode_contract(entry.boxes, entry.scores, entry.landmarks), entry.score_threshold
+        spec = InputSpec(given.channels, given.mean, given.scale, given.multiple)
     return OnnxDetector(
         session,
-        decode_contract(entry.boxes, entry.scores, entry.landmarks),
-        InputSpec(given.channels, given.mean, given.scale, given.multiple),
-        entry.score_threshold if score_threshold is None else score_threshold,
-        second_look=True,
+        decode,
+        spec,
+        usual if score_threshold is None else score_threshold,
+        min_face=min_face,
+        quarters=model is None,
+        refiner=refiner,
     )
 
 

@@ -40,7 +40,6 @@ class InputSpec:
         scale: Applied after the mean.
         multiple: Height and width are padded to multiples of it.
         fixed: The only side (pixels, square) that the graph takes, or None.
-        batched: Whether it takes several pictures at once, which are then the first axis of every output.
     """
 
     channels: str = "BGR"
@@ -48,7 +47,6 @@ class InputSpec:
     scale: float = 1.0
     multiple: int = 32
     fixed: int | None = None
-    batched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,9 @@ class OnnxDetector:
         if min_face is not None and not min_face >= MIN_FACE:
             raise ValueError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
         self._session = session
-        self._input = session.get_inputs()[0].name
+        given = session.get_inputs()[0]
+        self._input = given.name
+        self._batched = not isinstance(given.shape[0], int)
         self._outputs = [output.name for output in session.get_outputs()]
         self._decode = decode
         self._spec = spec
@@ -183,16 +183,13 @@ class OnnxDetector:
 
     def _run(self, parts: list[_Part], shape: tuple[int, int], found: list[list[Decoded]]) -> None:
         """Puts the candidates of some views of one shape to those of their pictures, in source pixels."""
-        batches = [parts] if self._spec.batched else [[part] for part in parts]
-        for batch in batches:
+        for batch in [parts] if self._batched else [[part] for part in parts]:
             tensor = self.prepare([part.pixels for part in batch], shape)
             try:
                 values = self._session.run(self._outputs, {self._input: tensor})
                 for row, part in enumerate(batch):
-                    outputs = {
-                        name: value[row : row + 1] if self._spec.batched else value
-                        for name, value in zip(self._outputs, values, strict=True)
-                    }
+                    own = (value[row : row + 1] if self._batched else value for value in values)
+                    outputs = dict(zip(self._outputs, own, strict=True))
                     found[part.owner].append(self._in_source(part, self._decode(outputs, *shape)))
             except Exception as error:  # onnxruntime's own exceptions share no base but Exception
                 raise ModelError(

@@ -1,0 +1,124 @@
+"""A closer look at each small face: its landmarks once more, from the crop around the detector's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrface.align import CROP, TEMPLATE, cut, estimate_similarity, native_crop_px
+from lrface.errors import ImageError, ModelError
+from lrface.types import Array, Detections, FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from lrface.models import LandmarkerEntry
+
+FRAME = 48
+"""Side in pixels of the square that is looked at."""
+
+REACH = 1.4
+"""Width of that square in widths of the canonical crop: what the detector's landmarks may be wrong by is still seen."""
+
+LOOKS = 2
+"""The second begins where the first ended, which is nearer: upright, of the right size."""
+
+BATCH = 64
+"""Faces in one run of the network, to bound its memory."""
+
+
+class LandmarkRefiner:
+    """Finds the five landmarks of small faces more exactly than a detector does, which sees the whole picture.
+
+    Args:
+        session: The opened graph.
+        entry: Of the manifest.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, entry: LandmarkerEntry) -> None:
+        self._session, self._entry = session, entry
+        side = session.get_inputs()[0].shape[2:]
+        if list(side) != [FRAME, FRAME]:
+            raise ModelError(f"{entry.file} sees {side} pixels, not {FRAME} x {FRAME}: export it again")
+
+    def refine(self, image: ImageArray, found: Detections) -> Detections:
+        """The same faces with better landmarks; those above the entry's `largest_px` stay as they are.
+
+        Args:
+            image: uint8 [h, w, 3], BGR.
+            found: Of this picture.
+
+        Raises:
+            ModelError: The graph fails.
+        """
+        landmarks = found.landmarks.copy()
+        for _ in range(LOOKS):
+            seen: list[tuple[int, FloatArray]] = []
+            for i, points in enumerate(landmarks):
+                try:
+                    if native_crop_px(found.landmarks[i]) <= self._entry.largest_px:
+                        seen.append((i, frame_matrix(points)))
+                except ImageError:  # these landmarks form no face, and none can be looked for around them
+                    continue
+            for start in range(0, len(seen), BATCH):
+                part = seen[start : start + BATCH]
+                frames = np.stack([cut(image, matrix, FRAME) for _, matrix in part])
+                for (i, matrix), points in zip(part, self.look(frames)[0], strict=True):
+                    landmarks[i] = back(points, matrix)
+        return Detections(found.boxes, found.scores, landmarks)
+
+    def look(self, frames: ImageArray) -> tuple[FloatArray, FloatArray]:
+        """Runs the network.
+
+        Args:
+            frames: uint8 [n, 48, 48, 3], BGR, cut along `frame_matrix`.
+
+        Returns:
+            Landmarks float32 [n, 5, 2] in pixels of the frame; the error expected, float32 [n], in eye distances.
+
+        Raises:
+            ModelError: The graph fails.
+        """
+        tensor = np.ascontiguousarray(frames.transpose(0, 3, 1, 2), np.float32)
+        try:
+            landmarks, error = self._session.run(
+                [self._entry.landmarks, self._entry.error], {self._entry.input.name: tensor}
+            )
+        except Exception as failure:  # onnxruntime's own exceptions share no base but Exception
+            raise ModelError(f"{self._entry.file} failed ({failure}): run `lrface models verify`") from failure
+        return landmarks, error
+
+
+def frame_matrix(landmarks: Array) -> FloatArray:
+    """The similarity that brings a face, as its landmarks have it, upright into the middle of the frame.
+
+    Args:
+        landmarks: [5, 2], pixels of the picture.
+
+    Returns:
+        float32 [2, 3], picture pixels -> pixels of the frame.
+
+    Raises:
+        ImageError: The landmarks do not form a face.
+    """
+    scale = FRAME / (REACH * CROP)
+    matrix = estimate_similarity(landmarks) * np.float32(scale)
+    matrix[:, 2] += np.float32((FRAME - 1) / 2 - (CROP - 1) / 2 * scale)
+    return matrix
+
+
+def through(points: Array, matrix: Array) -> FloatArray:
+    """Points [..., 2] under a similarity [2, 3]."""
+    moved: FloatArray = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return moved
+
+
+def back(points: Array, matrix: Array) -> FloatArray:
+    """Points [..., 2] under the inverse of a similarity [2, 3]."""
+    moved: FloatArray = ((points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
+    return moved
+
+
+FRAME_TEMPLATE = through(TEMPLATE, frame_matrix(TEMPLATE))
+"""The ArcFace template in the frame, float32 [5, 2]: where the detector's landmarks put the face."""

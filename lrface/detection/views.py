@@ -1,0 +1,113 @@
+"""What of a picture a detector looks at, and how large: the whole, quarters of it for large faces, tiles of a huge one.
+
+A look is the picture at one scale. Detectors of small faces miss one that fills the picture, so each look is followed
+by one at a quarter of its scale, for a sixteenth of the time, from which faces are taken that are large in it too. A
+look that is too large for one run is cut into tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+TILE = 2048
+"""Side in working pixels above which a look is cut into tiles."""
+
+OVERLAP = 192
+"""Working pixels that neighbouring tiles share. A face belongs to the tile in whose part its middle lies; one up to
+`TALLEST_IN_TILE` pixels high is whole there and has its surroundings."""
+
+TALLEST_IN_TILE = 144
+
+QUARTER = 4
+LEAST_IN_QUARTER = 32
+"""Height in pixels of a quarter's view from which on a face is taken from there."""
+
+SMALLEST_QUARTER = 64
+"""Pixels: no look with a shorter long side."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A look, or a tile of one.
+
+    Attributes:
+        scale: Working pixels per pixel of the picture.
+        x, y: Upper left corner, working pixels.
+        width, height: Working pixels; of tiles all the same, what lies outside of the picture is black.
+        part: x1, y1, x2, y2, working pixels: candidates whose middle lies elsewhere belong to another tile.
+        least, most: Candidates of another height (working pixels) are left to another view.
+    """
+
+    scale: float
+    x: int
+    y: int
+    width: int
+    height: int
+    part: tuple[float, float, float, float] = (-math.inf, -math.inf, math.inf, math.inf)
+    least: float = 0.0
+    most: float = math.inf
+
+
+def plan_views(height: int, width: int, scale: float, tile: int, multiple: int, quarters: bool) -> list[View]:
+    """The views of a picture.
+
+    Args:
+        height: Of the picture, pixels.
+        width: Likewise.
+        scale: Of the first look: working pixels per pixel.
+        tile: A look with a longer side is cut into tiles of at most this side.
+        multiple: Tiles lie on a grid of so many working pixels, on which the network's own grids lie: a face looks the
+            same in a tile as in the whole.
+        quarters: Whether to look at a quarter, a sixteenth, ... too. A look in tiles always does.
+    """
+    views: list[View] = []
+    least = 0.0
+    while True:
+        size = working_size(height, width, scale)
+        tiled = max(size) > tile
+        if tiled:
+            views += _tiles(*size, scale, tile, multiple, least)
+        else:
+            views.append(View(scale, 0, 0, size[1], size[0], least=least))
+        scale, least = scale / QUARTER, LEAST_IN_QUARTER
+        if not (tiled or quarters) or max(height, width) * scale < SMALLEST_QUARTER:
+            return views
+
+
+def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Height and width of a picture at a scale, pixels."""
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _tiles(height: int, width: int, scale: float, tile: int, multiple: int, least: float) -> list[View]:
+    rows, tall = _starts(height, tile, multiple)
+    columns, wide = _starts(width, tile, multiple)
+    views = []
+    for i, y in enumerate(rows):
+        for k, x in enumerate(columns):
+            part = (
+                (columns[k - 1] + wide + x) / 2 if k else -math.inf,
+                (rows[i - 1] + tall + y) / 2 if i else -math.inf,
+                (x + wide + columns[k + 1]) / 2 if k + 1 < len(columns) else math.inf,
+                (y + tall + rows[i + 1]) / 2 if i + 1 < len(rows) else math.inf,
+            )
+            views.append(View(scale, x, y, wide, tall, part, least, TALLEST_IN_TILE))
+    return views
+
+
+def _starts(length: int, tile: int, multiple: int) -> tuple[list[int], int]:
+    """Where the tiles of one direction begin, and how long they are: as few as serve, of equal length."""
+    shared = min(OVERLAP, tile // 2)
+    count = max(1, math.ceil((length - shared) / (tile - shared)))
+    long = min(tile, _up((length + (count - 1) * shared) / count, multiple))
+    last = max(0, _up(length, multiple) - long)
+    return [_down(last * i / max(1, count - 1), multiple) for i in range(count)], long
+
+
+def _up(value: float, multiple: int) -> int:
+    return math.ceil(value / multiple) * multiple
+
+
+def _down(value: float, multiple: int) -> int:
+    return math.floor(value / multiple) * multiple
