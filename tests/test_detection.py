@@ -108,26 +108,36 @@ def test_suppression_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "long_side", "tensor"),
+    ("height", "width", "min_face", "tensor"),
     [
-        (480, 640, 1280, (480, 640)),
-        (1080, 1920, 1280, (736, 1280)),  # 720 rows, padded to a multiple of 32
-        (33, 31, 1280, (64, 32)),
-        (1, 1, 1280, (32, 32)),
-        (5, 4000, 1280, (32, 1280)),
+        (480, 640, None, (480, 640)),
+        (1620, 2880, None, (1088, 1920)),  # 1080 rows, padded to a multiple of 32
+        (1080, 1920, 12, (736, 1280)),
+        (100, 200, 4, (224, 416)),  # a face of 4 px is seen with 8
+        (33, 31, None, (64, 32)),
+        (1, 1, None, (32, 32)),
+        (5, 6000, None, (32, 1920)),
     ],
 )
-def test_boxes_come_back_to_source_pixels(height: int, width: int, long_side: int, tensor: tuple[int, int]) -> None:
-    detector = fake([[0, 0, 12, 24]], [0.9], long_side=long_side)
+def test_boxes_come_back_to_source_pixels(
+    height: int, width: int, min_face: float | None, tensor: tuple[int, int]
+) -> None:
+    detector = fake([[0, 0, 12, 24]], [0.9], min_face=min_face)
     found = detector.detect(np.zeros((height, width, 3), np.uint8))
     assert detector._session.fed[0].shape == (1, 3, *tensor)
-    fx = min(1.0, long_side / max(height, width))
+    fx = 8 / min_face if min_face else min(1.0, 1920 / max(height, width))
     fy = max(1, round(height * fx)) / height
     np.testing.assert_allclose(found.boxes, [[0, 0, min(12 / fx, width), min(24 / fy, height)]], rtol=1e-3)
 
 
-def test_a_second_look_at_a_quarter_finds_what_fills_the_picture() -> None:
-    detector = fake([[100, 100, 120, 140], [10, 10, 30, 30]], [0.9, 0.8], second_look=True)
+@pytest.mark.parametrize("min_face", [3.9, 0, -8, float("nan")])
+def test_a_smallest_face_that_is_too_small_is_refused(min_face: float) -> None:
+    with pytest.raises(ValueError, match="4 pixels or more"):
+        fake([], [], min_face=min_face)
+
+
+def test_a_look_at_a_quarter_finds_what_fills_the_picture() -> None:
+    detector = fake([[100, 100, 120, 140], [10, 10, 30, 30]], [0.9, 0.8], quarters=True)
     found = detector.detect(np.zeros((600, 800, 3), np.uint8))
     assert [fed.shape[2:] for fed in detector._session.fed] == [(608, 800), (160, 224)]
     # the smaller one is taken from the first look alone: a quarter's view of small faces is worth nothing
@@ -144,7 +154,7 @@ def test_of_one_face_seen_in_both_looks_the_better_score_stays() -> None:
             return super().run(names, feed)
 
     decode = decode_contract("boxes", "scores", "landmarks")
-    detector = OnnxDetector(TwoLooks([], []), decode, InputSpec(), 0.5, second_look=True)
+    detector = OnnxDetector(TwoLooks([], []), decode, InputSpec(), 0.5, quarters=True)
     found = detector.detect(np.zeros((600, 800, 3), np.uint8))
     np.testing.assert_allclose(found.boxes, [[400, 400, 480, 560]])
     np.testing.assert_allclose(found.scores, [0.8])
