@@ -28,7 +28,7 @@ from lrface.models import Manifest
 from training.faces import default_cache, validation_faces
 from training.validate import load_pairs
 
-SIZES = [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64]
+SIZES = [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 112]
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ SMALL = {
     "levels": ["--limit", "60", "--sizes", "12", "24"],
     "people": ["--limit", "2", "--widths", "24"],
     "detection": ["--limit", "4"],
+    "clips": ["--frames", "2"],
     "open_set": ["--limit", "44", "--people", "20", "--searches", "100"],
     "quality": ["--limit", "4"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
