@@ -57,6 +57,7 @@ class FaceMatcher:
         device: str = "cpu",
         threads: int = 1,
         fpir: float | None = None,
+        min_face: float | None = None,
     ) -> FaceMatcher:
         """Opens a gallery with its models.
 
@@ -68,6 +69,8 @@ class FaceMatcher:
             threads: Of the CPU, for one network.
             fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1. None for
                 the one chosen for this gallery (`lrface calibrate`), else 0.01.
+            min_face: Height in pixels of the smallest face to be found, see `open_detector`; without effect on an
+                object.
 
         Raises:
             ModelError: A model is missing, altered or unfit.
@@ -85,7 +88,11 @@ class FaceMatcher:
             from lrface.detection import open_detector
 
             detector = open_detector(
-                None if detector is None else fspath(detector), device=device, threads=threads, manifest=manifest
+                None if detector is None else fspath(detector),
+                device=device,
+                threads=threads,
+                manifest=manifest,
+                min_face=min_face,
             )
         opened = Gallery.open(gallery, contract)
         rate = fpir if fpir is not None else opened.fpir

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
 from lrface.align import align, native_crop_px
 from lrface.errors import EnrolmentError
 from lrface.images import Source, read_bytes, read_image
@@ -26,9 +23,6 @@ CLEAR = 0.7
 
 MIN_ENROL_PX = 16.0
 """A face to enrol must be at least so wide (source pixels of the canonical crop): the smallest network's input."""
-
-LARGEST_SIDE, SMALLEST_SIDE = 1280, 64
-"""Photos are searched for faces at long sides between these, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +65,7 @@ def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> P
         EnrolmentError: It shows no face, several, or one that is too small.
     """
     picture = read_image(photo)
-    detections = find_faces(detector, picture)
+    detections = one_box_a_face(detector.detect(picture))
     row = choose_face(detections)
     if isinstance(row, str):
         raise EnrolmentError(row)
@@ -81,44 +75,17 @@ def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> P
     return Portrait(sha256, align(picture, detections.landmarks[row]), native_px)
 
 
-def find_faces(detector: FaceDetector, picture: ImageArray) -> Detections:
-    """Finds faces of any size: at the photo's own size (at most `LARGEST_SIDE`), at a half, a quarter, ... merged.
-
-    Detectors made for small faces miss one that fills a portrait. Of several boxes on one face the surest is kept.
-
-    Args:
-        detector: Finds faces at one size.
-        picture: uint8 [h, w, 3], BGR.
-
-    Returns:
-        Detections in pixels of the picture.
-    """
-    height, width = picture.shape[:2]
-    found: list[Detections] = []
-    side = min(max(height, width), LARGEST_SIDE)
-    while not found or side >= SMALLEST_SIDE:
-        size = (max(1, round(width * side / max(height, width))), max(1, round(height * side / max(height, width))))
-        work = picture
-        if size != (width, height):
-            work = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        part = detector.detect(work)
-        ratio = np.array([width / size[0], height / size[1]], np.float32)
-        found.append(Detections(part.boxes * np.tile(ratio, 2), part.scores, part.landmarks * ratio))
-        side //= 2
-    merged = Detections.from_arrays(
-        np.concatenate([part.boxes for part in found]),
-        np.concatenate([part.scores for part in found]),
-        np.concatenate([part.landmarks for part in found]),
-    )
+def one_box_a_face(detections: Detections) -> Detections:
+    """Of several boxes on one face the surest: seen too large, half a face looks like a whole one."""
     kept: list[int] = []
-    for i in range(len(merged)):
-        if not any(_same_face(merged.boxes[i], merged.boxes[j]) for j in kept):
+    for i in range(len(detections)):
+        if not any(_same_face(detections.boxes[i], detections.boxes[j]) for j in kept):
             kept.append(i)
-    return merged[kept]
+    return detections[kept]
 
 
 def _same_face(a: FloatArray, b: FloatArray) -> bool:
-    """Whether the centre of either box lies in the other: seen too large, half a face looks like a whole one."""
+    """Whether the centre of either box lies in the other."""
     for inner, outer in ((a, b), (b, a)):
         x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
         if outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]:

@@ -132,7 +132,7 @@ def test_boxes_come_back_to_source_pixels(
 
 @pytest.mark.parametrize("min_face", [3.9, 0, -8, float("nan")])
 def test_a_smallest_face_that_is_too_small_is_refused(min_face: float) -> None:
-    with pytest.raises(ValueError, match="4 pixels or more"):
+    with pytest.raises(ModelError, match="4 pixels or more"):
         fake([], [], min_face=min_face)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tiny_models import MAGIC, TinyDetector, open_matcher, png, portrait, scene, write_models, write_people
 
-from lrface.align import TEMPLATE, native_crop_px
+from lrface.align import TEMPLATE
 from lrface.errors import EnrolmentError, GalleryError
 from lrface.matcher import FaceMatcher
-from lrface.portraits import choose_face, find_faces
+from lrface.portraits import choose_face, one_box_a_face
 from lrface.types import Detections
 
 
@@ -82,53 +82,11 @@ def test_a_clearly_dominant_face_is_taken(matcher: FaceMatcher) -> None:
     assert [face.name for face in matcher.identify(portrait("small", 5))] == [None]
 
 
-class SmallFacesOnly:
-    """Finds white squares, none wider than 128 px: what a detector for small faces does to a portrait."""
-
-    def detect(self, image: np.ndarray) -> Detections:
-        white = np.argwhere(image[:, :, 0] > 200)
-        if not len(white):
-            return Detections.empty()
-        (top, left), (bottom, right) = white.min(0), white.max(0) + 1
-        if right - left > 128:
-            return Detections.empty()
-        landmarks = (TEMPLATE + 0.5) * (right - left) / 112 - 0.5 + (left, top)
-        return Detections.from_arrays(np.array([[left, top, right, bottom]]), [0.9], landmarks[None])
-
-
-@pytest.mark.parametrize("width", [40, 128, 130, 300, 790])
-def test_a_face_that_fills_the_photo_is_found_at_a_smaller_size(width: int) -> None:
-    picture = np.zeros((900, 1000, 3), np.uint8)
-    picture[100 : 100 + width, 50 : 50 + width] = 255
-    found = find_faces(SmallFacesOnly(), picture)
-    assert choose_face(found) == 0
-    assert len(found) == 1
-    assert np.abs(found.boxes[0] - (50, 100, 50 + width, 100 + width)).max() <= width / 15
-    assert native_crop_px(found.landmarks[0]) == pytest.approx(width, rel=0.08)
-
-
-class SeesHalves(SmallFacesOnly):
-    """Takes half of a large face for a whole one, though with less certainty."""
-
-    def detect(self, image: np.ndarray) -> Detections:
-        white = np.argwhere(image[:, :, 0] > 200)
-        (top, left), (bottom, right) = white.min(0), white.max(0) + 1
-        if right - left <= 128:
-            return super().detect(image)
-        half = [left - 9, top + 40, (left + right) / 2 + 5, bottom - 30]
-        return Detections.from_arrays(np.array([half]), [0.6], TEMPLATE[None] * 2)
-
-
 def test_half_a_face_seen_too_large_is_no_second_face() -> None:
-    picture = np.zeros((300, 300, 3), np.uint8)
-    picture[30:280, 40:250] = 255
-    found = find_faces(SeesHalves(), picture)
-    assert choose_face(found) == 0
-    assert found.scores.tolist() == pytest.approx([0.9])
-
-
-def test_nothing_to_find_in_the_tiniest_photo() -> None:
-    assert len(find_faces(SmallFacesOnly(), np.zeros((1, 3000, 3), np.uint8))) == 0
+    whole, half, other = [40, 30, 250, 280], [31, 70, 150, 250], [300, 30, 380, 120]
+    found = Detections.from_arrays(np.array([whole, half, other]), [0.9, 0.6, 0.8], np.stack([TEMPLATE] * 3))
+    assert one_box_a_face(found).boxes.tolist() == [whole, other]
+    assert len(one_box_a_face(Detections.empty())) == 0
 
 
 @pytest.mark.parametrize("images", [[], iter([])])

@@ -57,15 +57,15 @@ def open_detector(
             where the manifest has a model for it.
 
     Raises:
-        ValueError: `min_face` is below 4, or given for a detector of InsightFace's package.
-        ModelError: No such model, altered, or of a family that is not known.
+        ModelError: No such model, altered, or of a family that is not known; or `min_face` is below 4, or given for a
+            detector of InsightFace's package.
         ProviderError: The device's provider is not in use.
     """
     if isinstance(model, str) and model.startswith("insightface:"):
         from lrface.detection.insightface import InsightFaceDetector
 
         if min_face is not None:
-            raise ValueError("InsightFace's own detectors choose their working size: leave min_face out")
+            raise ModelError("InsightFace's package chooses the working size itself: leave min_face out")
         return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
     from lrface.detection.onnx_detector import InputSpec, OnnxDetector

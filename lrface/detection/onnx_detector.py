@@ -12,7 +12,7 @@ import numpy as np
 from lrface.detection.decode import Decoded, Decoder
 from lrface.detection.views import TILE, View, plan_views, working_size
 from lrface.errors import ModelError
-from lrface.types import Array, Detections, FloatArray, ImageArray
+from lrface.types import Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -83,7 +83,7 @@ class OnnxDetector:
         nms_iou: Of two candidates that overlap by more, the weaker is dropped.
 
     Raises:
-        ValueError: `min_face` is below 4.
+        ModelError: `min_face` is below 4.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class OnnxDetector:
         nms_iou: float = NMS_IOU,
     ) -> None:
         if min_face is not None and not min_face >= MIN_FACE:
-            raise ValueError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
+            raise ModelError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
         self._session = session
         given = session.get_inputs()[0]
         self._input = given.name
@@ -206,15 +206,13 @@ class OnnxDetector:
         Returns:
             float32 [n, 3, height, width].
         """
-        canvas = np.zeros((len(pictures), *shape, 3), np.uint8)
-        for place, picture in zip(canvas, pictures, strict=True):
-            place[: picture.shape[0], : picture.shape[1]] = picture
-        if self._spec.channels == "RGB":
-            canvas = canvas[..., ::-1]
-        tensor = canvas.transpose(0, 3, 1, 2).astype(np.float32)
+        tensor: FloatArray = np.zeros((len(pictures), 3, *shape), np.float32)
+        for planes, picture in zip(tensor, pictures, strict=True):
+            for plane, channel in zip(planes, range(3) if self._spec.channels == "BGR" else (2, 1, 0), strict=True):
+                plane[: picture.shape[0], : picture.shape[1]] = picture[..., channel]
         if self._spec.mean != 0.0 or self._spec.scale != 1.0:
             tensor = (tensor - np.float32(self._spec.mean)) * np.float32(self._spec.scale)
-        return np.ascontiguousarray(tensor)
+        return tensor
 
     def _in_source(self, part: _Part, decoded: Decoded) -> Decoded:
         """The candidates above the threshold that belong to a view, in source pixels."""

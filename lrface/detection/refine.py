@@ -52,21 +52,35 @@ class LandmarkRefiner:
         Raises:
             ModelError: The graph fails.
         """
+        small = [i for i, points in enumerate(found.landmarks) if _native_px(points) <= self._entry.largest_px]
         landmarks = found.landmarks.copy()
-        for _ in range(LOOKS):
-            seen: list[tuple[int, FloatArray]] = []
-            for i, points in enumerate(landmarks):
-                try:
-                    if native_crop_px(found.landmarks[i]) <= self._entry.largest_px:
-                        seen.append((i, frame_matrix(points)))
-                except ImageError:  # these landmarks form no face, and none can be looked for around them
-                    continue
-            for start in range(0, len(seen), BATCH):
-                part = seen[start : start + BATCH]
-                frames = np.stack([cut(image, matrix, FRAME) for _, matrix in part])
-                for (i, matrix), points in zip(part, self.look(frames)[0], strict=True):
-                    landmarks[i] = back(points, matrix)
+        landmarks[small] = self.closer(image, found.landmarks[small])[0]
         return Detections(found.boxes, found.scores, landmarks)
+
+    def closer(self, image: ImageArray, landmarks: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Better landmarks of faces of any size.
+
+        Args:
+            image: uint8 [h, w, 3], BGR.
+            landmarks: float32 [n, 5, 2], pixels of the picture. Where they form no face, they stay.
+
+        Returns:
+            float32 [n, 5, 2], and how far off they are expected to align each face, float32 [n], in eye distances (nan
+            where they form no face).
+
+        Raises:
+            ModelError: The graph fails.
+        """
+        landmarks, errors = landmarks.copy(), np.full(len(landmarks), np.nan, np.float32)
+        for _ in range(LOOKS):
+            faces = [i for i, points in enumerate(landmarks) if _native_px(points) > 0]
+            for start in range(0, len(faces), BATCH):
+                part = faces[start : start + BATCH]
+                matrices = [frame_matrix(points) for points in landmarks[part]]
+                frames = np.stack([cut(image, matrix, FRAME) for matrix in matrices])
+                seen, errors[part] = self.look(frames)
+                landmarks[part] = [back(points, matrix) for points, matrix in zip(seen, matrices, strict=True)]
+        return landmarks, errors
 
     def look(self, frames: ImageArray) -> tuple[FloatArray, FloatArray]:
         """Runs the network.
@@ -122,3 +136,11 @@ def back(points: Array, matrix: Array) -> FloatArray:
 
 FRAME_TEMPLATE = through(TEMPLATE, frame_matrix(TEMPLATE))
 """The ArcFace template in the frame, float32 [5, 2]: where the detector's landmarks put the face."""
+
+
+def _native_px(landmarks: FloatArray) -> float:
+    """Width in pixels of the canonical crop; 0 where the landmarks form no face."""
+    try:
+        return native_crop_px(landmarks)
+    except ImageError:
+        return 0.0

@@ -23,7 +23,7 @@ QUARTER = 4
 LEAST_IN_QUARTER = 32
 """Height in pixels of a quarter's view from which on a face is taken from there."""
 
-SMALLEST_QUARTER = 64
+SMALLEST_QUARTER = 32
 """Pixels: no look with a shorter long side."""
 
 

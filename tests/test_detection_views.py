@@ -1,0 +1,142 @@
+"""Pictures of any size: which views are taken of them, and that a face is found once wherever tiles meet."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_detection import FakeSession, fake, portraits
+
+from lrface.detection import open_detector
+from lrface.detection.decode import decode_contract
+from lrface.detection.onnx_detector import RUN_PIXELS, InputSpec, OnnxDetector
+from lrface.detection.views import OVERLAP, TALLEST_IN_TILE, TILE, View, plan_views
+from lrface.metrics.average_precision import box_iou
+
+
+def seen(views: list[View]) -> list[tuple[float, int]]:
+    """(scale, number of views) of each look."""
+    scales = [view.scale for view in views]
+    return [(scale, scales.count(scale)) for scale in dict.fromkeys(scales)]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "quarters", "looks"),
+    [
+        (480, 640, 1.0, False, [(1.0, 1)]),
+        (480, 640, 1.0, True, [(1.0, 1), (0.25, 1), (0.0625, 1)]),
+        (150, 120, 1.0, True, [(1.0, 1), (0.25, 1)]),  # a portrait that the face fills
+        (120, 90, 1.0, True, [(1.0, 1)]),
+        (2160, 3840, 0.5, True, [(0.5, 1), (0.125, 1), (0.03125, 1)]),
+        (2160, 3840, 1.0, True, [(1.0, 4), (0.25, 1), (0.0625, 1), (0.015625, 1)]),
+        (2160, 3840, 1.0, False, [(1.0, 4), (0.25, 1)]),  # taller than a tile's: a quarter
+        (540, 960, 4.0, False, [(4.0, 4), (1.0, 1)]),
+        (1, 9000, 1.0, False, [(1.0, 5), (0.25, 2), (0.0625, 1)]),
+        (1, 1, 1.0, True, [(1.0, 1)]),
+    ],
+)
+def test_looks(height: int, width: int, scale: float, quarters: bool, looks: list[tuple[float, int]]) -> None:
+    assert seen(plan_views(height, width, scale, TILE, 32, quarters)) == looks
+
+
+@pytest.mark.parametrize("size", [(2160, 3840), (2049, 700), (33, 5000), (6000, 8000)])
+@pytest.mark.parametrize("tile", [640, TILE])
+def test_tiles_share_enough_for_every_face_to_be_whole_in_its_own(size: tuple[int, int], tile: int) -> None:
+    views = [view for view in plan_views(*size, 1.0, tile, 32, True) if view.scale == 1.0]
+    assert len({(view.height, view.width) for view in views}) == 1  # so that they run together
+    for axis, length in ((0, size[1]), (1, size[0])):
+        long = (views[0].width, views[0].height)[axis]
+        starts = sorted({(view.x, view.y)[axis] for view in views})
+        parts = sorted({(view.part[axis], view.part[axis + 2]) for view in views})
+        assert long <= tile
+        assert starts[0] == 0
+        assert starts[-1] + long >= length
+        assert all(start % 32 == 0 for start in starts)  # the network's grids lie as in the whole picture
+        assert all(start + long - following >= OVERLAP for start, following in pairwise(starts))
+        assert all(mine[1] == following[0] for mine, following in pairwise(parts))
+        assert parts[0][0] == -np.inf
+        assert parts[-1][1] == np.inf
+        for start, (low, high) in zip(starts, parts, strict=True):
+            assert low == -np.inf or low - start >= TALLEST_IN_TILE / 2
+            assert high == np.inf or start + long - high >= TALLEST_IN_TILE / 2
+
+
+def test_memory_is_bounded_by_a_tile() -> None:
+    detector = fake([[0, 0, 9, 9]], [0.1], min_face=8)
+    detector.detect(np.zeros((5000, 7000, 3), np.uint8))
+    fed = [tensor.shape for tensor in detector._session.fed]
+    assert max(shape[2] * shape[3] for shape in fed) <= TILE**2
+    assert all(shape[0] == 1 or np.prod(shape) <= 3 * RUN_PIXELS for shape in fed)
+
+
+def test_frames_of_one_size_go_together_and_keep_their_own_faces() -> None:
+    class Bright(FakeSession):
+        """Finds a face in each picture whose first pixel is bright, as wide as that is."""
+
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            self.fed.append(feed["image"])
+            value = feed["image"][:, 0, 0, 0]
+            boxes = np.stack([value * 0, value * 0, value, value], axis=1)[:, None]
+            return [boxes, (value > 9).astype(np.float32)[:, None], np.repeat(boxes[:, :, None, :2], 5, axis=2)]
+
+    detector = OnnxDetector(Bright([], []), decode_contract("boxes", "scores", "landmarks"), InputSpec(), 0.5)
+    values = [20, 0, 30, 40, 50, 60]
+    frames = [np.full((480, 640 if value != 30 else 320, 3), value, np.uint8) for value in values]
+    found = detector.detect_batch(frames)
+    assert [faces.boxes.tolist() for faces in found] == [[[0, 0, v, v]] if v else [] for v in values]
+    assert [len(tensor) for tensor in detector._session.fed] == [3, 1, 2]  # RUN_PIXELS hold three of 480 x 640
+    assert detector.detect_batch([]) == []
+
+
+def crowd() -> tuple[np.ndarray, np.ndarray]:
+    """A 4K picture with one face, 21 px high, at many places, some where tiles meet; the boxes float32 [n, 4]."""
+    image, box = portraits()["astronaut"]
+    scale = 21 / (box[3] - box[1])
+    part = cv2.resize(image[20:260, 120:330], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rng = np.random.default_rng(0)
+    wall = rng.integers(100, 120, (68, 120, 3)).astype(np.uint8)
+    picture = cv2.resize(wall, (3840, 2160), interpolation=cv2.INTER_CUBIC)
+    first = (np.array(box) - [120, 20, 120, 20]) * scale
+    boxes = []
+    for x, y in [(64, 64), (1900, 1060), (1907, 300), (600, 1073), (3790, 2110), (3, 2100), (2500, 1500), (1905, 1500)]:
+        picture[y : y + part.shape[0], x : x + part.shape[1]] = part[: 2160 - y, : 3840 - x]
+        boxes.append(first + np.array([x, y, x, y]))
+    return picture, np.array(boxes, np.float32)
+
+
+def test_tiny_faces_of_a_huge_picture_are_found_once_also_where_tiles_meet() -> None:
+    picture, boxes = crowd()
+    detector = open_detector(min_face=8)
+    assert isinstance(detector, OnnxDetector)
+    whole, tiled = [], []
+    for tile, target in ((4096, whole), (TILE, tiled), (640, tiled)):
+        detector.tile = tile
+        target.append(detector.detect(picture))
+    overlap = box_iou(boxes, whole[0].boxes)
+    assert (overlap.max(axis=1) > 0.5).sum() >= 7
+    for found in tiled:
+        assert len(found) == len(whole[0])
+        order = box_iou(whole[0].boxes, found.boxes).argmax(axis=1)
+        assert sorted(order) == list(range(len(found)))
+        assert np.abs(found.boxes[order] - whole[0].boxes).max() < 1
+        assert np.abs(found.landmarks[order] - whole[0].landmarks).max() < 1
+
+
+def test_a_larger_smallest_face_takes_a_smaller_picture() -> None:
+    image, box = portraits()["astronaut"]
+    detector = open_detector(min_face=64)
+    assert isinstance(detector, OnnxDetector)
+    assert detector._scale(512) == 1 / 8
+    assert box_iou(detector.detect(image).boxes[:1], np.array([box], np.float32))[0, 0] > 0.4
+
+
+@pytest.mark.parametrize(("name", "min_face"), [("yunet_n_dynamic", 8), ("scrfd_500m", 5)])
+def test_other_families_search_tiles_too(name: str, min_face: int, shared: Path) -> None:
+    picture, boxes = crowd()
+    file = shared / "data" / "detectors" / f"{name}.onnx"
+    overlap = box_iou(boxes[1:4], open_detector(file, min_face=min_face).detect(picture[:1200]).boxes)
+    assert (overlap.max(axis=1, initial=0) > 0.4).all()
+    assert ((overlap > 0.4).sum(axis=1) == 1).all()
