@@ -14,6 +14,9 @@ The same on the validation people alone: calibrated on one half of them, tested 
 Last, the case of frigate #23450: people enrolled from faces of 22x28 pixels, worn by a camera, and searched at 32. The
 aligned crop is then 33 px wide if that is the face's box, 22 px if it is the whole picture of the face. With the gate,
 enrolment refuses what `lrface.screening` objects to.
+
+And *impostor attractors*: of the photos that one large gallery would be enrolled from, those that screening refuses
+because they resemble too many others, their share, and their share of the false matches by strangers.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import spearmanr
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -46,7 +50,7 @@ from lrface.gallery import Contract, Gallery, PhotoTemplates
 from lrface.matcher import CANDIDATES, FaceMatcher
 from lrface.metrics import wilson_interval
 from lrface.models import Manifest
-from lrface.screening import Screen
+from lrface.screening import ATTRACTED, ATTRACTED_FMR, Screen
 from lrface.types import Face, Identification
 from training.calibrate import statistics, views_of
 from training.faces import default_cache, validation_faces
@@ -199,6 +203,26 @@ def rates(total: collections.Counter[str], fpir: float) -> dict[str, float]:
     }  # fmt: skip
 
 
+def attractors(matcher: FaceMatcher, people: People, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Do photos that resemble many of a gallery draw strangers too? For each level, at a false match rate of 1e-3."""
+    enrolled, _, strangers = people.draw(count, 1, rng)
+    enrol(matcher, people, enrolled)
+    rows, lines = np.concatenate(list(enrolled.values())), []
+    population = matcher.gallery.projection().population
+    for level, (vectors, _) in people.photos.items():
+        curve, shift = matcher.calibration.curve(level, level, 1), matcher.calibration.shift(level, population)
+        among = vectors[rows] @ vectors[rows].T >= curve.threshold(ATTRACTED_FMR) + shift
+        drawn = (among.sum(axis=1) - among.diagonal()) / (len(rows) - 1)
+        false = (vectors[rows] @ vectors[strangers].T >= curve.threshold(1e-3) + shift).mean(axis=1)
+        refused = drawn > ATTRACTED
+        lines.append({
+            "level": level, "people": len(rows), "strangers": len(strangers), "refused": int(refused.sum()),
+            "refused_share_of_false_matches": float(false[refused].sum() / max(1e-12, false.sum())),
+            "rank_correlation": float(np.nan_to_num(spearmanr(drawn, false).statistic)),
+        })  # fmt: skip
+    return lines
+
+
 def half_calibrated(people: People, half: npt.NDArray[np.bool_], manifest: Manifest, seed: int) -> Calibration:
     """A calibration from some of the photos, as ``python -m training calibrate`` makes it."""
     rng = np.random.default_rng(seed)
@@ -322,12 +346,18 @@ def main() -> None:
           f"{r['people_taken']} / {r['people_taken_gate']}", str(r["strangers"]), str(r["named"]),
           str(r["named_gate"]), f"{100 * r['fnir']:.1f}", f"{100 * r['fnir_gate']:.1f}"] for r in poor],
     ))  # fmt: skip
+    drawing = attractors(matcher, sets["LFW"], max(args.people), rng)
+    print(table(
+        ["level", "photos", "refused as attractors", "their share of false matches, %", "rank correlation"],
+        [[str(r["level"]), str(r["people"]), str(r["refused"]), f"{100 * r['refused_share_of_false_matches']:.1f}",
+          f"{r['rank_correlation']:.2f}"] for r in drawing],
+    ))  # fmt: skip
     kept = {label: curve for label, curve in curves.items() if label.startswith("LFW")} or curves
     path = write_result("open_set", {
         "protocol": "strangers and held-out pictures, half of the probes worn by a camera; decisions by FaceMatcher",
         "fpir": args.fpir, "searches": args.searches, "limit": args.limit, "seed": args.seed,
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
-        "rows": lines, "frigate_23450": poor,
+        "rows": lines, "frigate_23450": poor, "attractors": drawing,
         "plots": [plot("curves", {"as asked": [list(RATES), list(RATES)], **kept},
                        "Strangers named against strangers that may be named (LFW)", xlabel="FPIR asked for",
                        ylabel="FPIR measured", xscale="log", yscale="log")],
