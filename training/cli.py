@@ -1,4 +1,4 @@
-"""``python -m training``: adapt, distil, export, calibrate."""
+"""``python -m training``: adapt, distil, landmarks, export, calibrate."""
 
 from __future__ import annotations
 
@@ -107,6 +107,27 @@ def export(run: Path, models: Path, results: Path, faces: Path, teachers: Path, 
     with _clear_errors(1):
         place = open_workplace(load_student(run)[0].teachers, faces, teachers, cache)
         click.echo(write(run, models, results, place.faces, place.embeddings, place.pairs))
+
+
+@main.command()
+@click.option("--scenes", type=click.Path(exists=True, path_type=Path), default=SHARED / "scenes", show_default=True,
+              help="Folder of scenes.zip and boxes.csv.")  # fmt: skip
+@click.option("--teacher", type=click.Path(exists=True, path_type=Path), show_default=True,
+              default=SHARED / "detectors" / "yunet_n_dynamic.onnx", help="YuNet, for the landmarks.")  # fmt: skip
+@click.option("--run", type=click.Path(path_type=Path), default=None, help="Folder of the run; <cache>/runs/landmarks.")
+@click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS)
+@_faces
+@_cache
+@_threads
+def landmarks(
+    scenes: Path, teacher: Path, run: Path | None, models: Path, faces: Path, cache: Path, threads: int
+) -> None:
+    """Train, export and measure the landmarks' second look; started again, it resumes."""
+    from training.landmarks.make import make
+
+    with _clear_errors(threads):
+        for row in make(scenes, faces, teacher, cache, run or cache / "runs" / "landmarks", models):
+            click.echo(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""A closer look at each small face: its landmarks once more, from the crop around the detector's own."""
+"""A closer look at each face: its landmarks once more, from the crop around the detector's own."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FRAME = 48
 REACH = 1.4
 """Width of that square in widths of the canonical crop: what the detector's landmarks may be wrong by is still seen."""
 
-LOOKS = 2
-"""The second begins where the first ended, which is nearer: upright, of the right size."""
+LOOKS = 3
+"""Each begins where the one before ended, which is nearer: upright, of the right size."""
 
 BATCH = 64
 """Faces in one run of the network, to bound its memory."""

@@ -1,0 +1,121 @@
+"""The trained landmarks' network to ONNX: checked against torch, entered into the manifest, with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from lrface.detection.refine import FRAME, LOOKS, REACH
+from training.files import replacing
+from training.landmarks.network import Deployed, Landmarker
+from training.landmarks.train import Recipe
+from training.manifest import WEIGHTS_LICENSE, add_model, sha256
+from training.onnx_file import strip
+
+OPSET = 18
+PARITY = 1e-3  # pixels of the frame, and eye distances
+NAME = "lrface-landmarks"
+
+
+def to_onnx(network: Landmarker, target: Path) -> float:
+    """Write a network as ONNX with a dynamic batch.
+
+    Returns:
+        The largest difference to torch, alone and in a batch.
+
+    Raises:
+        ValueError: it is too large; nothing is left at ``target``.
+    """
+    model = Deployed(network).eval()
+    with replacing(target) as part:
+        torch.onnx.export(
+            model, (torch.zeros(2, 3, FRAME, FRAME),), str(part), opset_version=OPSET, dynamo=True,
+            external_data=False, verbose=False, input_names=["frames"], output_names=["landmarks", "error"],
+            dynamic_shapes={"frames": {0: torch.export.Dim("batch")}},
+        )  # fmt: skip
+        strip(part)
+        session = ort.InferenceSession(part.read_bytes(), providers=["CPUExecutionProvider"])
+        frames = np.random.default_rng(0).uniform(0, 255, (9, 3, FRAME, FRAME)).astype(np.float32)
+        with torch.no_grad():
+            expected = [value.numpy() for value in model(torch.from_numpy(frames))]
+        together = session.run(None, {"frames": frames})
+        alone = [np.concatenate(v) for v in zip(*(session.run(None, {"frames": f[None]}) for f in frames), strict=True)]
+        worst = max(float(np.abs(a - b).max()) for way in (together, alone) for a, b in zip(way, expected, strict=True))
+        if worst > PARITY:
+            raise ValueError(f"{target.name}: ONNX differs from torch by {worst:.1e}, more than {PARITY:.0e}")
+    return worst
+
+
+def enter(target: Path, largest_px: float) -> None:
+    """Put an exported file into the manifest beside it."""
+    add_model({
+        "name": NAME, "kind": "landmarker", "file": target.name, "sha256": sha256(target), "license": WEIGHTS_LICENSE,
+        "card": f"{NAME}.md", "template": "arcface-112",
+        "input": {"name": "frames", "height": FRAME, "width": FRAME, "channels": "BGR", "mean": 0, "scale": 1},
+        "output": {"landmarks": "landmarks", "error": "error"}, "largest_px": largest_px,
+    }, target.parent)  # fmt: skip
+
+
+def card(
+    network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: float, rows: list[dict[str, Any]],
+    milliseconds: float, largest_px: float, pairs: int,
+) -> str:  # fmt: skip
+    """Markdown.
+
+    Args:
+        network: the exported one.
+        recipe: how it was trained ...
+        steps: ... and how far.
+        digest: SHA-256 of the ONNX file.
+        parity: largest difference between torch and ONNX.
+        rows: of ``training.landmarks.measure``.
+        milliseconds: of a look at a face.
+        largest_px: faces up to this width are looked at.
+        pairs: looked for.
+    """
+    plan = {name: value for name, value in vars(recipe).items() if name != "views"}
+    lines = [
+        f"# {NAME}",
+        "",
+        f"Finds the five landmarks of a small face once more, from the crop around a detector's. SHA-256 `{digest}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| network | six 3x3 convolutions, one linear layer; {sum(p.numel() for p in network.parameters()):,}"
+        " parameters |",
+        f"| input | `frames` float32 `[batch, 3, {FRAME}, {FRAME}]`, BGR, 0..255: the ArcFace template's crop and its"
+        f" surroundings, {REACH} times as wide, cut along the similarity of the detector's landmarks |",
+        "| output | `landmarks [batch, 5, 2]` in pixels of the frame; `error [batch]`: how far off they are expected to"
+        " align the face, in eye distances (trained as the scale of the error's own likelihood) |",
+        f"| use | {LOOKS} looks, each from where the one before ended; faces whose canonical crop is up to"
+        f" {largest_px:g} px wide, which on the validation people gain by it |",
+        f"| parity | ONNX against torch: {parity:.0e} |",
+        f"| time | {milliseconds:.2f} ms a look, cutting included, in batches of 16, one thread |",
+        "| data | 63,748 aligned training faces, turned, sheared, blended into scenes and averaged down, and 1,831"
+        " large faces of scenes, shrunk. **Research only**: for no set do its sources clear the people shown |",
+        "| teacher | landmarks by YuNet-n (libfacedetection, BSD/MIT) on the full-size crop, its mean bias against the"
+        " ArcFace template removed, so that aligning by them gives the crop |",
+        f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
+        f"| views | {', '.join(f'{k} {v}' for k, v in vars(recipe.views).items())} |",
+        f"| trained | {steps} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights |",
+        "",
+        "## Figures",
+        "Validation people pasted into held-out scenes, found by the bundled detector. Accuracy in % on those of"
+        f" {pairs:,} validation pairs of which both faces were found, LR-LR, by the shipped embedder; error"
+        " of the alignment: a landmark's distance in % of the eyes', median.",
+        "",
+        "| crop, px | found, % | accuracy: known landmarks | detector's | refined | error: detector's | refined |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {row['width']} | {100 * row['found']:.0f} | {row['known']:.1f} | {row['detector']:.1f} |"
+            f" {row['refined']:.1f} | {100 * row['detector_error']:.1f} | {100 * row['refined_error']:.1f} |"
+            for row in rows
+        ),
+        "",
+        "Made by `python -m training landmarks`.",
+    ]
+    return "\n".join(lines) + "\n"
