@@ -13,32 +13,34 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
+import torch.nn.functional as F
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
-from lrface.metrics.average_precision import PictureResult
+from lrface.metrics.average_precision import PictureResult, box_iou
 from lrface.models import Manifest
 from lrface.types import Detections
 from training.detector import scenes as scenes_module
-from training.detector.assign import candidates
-from training.detector.augment import Views, draw
+from training.detector.augment import Sample, Views, draw
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.export import Deployed, export, folded, to_onnx
 from training.detector.network import MEAN_FACE, STRIDES, Detector
-from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, match_landmarks, unbiased
-from training.detector.train import Recipe, Trainer, batch_at, collate, loss_of, rate_at, train
+from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, unbiased
+from training.detector.targets import HINT, Teacher, Word
+from training.detector.train import Hints, Recipe, Trainer, batch_at, collate, loss_of, rate_at, train
 from training.detector.validate import operating_point
 
 RANDOM = np.random.default_rng(3)
+COUNT = 30
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
 
 
 def labels_of(boxes: list[list[float]], ignored: list[bool] | None = None) -> Labels:
     array = np.array(boxes, np.float32).reshape(-1, 4)
     marks = array[:, None, :2] + (FACE - (30, 36)) / (40, 52) * (array[:, None, 2:] - array[:, None, :2])
-    return Labels(
-        array, marks.astype(np.float32), np.ones(len(array), bool), np.array(ignored or [False] * len(array), bool)
-    )
+    yes = np.ones(len(array), bool)
+    ignore = np.array(ignored or ~yes, bool)
+    return Labels(array, marks.astype(np.float32), yes, ignore, np.full(len(array), 0.9, np.float32))
 
 
 class Painter:
@@ -69,7 +71,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
     rows = []
     with zipfile.ZipFile(folder / "scenes.zip", "w") as pack:
-        for i in range(60):
+        for i in range(COUNT):
             image, boxes = Painter.scene()
             name = f"drawn_{i:04d}.webp"
             pack.writestr(name, cv2.imencode(".webp", image)[1].tobytes())
@@ -94,6 +96,14 @@ class Oracle:
         return Detections.from_arrays(boxes, np.full(len(boxes), 0.9), marks)
 
 
+def silent(image: np.ndarray) -> Word:
+    """A teacher that finds nothing: every face goes to the cell in its middle."""
+    sides = [(image.shape[0] // s, image.shape[1] // s) for s in STRIDES]
+    count = sum(rows * columns for rows, columns in sides)
+    features = [np.zeros((HINT, *side), np.float32) for side in sides]
+    return Word(np.zeros(count, np.float32), np.zeros((count, 4), np.float32), features)
+
+
 @pytest.fixture(scope="module")
 def data(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SceneSet, PasteSet]:
     patch = pytest.MonkeyPatch()
@@ -116,14 +126,18 @@ def data(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SceneSe
 def test_scenes_come_through_the_cache(data: tuple[SceneSet, PasteSet], drawn: Path) -> None:
     scenes, _ = data
     table = pd.read_csv(drawn / "boxes.csv")
-    assert len(scenes) == 60
-    assert sorted([*scenes.train, *scenes.validation]) == list(range(60))
+    assert len(scenes) == COUNT
+    assert sorted([*scenes.train, *scenes.validation]) == list(range(COUNT))
     assert len(scenes.validation)
-    labels = scenes.labels(0)
+    for i in scenes.validation:  # as annotated
+        rows = table[table["file"] == scenes.names[i]]
+        np.testing.assert_allclose(scenes.labels(int(i)).boxes, rows[["x1", "y1", "x2", "y2"]].to_numpy(np.float32))
     rows = table[table["file"] == scenes.names[0]]
-    np.testing.assert_allclose(labels.boxes, rows[["x1", "y1", "x2", "y2"]].to_numpy(np.float32))
+    assert 0 in scenes.train
+    labels = scenes.labels(0)  # as the teacher has it
     assert labels.ignored.tolist() == [False] * (len(rows) - 1) + [True]
-    every = [scenes.labels(i) for i in range(60)]
+    assert box_iou(labels.boxes, rows[["x1", "y1", "x2", "y2"]].to_numpy(np.float32)).max(axis=1).min() > 0.7
+    every = [scenes.labels(i) for i in range(COUNT)]
     assert np.mean(np.concatenate([one.marked[~one.ignored] for one in every])) > 0.8
 
 
@@ -132,18 +146,26 @@ def test_scenes_that_are_not_there(tmp_path: Path) -> None:
         load_scenes(tmp_path, tmp_path, tmp_path / "teacher.onnx")
 
 
-def test_landmarks_come_from_the_view_that_is_surest() -> None:
-    class Sure:
-        def detect(self, image: np.ndarray) -> Detections:
-            box = np.array([[10, 10, 30, 34]], np.float32) * (image.shape[0] / 100)
-            marks = np.full((1, 5, 2), 20.0) * (image.shape[0] / 100) + (5 if image.shape[0] == 100 else 0)
-            return Detections.from_arrays(box, [0.9 if image.shape[0] == 200 else 0.5], marks)
+def test_the_teachers_word_is_its_detections(shared: Path) -> None:
+    model = shared / "data" / "detectors" / "yunet_n_dynamic.onnx"
+    portrait = next((shared / "data" / "images" / "stage").rglob("*.png"))
+    canvas = cv2.resize(cv2.imread(str(portrait)), (96, 64)).astype(np.uint8, copy=False)
+    said = Teacher(model)(canvas)
+    found = open_detector(model, score_threshold=0.0).detect(canvas)
+    assert said.scores.max() == pytest.approx(found.scores[0], abs=1e-6)
+    assert [level.shape for level in said.features] == [(HINT, 64 // s, 96 // s) for s in STRIDES]
 
-    boxes = np.array([[10, 10, 30, 34], [60, 60, 80, 84]], np.float32)
-    views = [(np.zeros((side, side, 3), np.uint8), side / 100) for side in (100, 200)]
-    marks, scores = match_landmarks(boxes, views, Sure())
-    np.testing.assert_allclose(marks[0], 20.0)
-    np.testing.assert_allclose(scores, [0.9, 0.0])
+
+def test_hints_are_a_linear_map_away() -> None:
+    hints = Hints(8)
+    features = [F.batch_norm(torch.randn(2, 8, 6, 6), None, None, training=True) for _ in STRIDES]
+    taught = [3 + 5 * own.repeat(1, HINT // 8, 1, 1) for own in features]  # the scale of the teacher does not matter
+    with torch.no_grad():
+        for to in hints.maps:
+            to.weight.copy_(torch.eye(8).repeat(HINT // 8, 1)[..., None, None])
+            to.bias.zero_()
+        assert hints(features, taught).item() == pytest.approx(0.0, abs=1e-4)
+        assert hints([0 * own for own in features], taught).item() == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_teachers_bias_is_taken_out_at_any_size_and_turn() -> None:
@@ -161,18 +183,20 @@ def test_a_sample_is_a_function_of_its_seed(data: tuple[SceneSet, PasteSet]) -> 
     scenes, pastes = data
     index = int(scenes.train[0])
     one, two, other = (draw(scenes, pastes, index, Views(side=96), np.random.default_rng(s)) for s in (5, 5, 6))
-    np.testing.assert_array_equal(one[0], two[0])
-    np.testing.assert_array_equal(one[1].boxes, two[1].boxes)
-    assert (one[0] != other[0]).any()
+    np.testing.assert_array_equal(one.worn, two.worn)
+    np.testing.assert_array_equal(one.labels.boxes, two.labels.boxes)
+    assert (one.worn != other.worn).any()
 
 
 def test_samples_are_whole(data: tuple[SceneSet, PasteSet]) -> None:
     scenes, pastes = data
     faces = 0
     for k in range(80):
-        image, labels = draw(scenes, pastes, int(scenes.train[k % 40]), Views(side=128), np.random.default_rng(k))
-        assert image.shape == (128, 128, 3)
-        assert image.dtype == np.uint8
+        sample = draw(scenes, pastes, int(scenes.train[k % 20]), Views(side=128), np.random.default_rng(k))
+        labels = sample.labels
+        for image in (sample.clean, sample.worn):
+            assert image.shape == (128, 128, 3)
+            assert image.dtype == np.uint8
         assert (labels.boxes >= 0).all()
         assert (labels.boxes <= 128).all()
         real = labels[~labels.ignored]
@@ -204,31 +228,35 @@ def test_one_cycle(step: float, expected: float) -> None:
     assert rate_at(step, recipe) == pytest.approx(expected, abs=1e-3)
 
 
+def sample_of(labels: Labels, side: int) -> tuple[Sample, Word]:
+    image = np.zeros((side, side, 3), np.uint8)
+    return Sample(image, image, labels), silent(image)
+
+
 def test_loss_of_a_batch_without_faces_is_finite() -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
-    batch = collate([(image, labels_of([])), (image, labels_of([[4, 4, 20, 24]], [True]))])
-    terms = loss_of(Detector()(batch.images), batch, Recipe())
+    batch = collate([sample_of(labels_of([]), 64), sample_of(labels_of([[4, 4, 20, 24]], [True]), 64)])
+    terms = loss_of(Detector()(batch.images), batch, Recipe(), torch.zeros(()))
     assert torch.isfinite(terms["total"])
     assert terms["box"] == 0
 
 
 def test_a_perfect_prediction_costs_nothing() -> None:
-    labels = labels_of([[30, 36, 70, 88]])
-    batch = collate([(np.zeros((128, 128, 3), np.uint8), labels)])
+    labels = [labels_of([[30, 36, 70, 88]]), labels_of([[0, 0, 9, 9], [10, 10, 26, 30]], [True, False])]
+    batch = collate([sample_of(one, 128) for one in labels])
     centres, strides = cell_centres(128, 128)
-    boxes, marks = batch.boxes.expand(len(centres), 4), batch.landmarks.expand(len(centres), 5, 2)
-    values = torch.cat([torch.full((len(centres), 1), -20.0), encode(boxes, marks, centres, strides)], 1)
-    near = candidates(batch.boxes, 128, 128)[0][0]
-    values[near, 0] = torch.linspace(20, 21, 27)
-    count = 10  # ten overlaps of 1
-    values[near[:-count], 0] = -20.0
+    values = torch.zeros(2, len(centres), 15)
+    values[..., 0] = torch.logit(batch.scores, 1e-9)
+    for picture, row in ((0, 0), (1, 1)):
+        box, marks = (torch.from_numpy(getattr(labels[picture], name)[row]) for name in ("boxes", "landmarks"))
+        count = len(centres)
+        values[picture, :, 1:] = encode(box.expand(count, 4), marks.expand(count, 5, 2), centres, strides)
     maps, first = [], 0
     for stride in STRIDES:
         side = 128 // stride
-        maps.append(values[first : first + side * side].T.reshape(1, 15, side, side))
+        maps.append(values[:, first : first + side * side].transpose(1, 2).reshape(2, 15, side, side))
         first += side * side
-    terms = loss_of(maps, batch, Recipe())
-    assert terms["total"].item() == pytest.approx(0.0, abs=1e-3)
+    assert len(batch.cell) == 2
+    assert loss_of(maps, batch, Recipe(), torch.zeros(()))["total"].item() == pytest.approx(0.0, abs=1e-4)
 
 
 def test_training_learns_to_find_drawn_faces_and_ships(
@@ -238,21 +266,21 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     torch.set_num_threads(1)
     scenes, pastes = data
     views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60))
-    recipe = Recipe(steps=40, batch=8, views=views, late_views=replace(views, mosaic=0.1))
+    recipe = Recipe(steps=40, batch=8, views=views)
     trainer = Trainer(recipe)
-    batch = batch_at(1000, scenes, pastes, recipe)
+    batch = batch_at(1000, scenes, pastes, silent, recipe)
     trainer.network.train()
-    before = float(loss_of(trainer.network(batch.images), batch, recipe)["total"].detach())
+    before = float(loss_of(trainer.network(batch.images), batch, recipe, torch.zeros(()))["total"].detach())
     trainer.recipe = replace(recipe, steps=20)
-    train(trainer, scenes, pastes, tmp_path / "run", every=20)
+    train(trainer, scenes, pastes, silent, tmp_path / "run", every=20)
     resumed = Trainer.resume(tmp_path / "run" / "last.pt", steps=40)
     assert resumed.step == 20
     assert resumed.recipe.views == recipe.views
     for name, value in trainer.network.state_dict().items():
         torch.testing.assert_close(resumed.network.state_dict()[name], value)
-    train(resumed, scenes, pastes, tmp_path / "run", every=20)
+    train(resumed, scenes, pastes, silent, tmp_path / "run", every=20)
     resumed.network.train()
-    after = float(loss_of(resumed.network(batch.images), batch, recipe)["total"].detach())
+    after = float(loss_of(resumed.network(batch.images), batch, recipe, torch.zeros(()))["total"].detach())
     assert after < 0.8 * before
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == [20, 40]
@@ -272,15 +300,15 @@ def test_training_learns_to_find_drawn_faces_and_ships(
 def test_resuming_goes_on_as_if_never_stopped(data: tuple[SceneSet, PasteSet], tmp_path: Path) -> None:
     torch.set_num_threads(1)
     scenes, pastes = data
-    recipe = Recipe(steps=4, batch=2, views=Views(side=64), late_views=Views(side=64, zoom=0.6))
+    recipe = Recipe(steps=4, batch=2, views=Views(side=64))
     through = Trainer(recipe)
-    train(through, scenes, pastes, tmp_path / "a", every=10)
+    train(through, scenes, pastes, silent, tmp_path / "a", every=10)
     first = Trainer(recipe)
     for _ in range(2):
-        first.train_step(batch_at(first.step, scenes, pastes, recipe))
+        first.train_step(batch_at(first.step, scenes, pastes, silent, recipe))
     first.save(tmp_path / "half.pt")
     second = Trainer.resume(tmp_path / "half.pt")
-    train(second, scenes, pastes, tmp_path / "b", every=10)
+    train(second, scenes, pastes, silent, tmp_path / "b", every=10)
     for name, value in through.averaged.state_dict().items():
         torch.testing.assert_close(second.averaged.state_dict()[name], value, msg=name)
 

@@ -1,4 +1,4 @@
-"""The detector's parts: coding, losses, assignment and labels against slow forms and closed ones."""
+"""The detector's parts: coding, losses, targets and labels against slow forms and closed ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
-from training.detector.assign import IOU_WEIGHT, TOP, assign, candidates, ignored_cells
+from lrface.types import Detections
 from training.detector.augment import MIRRORED, mirror, settle, turned
-from training.detector.cells import cell_centres, decode, encode, flatten
+from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, quality_focal_loss
 from training.detector.network import STRIDES
-from training.detector.scenes import Labels
+from training.detector.scenes import ANNOTATED, Labels, annotated, sightings, taught
+from training.detector.targets import Word, cell_targets
 
 RANDOM = np.random.default_rng(3)
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
@@ -27,9 +28,9 @@ def random_boxes(count: int, side: int = 128) -> torch.Tensor:
 def labels_of(boxes: list[list[float]], ignored: list[bool] | None = None) -> Labels:
     array = np.array(boxes, np.float32).reshape(-1, 4)
     marks = array[:, None, :2] + (FACE - (30, 36)) / (40, 52) * (array[:, None, 2:] - array[:, None, :2])
-    return Labels(
-        array, marks.astype(np.float32), np.ones(len(array), bool), np.array(ignored or [False] * len(array), bool)
-    )
+    yes = np.ones(len(array), bool)
+    ignore = np.array(ignored or ~yes, bool)
+    return Labels(array, marks.astype(np.float32), yes, ignore, np.full(len(array), 0.9, np.float32))
 
 
 def test_cells_are_in_the_order_of_the_flattened_maps() -> None:
@@ -53,6 +54,13 @@ def test_decode_undoes_encode() -> None:
     found, _, points = decode(values, centres, strides)
     torch.testing.assert_close(found, boxes, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(points, marks, rtol=1e-4, atol=1e-3)
+
+
+def test_decoding_whole_maps_is_decoding_cells() -> None:
+    maps = [torch.randn(2, 15, 64 // s, 96 // s) for s in STRIDES]
+    slow = decode(flatten(maps), *cell_centres(64, 96))
+    for one, other in zip(decode_maps(maps), slow, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize(
@@ -104,60 +112,103 @@ def test_landmark_loss_is_in_units_of_the_face() -> None:
     assert landmark_loss(marks + 0.2, marks, boxes, beta=0.02)[0].item() == pytest.approx(0.01**2 / 0.04, abs=1e-7)
 
 
-def slow_assign(
-    boxes: torch.Tensor, logits: torch.Tensor, faces: torch.Tensor, image: torch.Tensor, height: int, width: int
-) -> set[tuple[int, int, int]]:
-    """SimOTA on the 27 cells around each face, with loops."""
-    centres, strides = cell_centres(height, width)
-    wanted: dict[tuple[int, int], list[tuple[float, int]]] = {}
-    for t, face in enumerate(faces):
-        middle = (face[:2] + face[2:]) / 2
-        pool = []
-        for cell, (centre, stride) in enumerate(zip(centres, strides, strict=True)):
-            step = ((centre / stride).floor() - (middle / stride).floor()).abs()
-            if (step <= 1).all():
-                overlap = pair_iou(boxes[image[t], cell], face).item()
-                score = torch.sigmoid(logits[image[t], cell]).item()
-                pool.append((-np.log(score) - IOU_WEIGHT * np.log(overlap + 1e-8), overlap, cell))
-        count = max(1, int(sum(sorted((p[1] for p in pool), reverse=True)[:TOP])))
-        for cost, _, cell in sorted(pool)[:count]:
-            wanted.setdefault((int(image[t]), cell), []).append((cost, t))
-    return {(i, cell, min(claims)[1]) for (i, cell), claims in wanted.items()}
+def word(**cells: tuple[float, list[float]]) -> Word:
+    """A teacher's word on a 64 x 64 view: nothing, but for some cells (``c<index>``) a score and a box."""
+    said = Word(np.zeros(64 + 16 + 4, np.float32), np.zeros((64 + 16 + 4, 4), np.float32), [])
+    for name, (score, box) in cells.items():
+        said.scores[int(name[1:])], said.boxes[int(name[1:])] = score, box
+    return said
 
 
-def test_assignment_is_the_slow_one() -> None:
-    centres, strides = cell_centres(128, 160)
-    faces = random_boxes(14, 128)
-    faces[1] = faces[0] + 1.5  # two that want the same cells
-    image = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1])
-    values = torch.randn(2, len(centres), 15) * 0.3
-    values[..., 3:5] += 1.0
-    boxes, logits, _ = decode(values, centres, strides)
-    found = assign(boxes, logits, faces, image, 128, 160)
-    chosen = set(zip(found.image.tolist(), found.cell.tolist(), found.face.tolist(), strict=True))
-    assert chosen == slow_assign(boxes, logits, faces, image, 128, 160)
-    assert len({(i, c) for i, c, _ in chosen}) == len(chosen)  # no cell learns two faces
+FACE_BOX = [10.0, 10.0, 26.0, 30.0]
+MIDDLE = 2 * 8 + 2  # the stride 8 cell at its centre (18, 20)
 
 
-def test_candidates_stay_in_the_picture() -> None:
-    cells, valid = candidates(torch.tensor([[0.0, 0, 6, 6], [60, 60, 64, 64]]), 64, 64)
-    assert cells.shape == valid.shape == (2, 27)
-    assert valid.sum(1).tolist() == [4 + 4 + 4, 4 + 4 + 4]
-    assert cells[valid].max() < 64 + 16 + 4
+def test_a_known_face_raises_its_cells_to_how_sure_it_is() -> None:
+    elsewhere = [10.0, 40.0, 26.0, 60.0]
+    said = word(c18=(0.6, FACE_BOX), c19=(0.3, [11.0, 10.0, 27.0, 30.0]), c26=(0.4, elsewhere))
+    found = cell_targets(labels_of([FACE_BOX]), said, 64, 64)
+    assert np.flatnonzero(found.scores).tolist() == [18, 19]
+    np.testing.assert_allclose(found.scores[[18, 19]], [0.9, 0.45], rtol=1e-6)
+    assert found.face[[18, 19, 26]].tolist() == [0, 0, -1]
 
 
-def test_nothing_to_assign() -> None:
-    assert len(assign(torch.zeros(1, 84, 4), torch.zeros(1, 84), torch.zeros(0, 4), torch.zeros(0).long(), 64, 64)) == 0
+@pytest.mark.parametrize(
+    ("box", "cell"),
+    [
+        (FACE_BOX, MIDDLE),
+        ([0.0, 0.0, 40.0, 48.0], 64 + 4 + 1),
+        ([-20.0, 0.0, 60.0, 100.0], 80 + 2),
+        ([58.0, 58.0, 70.0, 70.0], 63),
+    ],
+)
+def test_a_face_that_the_teacher_misses_goes_to_its_middle(box: list[float], cell: int) -> None:
+    found = cell_targets(labels_of([box]), word(), 64, 64)
+    assert np.flatnonzero(found.scores).tolist() == [cell]
+    assert found.scores[cell] == np.float32(0.9)
+    assert found.face[cell] == 0
 
 
-def test_ignored_regions_cover_their_cells_and_tiny_ones_at_least_one() -> None:
-    centres, _ = cell_centres(64, 64)
-    regions = torch.tensor([[16.0, 16, 32, 32], [51.0, 51, 53, 53]])
-    mask = ignored_cells(centres, regions, torch.tensor([0, 1]), 2)
-    inside = ((centres - 24).abs() <= 10).all(1)
-    assert (mask[0] == inside).all()
-    assert mask[1][:64].sum() == 1
-    assert not ignored_cells(centres, regions[:0], torch.zeros(0).long(), 2).any()
+def test_the_teacher_is_believed_where_nothing_is_known_and_only_there() -> None:
+    said = word(c18=(0.7, FACE_BOX), c63=(0.8, [56.0, 56.0, 64.0, 64.0]))
+    found = cell_targets(labels_of([FACE_BOX], [True]), said, 64, 64)
+    assert found.scores[MIDDLE] == np.float32(0.7)
+    assert found.scores[63] == 0
+    assert (found.face == -1).all()
+
+
+def test_unknown_regions_cover_their_cells_and_tiny_ones_at_least_one() -> None:
+    centres = cell_centres(64, 64)[0].numpy()
+    for region, inside in (
+        ([16, 16, 32, 32], (np.abs(centres - 24) <= 10).all(1)),
+        ([51, 51, 53, 53], (np.abs(centres - 52) <= 6).all(1)),
+        ([-40, -40, 0, 0], (np.abs(centres + 20) <= 25).all(1)),
+    ):
+        everywhere = Word(np.full(len(centres), 0.5, np.float32), np.zeros((len(centres), 4), np.float32), [])
+        found = cell_targets(labels_of([region], [True]), everywhere, 64, 64)
+        np.testing.assert_array_equal(found.scores > 0, inside)
+        assert inside.any()
+
+
+class Seer:
+    """Finds one face at the same place of every view; the larger the view the surer, and the further right."""
+
+    def detect(self, image: np.ndarray) -> Detections:
+        scale = image.shape[0] / 100
+        box = np.array([[40, 10, 60, 34]], np.float32) * scale
+        marks = labels_of(box.tolist()).landmarks
+        return Detections.from_arrays(box, [0.3 * scale + 0.1], marks)
+
+
+def test_sightings_of_one_face_are_one() -> None:
+    found = sightings(np.zeros((100, 100, 3), np.uint8), Seer())
+    assert len(found) == 1
+    np.testing.assert_allclose(found.boxes[0], [40, 10, 60, 34], atol=0.01)
+    np.testing.assert_allclose(found.landmarks[0], labels_of([[40, 10, 60, 34]]).landmarks[0], atol=0.01)
+    assert found.scores[0] == pytest.approx(0.7)
+
+
+def test_the_teacher_completes_an_annotation() -> None:
+    truth = np.array([[0, 0, 20, 20], [50, 50, 70, 70], [90, 0, 110, 20], [90, 50, 110, 70]], np.float32)
+    ignored = np.array([False, False, True, True])
+    seen_boxes = np.array([[2, 0, 22, 20], [90, 1, 110, 21], [150, 0, 170, 20], [200, 0, 220, 20]], np.float32)
+    seen = Detections.from_arrays(seen_boxes, [0.8, 0.7, 0.5, 0.3], labels_of(seen_boxes.tolist()).landmarks)
+    plain = annotated(truth, ignored, seen)
+    np.testing.assert_array_equal(plain.boxes, truth)
+    assert plain.marked.tolist() == [True, False, True, False]
+    found = taught(plain, seen)
+    # the first by the teacher's box, the second as annotated, what was to be ignored and is a face, a new face, what
+    # may be one, and what stays to be ignored
+    expected = np.array([seen_boxes[0], truth[1], *seen_boxes[1:], truth[3]])
+    np.testing.assert_allclose(found.boxes, expected)
+    assert found.ignored.tolist() == [False, False, False, False, True, True]
+    np.testing.assert_allclose(found.sure[:4], [0.8, ANNOTATED, 0.7, 0.5])
+    assert found.marked[:4].tolist() == [True, False, True, True]
+
+
+def test_nothing_annotated_and_nothing_seen() -> None:
+    none = np.zeros((0, 4), np.float32)
+    assert len(taught(annotated(none, none[:, 0] > 0, Detections.empty()), Detections.empty())) == 0
 
 
 def test_a_mirrored_face_has_its_left_eye_left() -> None:
@@ -180,7 +231,7 @@ def test_turning_moves_landmarks_with_the_pixels() -> None:
     np.testing.assert_allclose(moved.landmarks[0, 0], [300 - 2 * 50, 10 + 2 * 38], atol=1e-4)
 
 
-def test_what_is_small_or_cut_off_is_trained_neither_way() -> None:
+def test_of_what_is_small_or_cut_off_nothing_is_known() -> None:
     boxes = [[10, 10, 30, 34], [10, 10, 14, 15], [-18, 10, 6, 40], [-4, 10, 20, 40], [-30, 0, -2, 20]]
     found = settle(labels_of(boxes), 100)
     assert found.ignored.tolist() == [False, True, True, False]

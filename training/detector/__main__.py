@@ -11,6 +11,7 @@ import cv2
 import torch
 
 from training.detector.scenes import PasteSet, SceneSet, load_pastes, load_scenes
+from training.detector.targets import Teacher
 from training.detector.train import Recipe, Trainer
 from training.detector.train import train as run
 from training.faces import default_cache
@@ -25,9 +26,9 @@ def main() -> None:
 def _data(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say where the data is."""
     for option in (
-        click.option("--pastes", type=int, default=20000, show_default=True, help="Aligned faces to look at."),
+        click.option("--pastes", type=int, default=64000, show_default=True, help="Aligned faces to look at."),
         click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="For decoded pictures."),
-        click.option("--teacher", type=click.Path(path_type=Path), required=True, help="YuNet, for the landmarks."),
+        click.option("--teacher", type=click.Path(path_type=Path), required=True, help="YuNet-n."),
         click.option("--faces", type=click.Path(path_type=Path), required=True, help="Aligned: *.parquet or people/."),
         click.option("--scenes", type=click.Path(path_type=Path), required=True, help="Of scenes.zip and boxes.csv."),
     ):
@@ -59,7 +60,7 @@ def train(
     pictures, crops = _load(scenes, faces, teacher, cache, pastes)
     recipe = dataclasses.replace(Recipe(), steps=steps)
     trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
-    run(trainer, pictures, crops, out, every)
+    run(trainer, pictures, crops, Teacher(teacher), out, every)
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """Training samples: a random view of a scene, faces pasted into it, and the wear of a cheap camera.
 
 The view keeps faces as small as the product meets them (down to 6 px) and makes some of them large. Pasted faces are
-aligned crops, turned and shrunk to 8-128 px behind a soft oval mask: their landmarks are known better than any that a
+aligned crops, turned and shrunk to 7-140 px behind a soft oval mask: their landmarks are known better than any that a
 teacher finds at that size.
 """
 
@@ -17,8 +17,9 @@ from lrface.metrics.average_precision import box_iou
 from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
 
 MIRRORED = [1, 0, 2, 4, 3]
-SMALLEST = 6.0  # px; smaller faces are trained neither way
-VISIBLE = 0.4  # of a box's area: what is cut off more is trained neither way
+SMALLEST = 6.0  # px; of smaller faces nothing is known
+VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
+PASTED = 0.9  # how sure it is that a pasted face is seen as one
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,42 @@ class Views:
         scale: a scene's scale is log-uniform in this range ...
         zoom: ... but with this probability one face is brought to a height drawn from ``zoom_height``.
         zoom_height: pixels.
-        mosaic: probability that a sample is four views of four scenes, of half the side each.
+        mosaic: probability that a sample is four or nine views of as many scenes.
+        mixed: probability that another view shines through.
+        tilted: probability that it is turned by a right angle or upside down; what the teacher says then is all.
         paste: probability that faces are pasted; at most ``paste_most``, heights from ``paste_height`` pixels.
+        hide: probability that something is put before some of the faces.
     """
 
     side: int = 320
-    scale: tuple[float, float] = (0.4, 1.1)
-    zoom: float = 0.4
-    zoom_height: tuple[float, float] = (10.0, 260.0)
-    mosaic: float = 0.3
+    scale: tuple[float, float] = (0.65, 1.1)
+    zoom: float = 0.45
+    zoom_height: tuple[float, float] = (10.0, 290.0)
+    mosaic: float = 0.45
+    mixed: float = 0.1
+    tilted: float = 0.08
     paste: float = 0.6
-    paste_most: int = 5
-    paste_height: tuple[float, float] = (8.0, 128.0)
+    paste_most: int = 8
+    paste_height: tuple[float, float] = (7.0, 140.0)
+    hide: float = 0.25
 
 
-def draw(
-    scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.random.Generator
-) -> tuple[Image, Labels]:
+@dataclass(frozen=True)
+class Sample:
+    """One training sample.
+
+    Attributes:
+        clean: uint8 ``[side, side, 3]`` BGR, what the teacher is shown.
+        worn: the same as a cheap camera gives it, what the student is shown.
+        labels: in pixels of both.
+    """
+
+    clean: Image
+    worn: Image
+    labels: Labels
+
+
+def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.random.Generator) -> Sample:
     """One training sample.
 
     Args:
@@ -55,18 +75,22 @@ def draw(
         index: of the scene.
         views: how to draw.
         rng: what makes it random.
-
-    Returns:
-        uint8 ``[side, side, 3]`` BGR, and its labels in pixels.
     """
     if rng.random() < views.mosaic:
         image, labels = mosaic(scenes, index, views, rng)
     else:
         image, labels = random_view(scenes.image(index), scenes.labels(index), views, rng)
+    if rng.random() < views.mixed:
+        image, labels = _shine_through(image, labels, scenes, views, rng)
+    if rng.random() < views.tilted:
+        image = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4))))
+        labels = _everywhere(views.side)
     if rng.random() < views.paste:
         labels = paste_faces(image, labels, pastes, views, rng)
+    if rng.random() < views.hide:
+        hide(image, labels, scenes, rng)
     image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
-    return wear(image, rng), settle(labels, views.side)
+    return Sample(image, wear(image, rng), settle(labels, views.side))
 
 
 def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
@@ -77,13 +101,15 @@ def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Gener
     if len(faces):
         box = labels.boxes[rng.choice(faces)]
         if rng.random() < views.zoom:
-            scale = float(np.clip(_log_uniform(views.zoom_height, rng) / max(box[3] - box[1], 4.0), 0.25, 4.0))
+            scale = float(
+                np.clip(_log_uniform(views.zoom_height, rng) / max(box[3] - box[1], 4.0), 0.7 * views.scale[0], 4.0)
+            )
         anchor = (box[:2] + box[2:]) / 2
     source, before = image, 1.0
     if scale < 0.7:  # warpAffine does not average: shrink by area first
         before = scale
         source = cv2.resize(image, None, fx=before, fy=before, interpolation=cv2.INTER_AREA)
-    angle = rng.normal(0, 6) if rng.random() < 0.4 else rng.uniform(-35, 35) if rng.random() < 0.12 else 0.0
+    angle = rng.normal(0, 10) if rng.random() < 0.5 else rng.uniform(-40, 40) if rng.random() < 0.12 else 0.0
     # the anchor lands anywhere, but so that little of the canvas stays empty
     room = np.array([image.shape[1], image.shape[0]]) * scale
     low = np.minimum(views.side - (room - anchor * scale), anchor * scale)
@@ -97,19 +123,56 @@ def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Gener
 
 
 def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """Four views, the first of scene ``index``, side by side."""
-    half = views.side // 2
-    part = replace(views, side=half, scale=(views.scale[0] * 0.7, views.scale[1]), zoom_height=(8.0, half * 0.7))
+    """Four or nine views, the first of scene ``index``, side by side."""
+    count = 2 if rng.random() < 0.7 else 3
+    edges = np.linspace(0, views.side, count + 1).astype(int)
+    side = int(np.diff(edges).max())
+    low = views.scale[0] * (0.6 if count == 2 else 0.4)
+    part = replace(views, side=side, scale=(low, views.scale[1]), zoom_height=(8.0, side * 0.7))
     canvas = np.empty((views.side, views.side, 3), np.uint8)
     parts = []
-    for k, scene in enumerate([index, *rng.choice(scenes.train, 3)]):
+    for k, scene in enumerate([index, *rng.choice(scenes.train, count**2 - 1)]):
         image, labels = random_view(scenes.image(scene), scenes.labels(scene), part, rng)
-        labels = settle(labels, half)
-        x, y = (k % 2) * half, (k // 2) * half
-        canvas[y : y + half, x : x + half] = image
+        x, y = edges[k % count], edges[k // count]
+        labels = settle(labels, side)
+        across, down = edges[k % count + 1] - x, edges[k // count + 1] - y
+        canvas[y : y + down, x : x + across] = image[:down, :across]
         shift = np.array([x, y], np.float32)
-        parts.append(Labels(labels.boxes + np.tile(shift, 2), labels.landmarks + shift, labels.marked, labels.ignored))
+        parts.append(replace(labels, boxes=labels.boxes + np.tile(shift, 2), landmarks=labels.landmarks + shift))
     return canvas, Labels.joined(parts)
+
+
+def hide(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generator) -> None:
+    """Put pieces of another scene before the edges of some faces of ``image`` (changed in place)."""
+    other = scenes.image(int(rng.choice(scenes.train)))
+    for box in labels.boxes[~labels.ignored & (rng.random(len(labels)) < 0.35)]:
+        size = box[2:] - box[:2]
+        part = size * (rng.uniform(0.25, 0.5, 2) if rng.random() < 0.5 else rng.permutation([0.35, 1.1]))
+        place = box[:2] + size * rng.permutation([rng.choice([0.0, 1.0]), rng.random()]) - part / 2
+        x1, y1 = np.clip(place, 0, image.shape[0]).astype(int)
+        x2, y2 = np.clip(place + part, 0, image.shape[0]).astype(int)
+        tall, wide = y2 - y1, x2 - x1
+        if min(tall, wide) < 1 or tall >= other.shape[0] or wide >= other.shape[1]:
+            continue
+        y, x = int(rng.integers(other.shape[0] - tall)), int(rng.integers(other.shape[1] - wide))
+        image[y1:y2, x1:x2] = other[y : y + tall, x : x + wide]
+
+
+def _everywhere(side: int) -> Labels:
+    """One region as large as the view, of which nothing is known."""
+    yes = np.ones(1, bool)
+    box = np.array([[0, 0, side, side]], np.float32)
+    return Labels(box, np.zeros((1, 5, 2), np.float32), ~yes, yes, np.zeros(1, np.float32))
+
+
+def _shine_through(
+    image: Image, labels: Labels, scenes: SceneSet, views: Views, rng: np.random.Generator
+) -> tuple[Image, Labels]:
+    scene = int(rng.choice(scenes.train))
+    other, theirs = random_view(scenes.image(scene), scenes.labels(scene), views, rng)
+    share = rng.uniform(0.1, 0.35)
+    mixed = cv2.addWeighted(image, 1 - share, other, share, 0).astype(np.uint8, copy=False)
+    return mixed, Labels.joined([labels, replace(theirs, ignored=np.ones(len(theirs), bool))])
 
 
 def turned(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Labels:
@@ -118,7 +181,7 @@ def turned(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Lab
     half = (labels.boxes[:, 2:] - labels.boxes[:, :2]) / 2 * scale
     boxes = np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
     landmarks = (labels.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    return Labels(boxes, landmarks, labels.marked, labels.ignored)
+    return replace(labels, boxes=boxes, landmarks=landmarks)
 
 
 def paste_faces(image: Image, labels: Labels, pastes: PasteSet, views: Views, rng: np.random.Generator) -> Labels:
@@ -136,7 +199,8 @@ def paste_faces(image: Image, labels: Labels, pastes: PasteSet, views: Views, rn
         if len(labels) and (box_iou(span, labels.boxes) > 0).any():
             continue
         _blend(image, pastes.crops[pastes.rows[pick]], scale, angle, place, rng)
-        one = Labels(box[None], points[None], np.array([True]), np.array([False]))
+        yes = np.array([True])
+        one = Labels(box[None], points[None], yes, ~yes, np.array([PASTED], np.float32))
         moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
         labels = Labels.joined([labels, moved])
     return labels
@@ -149,7 +213,7 @@ def mirror(image: Image, labels: Labels) -> tuple[Image, Labels]:
     boxes[:, [0, 2]] = width - labels.boxes[:, [2, 0]]
     landmarks = labels.landmarks[:, MIRRORED].copy()
     landmarks[..., 0] = width - landmarks[..., 0]
-    return np.ascontiguousarray(image[:, ::-1]), Labels(boxes, landmarks, labels.marked, labels.ignored)
+    return np.ascontiguousarray(image[:, ::-1]), replace(labels, boxes=boxes, landmarks=landmarks)
 
 
 def wear(image: Image, rng: np.random.Generator) -> Image:
@@ -169,6 +233,11 @@ def wear(image: Image, rng: np.random.Generator) -> Image:
         gains = np.exp(rng.normal(0, 0.05, 3)) if rng.random() < 0.5 else np.ones(3)
         table = (np.clip(ramp[:, None] * gains, 0, 1) * 255).astype(np.uint8)[None]
         work = cv2.LUT(work, table)
+    if rng.random() < 0.25:
+        hue, rich, light = cv2.split(cv2.cvtColor(work, cv2.COLOR_BGR2HSV))
+        turned_hue = ((hue.astype(np.int16) + int(rng.integers(-12, 13))) % 180).astype(np.uint8)
+        rich = cv2.convertScaleAbs(rich, alpha=rng.uniform(0.4, 1.5))
+        work = cv2.cvtColor(cv2.merge([turned_hue, rich, light]), cv2.COLOR_HSV2BGR)
     if rng.random() < 0.12:
         work = cv2.cvtColor(cv2.cvtColor(work, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if rng.random() < 0.3:
@@ -183,14 +252,14 @@ def wear(image: Image, rng: np.random.Generator) -> Image:
 
 
 def settle(labels: Labels, side: int) -> Labels:
-    """Clip labels to the canvas; what is too small or cut off becomes ignored, what is outside goes."""
+    """Clip labels to the canvas; of what is too small or cut off nothing is known, what is outside goes."""
     clipped = np.clip(labels.boxes, 0, side)
     whole = (labels.boxes[:, 2:] - labels.boxes[:, :2]).prod(axis=1)
     seen = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / np.maximum(whole, 1e-6)
     small = labels.boxes[:, 3] - labels.boxes[:, 1] < SMALLEST
     ignored = labels.ignored | (seen < VISIBLE) | small
     marked = labels.marked & (seen > 0.7)
-    return Labels(clipped, labels.landmarks, marked, ignored)[seen > 0]
+    return replace(labels, boxes=clipped, marked=marked, ignored=ignored)[seen > 0]
 
 
 def _blend(image: Image, crop: Image, scale: float, angle: float, place: Floats, rng: np.random.Generator) -> None:

@@ -7,7 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from training.detector.network import Detector
+from training.detector.scenes import SceneSet
 from training.detector.train import Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
 
@@ -16,7 +19,7 @@ RANGES = ("8-16", "16-32", "32-64", ">64")
 
 def card(
     network: Detector, recipe: Recipe, step: int, digest: str, parity: dict[str, float], validation: dict[str, float],
-    point: Operating, results: Path, note: str = "",
+    point: Operating, scenes: SceneSet, results: Path, note: str = "",
 ) -> str:  # fmt: skip
     """Markdown.
 
@@ -28,11 +31,14 @@ def card(
         parity: largest differences between torch and ONNX.
         validation: figures of the held-out scenes.
         point: the shipped threshold and what it gives there.
+        scenes: of which it was trained on a part.
         note: what else is to be known of this run.
         results: ``benchmarks/results/detection.json``; its figures are used if they are of this very file.
     """
     plan = asdict(recipe)
-    views, late = plan.pop("views"), plan.pop("late_views")
+    views = plan.pop("views")
+    trained = [scenes.labels(int(i)) for i in np.unique(scenes.train)]
+    faces = sum(int((~labels.ignored).sum()) for labels in trained)
     lines = [
         "# lrface-detector",
         "",
@@ -47,17 +53,20 @@ def card(
         " `landmarks [batch, N, 5, 2]` (image-left eye, image-right eye, nose, image-left mouth corner, image-right"
         " mouth corner) |",
         f"| parity | ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
-        "| score | trained towards the square root of the box's IoU with the face (quality focal loss) |",
+        "| score | trained towards YuNet's score of the same cell, raised to how sure the labels are (quality focal"
+        " loss) |",
         f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (precision"
         f" {point.precision:.3f}, recall {point.recall:.3f}, faces of 8 px and more) |",
-        "| data | 2,456 scenes with annotated and YuNet boxes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet"
-        " sites and others; 133 held out) and 20,000 aligned faces pasted into them at 8-128 px. **Research only**:"
-        " for no set do its sources clear the people shown. No picture of WIDER FACE |",
-        "| teacher | landmarks of scenes and pasted faces by YuNet-n (libfacedetection, BSD/MIT), its mean bias against"
-        " the ArcFace template removed; no model with a non-commercial licence taught anything here |",
+        f"| data | {len(trained):,} scenes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet sites, pictures without"
+        f" people and others; {len(scenes.validation)} more are held out) with {faces:,} faces, of the annotation or"
+        " found by the teacher, and aligned faces pasted into them. **Research only**: for no set do its sources clear"
+        " the people shown. No picture of WIDER FACE |",
+        "| teacher | YuNet-n (libfacedetection, BSD/MIT), itself trained on WIDER FACE: its faces in six views of each"
+        " scene (three scales, mirrored), its word and its features of every cell of each training view, its landmarks"
+        " (mean bias against the ArcFace template removed); no model with a non-commercial licence taught anything"
+        " here |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
-        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; after {recipe.turn:.0%} of the steps"
-        f" {', '.join(f'{k} {v}' for k, v in late.items() if v != views[k])} |",
+        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())} |",
         f"| trained | {step} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights."
         f" {note} |".replace("  |", " |"),
         "",
@@ -71,6 +80,7 @@ def card(
         "| held-out scenes | " + " | ".join(f"{validation[name]:.3f}" for name in RANGES) + " |",
         *_measured(results, digest),
         "",
+        *_alarms(results, digest),
         f"Landmarks on held-out scenes: mean distance {validation['nme']:.1f} % of the face's size to the teacher's.",
         "",
         "## Use",
@@ -83,12 +93,22 @@ def card(
     return "\n".join(lines) + "\n"
 
 
+def _own(results: Path, digest: str) -> list[dict[str, Any]]:
+    rows = json.loads(results.read_text())["rows"] if results.exists() else []
+    return [row for row in rows if row["sha256"] == digest]
+
+
 def _measured(results: Path, digest: str) -> list[str]:
-    if not results.exists():
-        return []
-    rows: list[dict[str, Any]] = json.loads(results.read_text())["rows"]
     return [
         f"| wider200 ({row['pictures']} pictures) | " + " | ".join(f"{row['ap'][name]:.3f}" for name in RANGES) + " |"
-        for row in rows
-        if row["sha256"] == digest
+        for row in _own(results, digest)
+    ]
+
+
+def _alarms(results: Path, digest: str) -> list[str]:
+    return [
+        f"False alarms at the threshold: {row['false_alarms']['count']} in {row['false_alarms']['pictures']} held-out"
+        f" pictures without people, {row['false_alarms']['per_1000']:.0f} in a thousand."
+        for row in _own(results, digest)
+        if "false_alarms" in row
     ]

@@ -56,6 +56,29 @@ def decode(values: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Te
     return torch.cat([centre - half, centre + half], dim=-1), values[..., 0], points
 
 
+def decode_maps(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """What ``decode`` gives for all cells, by operations on whole maps: onnxruntime does them several times faster.
+
+    Args:
+        maps: ``[n, 15, h / s, w / s]`` of each stride s.
+
+    Returns:
+        boxes ``[n, N, 4]``, score logits ``[n, N]``, landmarks ``[n, N, 5, 2]``, in the order of ``cell_centres``.
+    """
+    logits, corners, points = [], [], []
+    for values, stride in zip(maps, STRIDES, strict=True):
+        rows, columns = ((torch.arange(side, dtype=torch.float32) + 0.5) * stride for side in values.shape[2:])
+        x, y = values[:, 1:2] * stride + columns, values[:, 2:3] * stride + rows[:, None]
+        half = values[:, 3:5].clamp(max=6.0).exp() * (stride * 0.5)
+        across, down = half[:, :1], half[:, 1:]
+        logits.append(values[:, 0].flatten(1))
+        corners.append(torch.cat([x - across, y - down, x + across, y + down], 1).flatten(2))
+        along = (x + values[:, 5::2] * (2 * across), y + values[:, 6::2] * (2 * down))
+        points.append(torch.stack(along, 2).flatten(3).flatten(1, 2))
+    boxes, marks = torch.cat(corners, 2).transpose(1, 2), torch.cat(points, 2).transpose(1, 2)
+    return boxes, torch.cat(logits, 1), marks.unflatten(2, (5, 2))
+
+
 def encode(boxes: Tensor, landmarks: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
     """The inverse of ``decode`` without the score: ``[..., 14]``."""
     step = strides.unsqueeze(-1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.detector.card import card
-from training.detector.cells import cell_centres, decode, flatten
+from training.detector.cells import decode_maps
 from training.detector.network import Detector
 from training.detector.scenes import SceneSet
 from training.detector.train import Trainer
@@ -54,7 +54,7 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[n, 3, h, w]`` to boxes ``[n, N, 4]``, scores ``[n, N]``, landmarks ``[n, N, 5, 2]``."""
-        boxes, logits, points = decode(flatten(self.detector(image)), *cell_centres(image.shape[2], image.shape[3]))
+        boxes, logits, points = decode_maps(self.detector(image))
         return boxes, logits.sigmoid(), points
 
 
@@ -132,6 +132,6 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path, note
     worst = to_onnx(network, target)
     digest = sha256(target)
     add_model(manifest_entry(digest, point.threshold), folder)
-    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, results, note)
+    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, scenes, results, note)
     (folder / "lrface-detector.md").write_text(text)
     return target

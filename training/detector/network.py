@@ -1,7 +1,7 @@
 """The detector's network: a slim dense backbone, a top-down path, one head shared by strides 8, 16 and 32.
 
-Dense 3x3 convolutions on few channels: on AVX-512 they train and run faster than depthwise ones of the same accuracy.
-Every BatchNorm folds into the convolution before it at export.
+Dense 3x3 convolutions on multiples of 16 channels: on AVX-512 they train and run faster than depthwise ones of the same
+accuracy, and faster than their own int8 form. Every BatchNorm folds into the convolution before it at export.
 """
 
 from __future__ import annotations
@@ -63,18 +63,25 @@ class Detector(nn.Module):
     Args:
         stem: channels at strides 2 and 4.
         widths: channels at strides 8, 16 and 32.
+        blocks: residual blocks there.
         neck: channels of the top-down path and the head.
     """
 
-    def __init__(self, stem: Sequence[int] = (16, 32), widths: Sequence[int] = (48, 64, 64), neck: int = 48) -> None:
+    def __init__(
+        self,
+        stem: Sequence[int] = (16, 32),
+        widths: Sequence[int] = (32, 64, 96),
+        blocks: Sequence[int] = (2, 1, 2),
+        neck: int = 32,
+    ) -> None:
         super().__init__()
         self.scale = 1 / 64  # of grey levels; the export moves it into the first convolution
         s2, s4 = stem
         w8, w16, w32 = widths
         self.stem = nn.Sequential(conv(3, s2, stride=2), conv(s2, s4, stride=2))
-        self.stage8 = nn.Sequential(conv(s4, w8, stride=2), Block(w8))
-        self.stage16 = nn.Sequential(conv(w8, w16, stride=2), Block(w16))
-        self.stage32 = nn.Sequential(conv(w16, w32, stride=2), WideBlock(w32), WideBlock(w32))
+        self.stage8 = nn.Sequential(conv(s4, w8, stride=2), *(Block(w8) for _ in range(blocks[0])))
+        self.stage16 = nn.Sequential(conv(w8, w16, stride=2), *(Block(w16) for _ in range(blocks[1])))
+        self.stage32 = nn.Sequential(conv(w16, w32, stride=2), *(WideBlock(w32) for _ in range(blocks[2])))
         self.lateral = nn.ModuleList(conv(w, neck, 1, act=False) for w in widths)
         self.head = nn.Conv2d(neck, neck, 3, 1, 1, bias=False)
         # one for each stride: statistics differ between them, and a shared one would serve none at inference
@@ -87,6 +94,16 @@ class Detector(nn.Module):
             self.out.bias[3:5] = 1.0
             self.out.bias[5:] = torch.tensor(MEAN_FACE)
 
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What the predictions are made from: ``[n, neck, h / s, w / s]`` for each stride s; ``image`` as below."""
+        c8 = self.stage8(self.stem(image * self.scale if self.scale != 1.0 else image))
+        c16 = self.stage16(c8)
+        c32 = self.stage32(c16)
+        p32 = self.lateral[2](c32)
+        p16 = self.lateral[1](c16) + F.interpolate(p32, scale_factor=2.0, mode="nearest")
+        p8 = self.lateral[0](c8) + F.interpolate(p16, scale_factor=2.0, mode="nearest")
+        return [F.relu(norm(self.head(F.relu(p)))) for p, norm in zip((p8, p16, p32), self.norms, strict=True)]
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Raw predictions.
 
@@ -96,13 +113,4 @@ class Detector(nn.Module):
         Returns:
             One ``[n, 15, h / s, w / s]`` for each stride s of ``STRIDES``.
         """
-        x = image - 127.5  # grey is what the convolutions' zero padding stands for
-        x = x * self.scale if self.scale != 1.0 else x
-        c8 = self.stage8(self.stem(x))
-        c16 = self.stage16(c8)
-        c32 = self.stage32(c16)
-        p32 = self.lateral[2](c32)
-        p16 = self.lateral[1](c16) + F.interpolate(p32, scale_factor=2.0, mode="nearest")
-        p8 = self.lateral[0](c8) + F.interpolate(p16, scale_factor=2.0, mode="nearest")
-        maps = zip((p8, p16, p32), self.norms, strict=True)
-        return [self.out(F.relu(norm(self.head(F.relu(p))))) for p, norm in maps]
+        return [self.out(feature) for feature in self.features(image)]

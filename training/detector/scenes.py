@@ -1,13 +1,17 @@
 """Scenes with face boxes, and aligned faces to paste into them: read once, labelled by YuNet, then mapped from a cache.
 
-The teacher of the landmarks is YuNet-n (libfacedetection, permissive). Boxes of a scene are its annotation's.
+The teacher is YuNet-n (libfacedetection, permissive), which looks at each scene at several scales. A held-out scene
+keeps its annotation, to which the teacher adds landmarks only. In a training scene the teacher also adds faces that the
+annotation leaves out or to be ignored, and says how sure it is of each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -18,7 +22,9 @@ from tqdm import tqdm
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
+from lrface.detection.onnx_detector import NMS_IOU, suppress
 from lrface.metrics.average_precision import box_iou
+from lrface.types import Detections
 from training.faces import load_faces
 
 Floats = npt.NDArray[np.float32]
@@ -27,7 +33,14 @@ TRAINED = ("face", "masked")
 REPEATED = {"afw": 3}  # candid photos are few among the scenes, beside classrooms and portraits
 MARGIN = 40  # black pixels around an aligned crop, so that the teacher sees its box's edges
 VALIDATION_PERCENT = 5
-SCENE_SCORE = 0.4  # of YuNet: enough for landmarks where an annotated box agrees
+EMPTY = ("raccoon", "rooms", "kangaroo", "textures", "camvid")  # sets whose pictures without boxes show no face
+EMPTY_PERCENT = 30  # of these are held out, to count false alarms
+SCALES = (0.5, 1.0, 2.0)  # at which the teacher looks at a scene, and at its mirror image
+SEEN = 0.25  # the teacher's score from which on a sighting is no background
+NEW = 0.4  # ... and from which on it is a face without any annotation
+SURE = 0.6  # ... and from which on its box is better than the annotation's, whose sets differ in convention
+ANNOTATED = 0.7  # how sure an annotated face is at least
+VOTING_IOU = 0.6
 CROP_SCORE = 0.7
 
 
@@ -39,26 +52,29 @@ class Labels:
         boxes: float32 ``[n, 4]``, x1, y1, x2, y2 in pixels.
         landmarks: float32 ``[n, 5, 2]``; meaningless where ``marked`` is false.
         marked: bool ``[n]``, whether the landmarks are known.
-        ignored: bool ``[n]``, regions to be trained neither way.
+        ignored: bool ``[n]``, regions of which nothing is known; in training the teacher's word counts there.
+        sure: float32 ``[n]``, 0..1, how sure it is that this is a face.
     """
 
     boxes: Floats
     landmarks: Floats
     marked: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
+    sure: Floats
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: npt.NDArray[np.generic] | slice) -> Labels:
-        return Labels(self.boxes[index], self.landmarks[index], self.marked[index], self.ignored[index])
+        return Labels(*(getattr(self, name)[index] for name in FIELDS))
 
     @classmethod
     def joined(cls, parts: list[Labels]) -> Labels:
         """All labels of several parts, in order."""
-        return cls(
-            *(np.concatenate([getattr(p, f) for p in parts]) for f in ("boxes", "landmarks", "marked", "ignored"))
-        )
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS))
+
+
+FIELDS = tuple(field.name for field in fields(Labels))
 
 
 class SceneSet:
@@ -68,6 +84,7 @@ class SceneSet:
         names: of the pictures.
         train: indices to train on, some of them repeated.
         validation: indices of the held-out ones.
+        empty: those of them that show no people.
 
     Args:
         folder: a cache folder that ``load_scenes`` wrote.
@@ -78,12 +95,12 @@ class SceneSet:
         self.names: list[str] = index["names"].tolist()
         self._offsets, self._sizes = index["offsets"], index["sizes"]
         self._first = index["first"]
-        self._labels = Labels(index["boxes"], index["landmarks"], index["marked"], index["ignored"])
-        self._pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        digests = [hashlib.sha256(name.encode()).digest()[0] for name in self.names]
-        held = np.array(digests) * 100 < 256 * VALIDATION_PERCENT
+        self._labels = Labels(*(index[name] for name in FIELDS))
+        self._pixels = np.memmap(folder / "pixels.raw", np.uint8, "r")
+        held = np.array([held_out(name) for name in self.names])
         self.train, self.validation = np.flatnonzero(~held), np.flatnonzero(held)
-        self.train = np.repeat(self.train, [REPEATED.get(self.names[i].rsplit("_", 1)[0], 1) for i in self.train])
+        self.empty = np.array([i for i in self.validation if is_empty_set(self.names[i]) and not len(self.labels(i))])
+        self.train = np.repeat(self.train, [REPEATED.get(_set(self.names[i]), 1) for i in self.train])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -119,10 +136,13 @@ def load_scenes(source: Path, cache: Path, teacher: Path) -> SceneSet:
     for file in (archive, table):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing; name the folder that holds scenes.zip and boxes.csv")
-    folder = cache / f"scenes-{_key(archive, table, teacher)}"
-    if not (folder / "index.npz").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_scenes(folder, archive, pd.read_csv(table), teacher)
+    folder = cache / f"taught-{_key(archive, table, teacher)}"
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=cache))  # two may write at a time
+        _write_scenes(part, archive, pd.read_csv(table), teacher)
+        with contextlib.suppress(FileExistsError, NotADirectoryError):
+            part.replace(folder)
     return SceneSet(folder)
 
 
@@ -199,29 +219,97 @@ def _moved(points: Floats, matrix: npt.NDArray[np.floating]) -> Floats:
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
-def match_landmarks(boxes: Floats, images: list[tuple[Image, float]], teacher: FaceDetector) -> tuple[Floats, Floats]:
-    """Landmarks for known boxes, from whatever view of the picture shows them best.
+def held_out(name: str) -> bool:
+    """Whether a scene is kept from training."""
+    percent = EMPTY_PERCENT if is_empty_set(name) else VALIDATION_PERCENT
+    return hashlib.sha256(name.encode()).digest()[0] * 100 < 256 * percent
+
+
+def sightings(image: Image, teacher: FaceDetector) -> Detections:
+    """What the teacher finds in several views of a picture, those that are one face averaged by their scores.
+
+    Args:
+        image: uint8 ``[h, w, 3]``.
+        teacher: the detector, with a low threshold.
+
+    Returns:
+        Faces in pixels of ``image``; the score is that of the best view.
+    """
+    boxes, scores, landmarks = [], [], []
+    for scale in SCALES:
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        view = cv2.resize(image, None, fx=scale, fy=scale, interpolation=method).astype(np.uint8, copy=False)
+        ratio = np.array([view.shape[1] / image.shape[1], view.shape[0] / image.shape[0]], np.float32)
+        for mirrored in (False, True):
+            found = teacher.detect(np.ascontiguousarray(view[:, ::-1]) if mirrored else view)
+            box, points = found.boxes.copy(), found.landmarks.copy()
+            if mirrored:
+                box[:, [0, 2]] = view.shape[1] - box[:, [2, 0]]
+                points = points[:, [1, 0, 2, 4, 3]]
+                points[..., 0] = view.shape[1] - points[..., 0]
+            boxes.append(box / np.tile(ratio, 2))
+            landmarks.append(points / ratio)
+            scores.append(found.scores)
+    box, points, score = np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
+    kept = suppress(box, score, NMS_IOU)
+    votes = (box_iou(box[kept], box) >= VOTING_IOU) * score**2
+    votes /= votes.sum(axis=1, keepdims=True)
+    mean = np.einsum("kn,nij->kij", votes, points)
+    return Detections.from_arrays((votes @ box).astype(np.float32), score[kept], mean.astype(np.float32))
+
+
+def annotated(boxes: Floats, ignored: npt.NDArray[np.bool_], seen: Detections) -> Labels:
+    """The annotation as it is, with the teacher's landmarks where a sighting overlaps by half.
 
     Args:
         boxes: float32 ``[n, 4]``.
-        images: views of one picture, each with its scale (its pixels per pixel of the boxes).
-        teacher: the detector.
-
-    Returns:
-        float32 ``[n, 5, 2]`` landmarks and float32 ``[n]`` scores, 0 where no view's box overlaps by half.
+        ignored: bool ``[n]``.
+        seen: what the teacher saw.
     """
-    landmarks = np.zeros((len(boxes), 5, 2), np.float32)
-    scores = np.zeros(len(boxes), np.float32)
-    for image, scale in images:
-        found = teacher.detect(image)
-        if not len(found) or not len(boxes):
-            continue
-        overlap = box_iou(boxes, found.boxes / scale)
-        best = overlap.argmax(axis=1)
-        better = (overlap.max(axis=1) >= 0.5) & (found.scores[best] > scores)
-        landmarks[better] = found.landmarks[best[better]] / scale
-        scores[better] = found.scores[best[better]]
-    return landmarks, scores
+    if not len(boxes) or not len(seen):
+        none = np.zeros(len(boxes), np.float32)
+        return Labels(boxes, np.zeros((len(boxes), 5, 2), np.float32), none > 0, ignored, none)
+    overlap = box_iou(boxes, seen.boxes)
+    best = overlap.argmax(axis=1)
+    marked = overlap.max(axis=1) >= 0.5
+    return Labels(boxes, seen.landmarks[best], marked, ignored, np.where(marked, seen.scores[best], np.float32(0)))
+
+
+def taught(labels: Labels, seen: Detections) -> Labels:
+    """An annotation as it is trained on.
+
+    Annotated faces get the teacher's box where it is sure; its sightings elsewhere are faces, if they are weak regions
+    of which nothing is known. What is annotated as to be ignored stays so only where the teacher sees no face.
+
+    Args:
+        labels: of ``annotated``.
+        seen: what the teacher saw.
+    """
+    faces, unknown = labels[~labels.ignored], labels[labels.ignored]
+    boxes = faces.boxes.copy()
+    if len(faces) and len(seen):
+        better = faces.marked & (faces.sure >= SURE)
+        boxes[better] = seen.boxes[box_iou(faces.boxes[better], seen.boxes).argmax(axis=1)]
+    known = replace(faces, boxes=boxes, sure=np.maximum(faces.sure, np.float32(ANNOTATED)))
+    free = np.ones(len(seen), bool)
+    if len(faces) and len(seen):
+        free = np.maximum(box_iou(boxes, seen.boxes), box_iou(faces.boxes, seen.boxes)).max(axis=0) < 0.3
+    count = int(free.sum())
+    new = Labels(
+        seen.boxes[free], seen.landmarks[free], np.ones(count, bool), seen.scores[free] < NEW, seen.scores[free]
+    )  # fmt: skip
+    if len(unknown) and count:
+        unknown = unknown[box_iou(unknown.boxes, new.boxes).max(axis=1) < 0.4]
+    return Labels.joined([known, new, unknown])
+
+
+def is_empty_set(name: str) -> bool:
+    """Whether a scene is of a set whose pictures without boxes show no people."""
+    return _set(name) in EMPTY
+
+
+def _set(name: str) -> str:
+    return name.rsplit("_", 1)[0]
 
 
 def _key(*files: Path) -> str:
@@ -232,12 +320,11 @@ def _key(*files: Path) -> str:
 
 
 def _write_scenes(folder: Path, archive: Path, table: pd.DataFrame, teacher: Path) -> None:
-    """Stream pixels to disk; the index is written last, so a cache without it is begun anew."""
-    detector = open_detector(teacher, score_threshold=SCENE_SCORE)
+    """Stream pixels to disk, then the index."""
+    detector = open_detector(teacher, score_threshold=SEEN)
     rows = dict(list(table.groupby("file")))
     offsets, sizes, first, parts, at = [], [], [0], [], 0
-    raw = folder / "pixels.raw"
-    with zipfile.ZipFile(archive) as pack, raw.open("wb") as out:
+    with zipfile.ZipFile(archive) as pack, (folder / "pixels.raw").open("wb") as out:
         names = sorted(name for name in pack.namelist() if name.endswith(".webp"))
         for name in tqdm(names, desc="scenes", unit="picture"):
             image = cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR).astype(
@@ -249,20 +336,17 @@ def _write_scenes(folder: Path, archive: Path, table: pd.DataFrame, teacher: Pat
             at += image.size
             part = rows.get(name, table.iloc[:0])
             boxes = part[["x1", "y1", "x2", "y2"]].to_numpy(np.float32).reshape(-1, 4)
-            views = [(cv2.resize(image, None, fx=s, fy=s, interpolation=cv2.INTER_AREA), s) for s in (0.5, 2.0)]
-            landmarks, scores = match_landmarks(boxes, [(image, 1.0), *views], detector)
             ignored = ~part["label"].isin(TRAINED).to_numpy(bool)
-            parts.append(Labels(boxes, landmarks, scores > 0, ignored))
-            first.append(first[-1] + len(boxes))
-    np.save(folder / "pixels.npy", np.memmap(raw, np.uint8, "r"))
-    raw.unlink()
+            empty = not len(part) and is_empty_set(name)
+            seen = Detections.empty() if empty else sightings(image, detector)
+            labels = annotated(boxes, ignored, seen)
+            parts.append(labels if held_out(name) else taught(labels, seen))
+            first.append(first[-1] + len(parts[-1]))
     every = Labels.joined(parts)
-    with (folder / "index.part").open("wb") as file:
-        np.savez(
-            file, names=np.array(names), offsets=np.array(offsets), sizes=np.array(sizes), first=np.array(first),
-            boxes=every.boxes, landmarks=every.landmarks, marked=every.marked, ignored=every.ignored,
-        )  # fmt: skip
-    (folder / "index.part").replace(folder / "index.npz")
+    np.savez(
+        folder / "index.npz", names=np.array(names), offsets=np.array(offsets), sizes=np.array(sizes),
+        first=np.array(first), **{name: getattr(every, name) for name in FIELDS},
+    )  # fmt: skip
 
 
 def _write_pastes(file: Path, crops: Image, sample: npt.NDArray[np.int64], teacher: Path) -> None:

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.detector.assign import assign, ignored_cells
-from training.detector.augment import Views, draw
+from training.detector.augment import Sample, Views, draw
 from training.detector.cells import cell_centres, decode, flatten
-from training.detector.losses import eiou_loss, landmark_loss, pair_iou, quality_focal_loss
-from training.detector.network import Detector
-from training.detector.scenes import Image, Labels, PasteSet, SceneSet
+from training.detector.losses import eiou_loss, landmark_loss, quality_focal_loss
+from training.detector.network import STRIDES, Detector
+from training.detector.scenes import PasteSet, SceneSet
+from training.detector.targets import HINT, AsksTeacher, Word, cell_targets
 from training.detector.validate import validate
 
 
@@ -34,10 +35,8 @@ class Recipe:
         average: of the exponential moving average of the weights.
         box: weight of this term beside the score's.
         landmark: likewise.
-        views: how samples are drawn ...
-        late_views: ... and how in the last part of the training, after ``turn`` of all steps: with more large faces,
-            which the first views show too seldom.
-        turn: see ``late_views``.
+        hint: likewise, of the teacher's features.
+        views: how samples are drawn.
         seed: of weights and samples.
     """
 
@@ -49,72 +48,95 @@ class Recipe:
     average: float = 0.9995
     box: float = 2.0
     landmark: float = 12.0
+    hint: float = 2.0
     views: Views = field(default_factory=Views)
-    late_views: Views = field(
-        default_factory=lambda: Views(zoom=0.6, zoom_height=(24.0, 300.0), mosaic=0.2, paste_height=(8.0, 160.0))
-    )
-    turn: float = 0.55
     seed: int = 1
 
 
 @dataclass
 class Batch:
-    """Samples with their labels side by side.
+    """Samples, and what is learned of them.
 
     Attributes:
         images: float32 ``[n, 3, side, side]``, channels last.
-        boxes, landmarks, marked: of all faces, ``[t, ...]``; ``image`` int64 ``[t]`` tells whose.
-        regions: ignored ones ``[r, 4]``; ``region_image`` int64 ``[r]``.
+        scores: float32 ``[n, N]``, what each cell is to say.
+        picture, cell: int64 ``[p]``, the cells that learn a box, with
+        boxes: ``[p, 4]``,
+        landmarks: ``[p, 5, 2]``,
+        marked: bool ``[p]``, whether these are known.
+        hints: float32, for each stride ``[n, HINT, side / stride, side / stride]``, the teacher's features.
     """
 
     images: Tensor
+    scores: Tensor
+    picture: Tensor
+    cell: Tensor
     boxes: Tensor
     landmarks: Tensor
     marked: Tensor
-    image: Tensor
-    regions: Tensor
-    region_image: Tensor
+    hints: list[Tensor]
 
 
-def collate(samples: list[tuple[Image, Labels]]) -> Batch:
+def collate(samples: list[tuple[Sample, Word]]) -> Batch:
     """Stack samples."""
-    images = torch.from_numpy(np.stack([image for image, _ in samples])).permute(0, 3, 1, 2)
-    every = Labels.joined([labels for _, labels in samples])
-    owner = np.repeat(np.arange(len(samples)), [len(labels) for _, labels in samples])
-    faces, regions = every[~every.ignored], every[every.ignored]
+    images = torch.from_numpy(np.stack([sample.worn for sample, _ in samples])).permute(0, 3, 1, 2)
+    every = [cell_targets(sample.labels, word, *sample.worn.shape[:2]) for sample, word in samples]
+    face = np.stack([targets.face for targets in every])
+    picture, cell = np.nonzero(face >= 0)
+    first = np.cumsum([0, *(len(sample.labels) for sample, _ in samples)])
+    row = first[picture] + face[picture, cell]
+    values = (
+        np.concatenate([getattr(sample.labels, name) for sample, _ in samples])[row]
+        for name in ("boxes", "landmarks", "marked")
+    )
     return Batch(
         images.float().contiguous(memory_format=torch.channels_last),
-        torch.from_numpy(faces.boxes),
-        torch.from_numpy(faces.landmarks),
-        torch.from_numpy(faces.marked),
-        torch.from_numpy(owner[~every.ignored]),
-        torch.from_numpy(regions.boxes),
-        torch.from_numpy(owner[every.ignored]),
+        torch.from_numpy(np.stack([targets.scores for targets in every])),
+        torch.from_numpy(picture),
+        torch.from_numpy(cell),
+        *map(torch.from_numpy, values),
+        [torch.from_numpy(np.stack(level)) for level in zip(*(word.features for _, word in samples), strict=True)],
     )
 
 
-def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe) -> dict[str, Tensor]:
-    """The terms of the loss, each divided by the number of cells that learn a face, and their weighted ``total``."""
-    height, width = batch.images.shape[2:]
-    centres, strides = cell_centres(height, width)
-    boxes, logits, points = decode(flatten(maps).float(), centres, strides)
-    chosen = assign(boxes.detach(), logits.detach(), batch.boxes, batch.image, height, width)
-    count = max(1, len(chosen))
-    quality = torch.zeros_like(logits)
-    own, truth = boxes[chosen.image, chosen.cell], batch.boxes[chosen.face]
-    quality[chosen.image, chosen.cell] = pair_iou(own.detach(), truth).sqrt()
-    counted = ~ignored_cells(centres, batch.regions, batch.region_image, len(batch.images))
-    counted[chosen.image, chosen.cell] = True
-    marked = batch.marked[chosen.face]
+class Hints(nn.Module):
+    """How far features are from the teacher's, which a linear map of theirs is to give. Needed in training only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Conv2d(channels, HINT, 1) for _ in STRIDES)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(HINT, affine=False) for _ in STRIDES)  # of the teacher's channels
+
+    def forward(self, features: list[Tensor], hints: list[Tensor]) -> Tensor:
+        """Mean squared error in standard deviations of the teacher's channels, a scalar."""
+        levels = zip(features, hints, self.maps, self.norms, strict=True)
+        return torch.stack([F.mse_loss(to(own).float(), norm(hint)) for own, hint, to, norm in levels]).mean()
+
+
+def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe, hint: Tensor) -> dict[str, Tensor]:
+    """The terms of the loss and their weighted ``total``.
+
+    Args:
+        maps: what the network predicts.
+        batch: what it is to predict.
+        recipe: the weights.
+        hint: the loss of ``Hints``; the others are divided by what the cells' scores add up to.
+    """
+    centres, strides = cell_centres(*batch.images.shape[2:])
+    values = flatten(maps).float()
+    weight = batch.scores[batch.picture, batch.cell]
+    count = weight.sum().clamp(min=1.0)
+    own, _, points = decode(values[batch.picture, batch.cell], centres[batch.cell], strides[batch.cell])
+    marked = batch.marked
+    landmark = landmark_loss(points[marked], batch.landmarks[marked], batch.boxes[marked])
     terms = {
-        "score": (quality_focal_loss(logits, quality) * counted).sum() / count,
-        "box": eiou_loss(own, truth).sum() / count,
-        "landmark": landmark_loss(
-            points[chosen.image, chosen.cell][marked], batch.landmarks[chosen.face[marked]], truth[marked]
-        ).sum()
-        / count,
+        "score": quality_focal_loss(values[..., 0], batch.scores).sum() / count,
+        "box": (eiou_loss(own, batch.boxes) * weight).sum() / count,
+        "landmark": (landmark * weight[marked]).sum() / count,
+        "hint": hint,
     }
-    return {**terms, "total": terms["score"] + recipe.box * terms["box"] + recipe.landmark * terms["landmark"]}
+    weighted = recipe.box * terms["box"] + recipe.landmark * terms["landmark"] + recipe.hint * hint
+    return {**terms, "total": terms["score"] + weighted}
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
@@ -139,8 +161,10 @@ class Trainer:
         self.network = Detector().to(memory_format=torch.channels_last)
         self.averaged = Detector().to(memory_format=torch.channels_last)
         self.averaged.load_state_dict(self.network.state_dict())
-        kernels = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.hints = Hints(self.network.out.in_channels)
+        parameters = [*self.network.parameters(), *self.hints.parameters()]
+        kernels = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
             [{"params": kernels, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}],
             lr=recipe.rate,
@@ -152,8 +176,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, self.recipe)
         with torch.autocast("cpu", torch.bfloat16):
-            maps = self.network(batch.images)
-        terms = loss_of(maps, batch, self.recipe)
+            features = self.network.features(batch.images)
+            maps = [self.network.out(feature) for feature in features]
+            hint = self.hints(features, batch.hints)
+        terms = loss_of(maps, batch, self.recipe, hint)
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
@@ -177,7 +203,8 @@ class Trainer:
         part = file.with_suffix(".part")
         state = {
             "recipe": asdict(self.recipe), "step": self.step, "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged.state_dict(), "hints": self.hints.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
         torch.save(state, part)
         part.replace(file)
@@ -187,34 +214,42 @@ class Trainer:
         """Go on from a checkpoint, with some of the recipe's values changed (``steps`` to lengthen a run)."""
         state = torch.load(file, weights_only=True)
         values = dict(state["recipe"])
-        views = {name: Views(**values[name]) for name in ("views", "late_views") if name in values}
-        recipe = Recipe(**{**values, **views})
+        recipe = Recipe(**{**values, "views": Views(**values["views"])})
         trainer = cls(replace(recipe, **changes))
         trainer.network.load_state_dict(state["network"])
+        trainer.hints.load_state_dict(state["hints"])
         trainer.averaged.load_state_dict(state["averaged"])
         trainer.optimizer.load_state_dict(state["optimizer"])
         trainer.step = state["step"]
         return trainer
 
 
-def batch_at(step: int, scenes: SceneSet, pastes: PasteSet, recipe: Recipe) -> Batch:
+def batch_at(step: int, scenes: SceneSet, pastes: PasteSet, teacher: AsksTeacher, recipe: Recipe) -> Batch:
     """The batch of a step: a function of the seed and the step alone, so that a resumed run sees what it would have."""
-    views = recipe.views if step < recipe.turn * recipe.steps else recipe.late_views
     samples = []
     for k in range(step * recipe.batch, (step + 1) * recipe.batch):
         epoch, place = divmod(k, len(scenes.train))
         order = np.random.default_rng([recipe.seed, epoch]).permutation(scenes.train)
-        samples.append(draw(scenes, pastes, int(order[place]), views, np.random.default_rng([recipe.seed, 7, k])))
+        sample = draw(scenes, pastes, int(order[place]), recipe.views, np.random.default_rng([recipe.seed, 7, k]))
+        samples.append((sample, teacher(sample.clean)))
     return collate(samples)
 
 
-def train(trainer: Trainer, scenes: SceneSet, pastes: PasteSet, folder: Path, every: int = 1000) -> None:
+def train(
+    trainer: Trainer,
+    scenes: SceneSet,
+    pastes: PasteSet,
+    teacher: AsksTeacher,
+    folder: Path,
+    every: int = 1000,
+) -> None:
     """Train to the recipe's last step.
 
     Args:
         trainer: new or resumed.
         scenes: to view.
         pastes: to paste.
+        teacher: says what the cells are to say.
         folder: gets ``last.pt`` (each ``every`` steps, at the end, and on Ctrl-C) and ``log.jsonl``.
         every: steps between two validations and checkpoints.
     """
@@ -225,7 +260,7 @@ def train(trainer: Trainer, scenes: SceneSet, pastes: PasteSet, folder: Path, ev
     with (folder / "log.jsonl").open("a") as log:
         try:
             while trainer.step < recipe.steps:
-                terms = trainer.train_step(batch_at(trainer.step, scenes, pastes, recipe))
+                terms = trainer.train_step(batch_at(trainer.step, scenes, pastes, teacher, recipe))
                 mean = {name: 0.98 * mean.get(name, value) + 0.02 * value for name, value in terms.items()}
                 bar.update()
                 if trainer.step % every and trainer.step < recipe.steps:
