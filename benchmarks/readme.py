@@ -28,6 +28,7 @@ def section(results: Path) -> str:
         _uccs(_read(results, "uccs")),
         _people(_read(results, "people")),
         _detection(_read(results, "detection")),
+        _landmarks(_read(results, "landmarks")),
         _methods(_read(results, "sweep-methods")),
     ]
     plot = (
@@ -200,9 +201,29 @@ def _people(result: dict[str, Any]) -> str:
 
 def _detection(result: dict[str, Any]) -> str:
     heights = list(result["rows"][0]["ap"])
-    lines = [[r["model"], *(f"{r['ap'][h]:.3f}" for h in heights), f"{r['ms']:.1f}"] for r in result["rows"]]
+    lines = [
+        [
+            r["model"], *(f"{r['ap'][h]:.3f}" for h in heights), f"{r['false_alarms']['per_1000']:.0f}",
+            f"{r['ms']:.1f}",
+        ]
+        for r in result["rows"]
+    ]  # fmt: skip
     return f"**Detection** ({result['protocol']}; `python benchmarks/detection.py`, one thread).\n\n" + table(
-        ["detector", *(f"AP, {h} px" for h in heights), "ms, 640x640"], lines
+        ["detector", *(f"AP, {h} px" for h in heights), "false alarms in 1,000 pictures", "ms, 640x640"], lines
+    )
+
+
+def _landmarks(result: dict[str, Any]) -> str:
+    sizes = sorted({r["size"] for r in result["rows"]}, reverse=True)
+    by = {(r["model"], r["size"]): r for r in result["rows"]}
+    lines = []
+    for model in dict.fromkeys(r["model"] for r in result["rows"]):
+        cells = (by.get((model, size)) for size in sizes)
+        lines.append([model, *("-" if r is None else f"{r['alignment']:.1f} ({100 * r['found']:.0f})" for r in cells)])
+    return (
+        f"**Landmarks** ({result['protocol']}, here of the alignment that follows; in brackets the share of faces"
+        " found, %; `python benchmarks/landmarks.py`), by the width of the aligned crop.\n\n"
+        + table(["detector", *(f"{size} px" for size in sizes)], lines)
     )
 
 
