@@ -21,7 +21,7 @@ from lrface.metrics.average_precision import PictureResult, box_iou
 from lrface.models import Manifest
 from lrface.types import Detections
 from training.detector import scenes as scenes_module
-from training.detector.augment import Sample, Views, draw
+from training.detector.augment import Sample, Views, draw, paste_face
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.export import Deployed, export, folded, to_onnx
 from training.detector.network import MEAN_FACE, STRIDES, Detector
@@ -208,6 +208,19 @@ def test_samples_are_whole(data: tuple[SceneSet, PasteSet]) -> None:
         assert (off < 0.35).all()  # landmarks move with their face
         faces += len(real)
     assert faces > 80
+
+
+def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[SceneSet, PasteSet]) -> None:
+    _, pastes = data
+    before = labels_of([[60, 60, 80, 86], [5, 5, 15, 18]])
+    for over, hidden in ((True, [True, False, False]), (False, [False, False])):
+        image = np.zeros((256, 256, 3), np.uint8)
+        found = paste_face(image, before, pastes, 190.0, np.random.default_rng(2), over=over)
+        assert found.ignored.tolist() == hidden
+        assert image.any() == over
+    face = paste_face(image, before, pastes, 190.0, np.random.default_rng(2), over=True)[2:]
+    assert face.boxes[0, 3] - face.boxes[0, 1] == pytest.approx(190, abs=1)
+    assert ((face.landmarks[0] > face.boxes[0, :2]) & (face.landmarks[0] < face.boxes[0, 2:])).all()
 
 
 def test_the_network_is_small_and_starts_from_the_mean_face() -> None:

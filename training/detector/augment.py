@@ -19,6 +19,7 @@ from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
 MIRRORED = [1, 0, 2, 4, 3]
 SMALLEST = 6.0  # px; of smaller faces nothing is known
 VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
+ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
 PASTED = 0.9  # how sure it is that a pasted face is seen as one
 
 
@@ -34,6 +35,9 @@ class Views:
         mosaic: probability that a sample is four or nine views of as many scenes.
         mixed: probability that another view shines through.
         tilted: probability that it is turned by a right angle or upside down; what the teacher says then is all.
+        portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
+            that are so large.
+        portrait_height: pixels.
         paste: probability that faces are pasted; at most ``paste_most``, heights from ``paste_height`` pixels.
         hide: probability that something is put before some of the faces.
     """
@@ -45,6 +49,8 @@ class Views:
     mosaic: float = 0.45
     mixed: float = 0.1
     tilted: float = 0.08
+    portrait: float = 0.2
+    portrait_height: tuple[float, float] = (80.0, 250.0)
     paste: float = 0.6
     paste_most: int = 8
     paste_height: tuple[float, float] = (7.0, 140.0)
@@ -85,8 +91,10 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
     if rng.random() < views.tilted:
         image = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4))))
         labels = _everywhere(views.side)
-    if rng.random() < views.paste:
-        labels = paste_faces(image, labels, pastes, views, rng)
+    if rng.random() < views.portrait:
+        labels = paste_face(image, labels, pastes, _log_uniform(views.portrait_height, rng), rng, over=True)
+    for _ in range(int(rng.integers(1, views.paste_most + 1)) if rng.random() < views.paste else 0):
+        labels = paste_face(image, labels, pastes, _log_uniform(views.paste_height, rng), rng)
     if rng.random() < views.hide:
         hide(image, labels, scenes, rng)
     image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
@@ -101,9 +109,12 @@ def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Gener
     if len(faces):
         box = labels.boxes[rng.choice(faces)]
         if rng.random() < views.zoom:
-            scale = float(
-                np.clip(_log_uniform(views.zoom_height, rng) / max(box[3] - box[1], 4.0), 0.7 * views.scale[0], 4.0)
-            )
+            height = _log_uniform(views.zoom_height, rng)
+            tall = labels.boxes[:, 3] - labels.boxes[:, 1]
+            fit = faces[tall[faces] * ENLARGED >= height]  # enlarged more they would be a blur
+            box = labels.boxes[rng.choice(fit)] if len(fit) else box
+            # not so small that most of the view is empty
+            scale = float(np.clip(height / max(box[3] - box[1], 4.0), 0.7 * views.scale[0], ENLARGED))
         anchor = (box[:2] + box[2:]) / 2
     source, before = image, 1.0
     if scale < 0.7:  # warpAffine does not average: shrink by area first
@@ -184,26 +195,36 @@ def turned(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Lab
     return replace(labels, boxes=boxes, landmarks=landmarks)
 
 
-def paste_faces(image: Image, labels: Labels, pastes: PasteSet, views: Views, rng: np.random.Generator) -> Labels:
-    """Paste faces into free places of ``image`` (changed in place)."""
-    for _ in range(int(rng.integers(1, views.paste_most + 1))):
-        pick = int(rng.integers(len(pastes)))
-        box, points = pastes.boxes[pick], pastes.landmarks[pick]
-        scale = _log_uniform(views.paste_height, rng) / float(box[3] - box[1])
-        angle = float(rng.normal(0, 12))
-        reach = 56 * scale
-        if reach * 2 >= views.side:
-            continue
-        place = rng.uniform(reach * 0.8, views.side - reach * 0.8, 2)
-        span = np.concatenate([place - reach, place + reach])[None].astype(np.float32)
-        if len(labels) and (box_iou(span, labels.boxes) > 0).any():
-            continue
-        _blend(image, pastes.crops[pastes.rows[pick]], scale, angle, place, rng)
-        yes = np.array([True])
-        one = Labels(box[None], points[None], yes, ~yes, np.array([PASTED], np.float32))
-        moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
-        labels = Labels.joined([labels, moved])
-    return labels
+def paste_face(
+    image: Image, labels: Labels, pastes: PasteSet, height: float, rng: np.random.Generator, over: bool = False
+) -> Labels:
+    """Paste a face into ``image`` (changed in place).
+
+    Args:
+        image: uint8 ``[side, side, 3]``.
+        labels: of the image.
+        pastes: one of these.
+        height: of the face, pixels.
+        rng: what makes it random.
+        over: whether it may hide others, of which nothing is known then; else it is left out where it would.
+    """
+    pick = int(rng.integers(len(pastes)))
+    box, points = pastes.boxes[pick], pastes.landmarks[pick]
+    scale = height / float(box[3] - box[1])
+    angle = float(rng.normal(0, 12))
+    reach, side = 56 * scale, len(image)
+    if reach * 2 >= side * 1.1:
+        return labels
+    place = rng.uniform(reach * 0.8, side - reach * 0.8, 2)
+    span = np.concatenate([place - reach, place + reach])[None].astype(np.float32)
+    hidden = (box_iou(labels.boxes, span) > 0).any(axis=1) if len(labels) else labels.ignored
+    if hidden.any() and not over:
+        return labels
+    _blend(image, pastes.crops[pastes.rows[pick]], scale, angle, place, rng)
+    yes = np.array([True])
+    one = Labels(box[None], points[None], yes, ~yes, np.array([PASTED], np.float32))
+    moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
+    return Labels.joined([replace(labels, ignored=labels.ignored | hidden), moved])
 
 
 def mirror(image: Image, labels: Labels) -> tuple[Image, Labels]:
