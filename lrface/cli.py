@@ -38,7 +38,7 @@ def _matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.FloatRange(4),
         metavar="PX",
         help="Height of the smallest face to be found; half of it takes four times as long. "
-        "Default: 8, in pictures of more than 1920 pixels proportionally more.",
+        "Default: 8 in pictures of 640 to 1920 pixels, proportionally more in larger ones.",
     )
     @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or coreml.")
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads a network.")

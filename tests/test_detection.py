@@ -114,7 +114,9 @@ def test_suppression_of_nothing() -> None:
         (1620, 2880, None, (1088, 1920)),  # 1080 rows, padded to a multiple of 32
         (1080, 1920, 12, (736, 1280)),
         (100, 200, 4, (224, 416)),  # a face of 4 px is seen with 8
-        (33, 31, None, (64, 32)),
+        (240, 320, None, (480, 640)),  # small pictures are enlarged, twice at most
+        (400, 300, None, (640, 480)),
+        (33, 31, None, (96, 64)),
         (1, 1, None, (32, 32)),
         (5, 6000, None, (32, 1920)),
     ],
@@ -125,7 +127,8 @@ def test_boxes_come_back_to_source_pixels(
     detector = fake([[0, 0, 12, 24]], [0.9], min_face=min_face)
     found = detector.detect(np.zeros((height, width, 3), np.uint8))
     assert detector._session.fed[0].shape == (1, 3, *tensor)
-    fx = 8 / min_face if min_face else min(1.0, 1920 / max(height, width))
+    long_side = max(height, width)
+    fx = 8 / min_face if min_face else min(2.0, 640 / long_side) if long_side < 640 else min(1.0, 1920 / long_side)
     fy = max(1, round(height * fx)) / height
     np.testing.assert_allclose(found.boxes, [[0, 0, min(12 / fx, width), min(24 / fy, height)]], rtol=1e-3)
 

@@ -84,7 +84,7 @@ def test_frames_of_one_size_go_together_and_keep_their_own_faces() -> None:
 
     detector = OnnxDetector(Bright([], []), decode_contract("boxes", "scores", "landmarks"), InputSpec(), 0.5)
     values = [20, 0, 30, 40, 50, 60]
-    frames = [np.full((480, 640 if value != 30 else 320, 3), value, np.uint8) for value in values]
+    frames = [np.full((480, 640, 3) if value != 30 else (640, 480, 3), value, np.uint8) for value in values]
     found = detector.detect_batch(frames)
     assert [faces.boxes.tolist() for faces in found] == [[[0, 0, v, v]] if v else [] for v in values]
     assert [len(tensor) for tensor in detector._session.fed] == [3, 1, 2]  # RUN_PIXELS hold three of 480 x 640

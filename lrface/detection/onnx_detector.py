@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from lrface.detection.refine import LandmarkRefiner
 
-LONG_SIDE = 1920
+SHORT_SIDE, LONG_SIDE = 640, 1920
+"""Of a picture without `min_face`: its long side is brought between these, as far as enlarging twice goes."""
 SMALLEST = 8.0
 """Height in working pixels of the smallest face that a detector is expected to find."""
 MIN_FACE = 4.0
-"""Smallest `min_face`: pictures are enlarged twice at most."""
+"""Smallest `min_face`: pictures are enlarged twice at most, which still finds more faces."""
 RUN_PIXELS = 1 << 20
 """Views of one size are run together up to so many working pixels, to bound the memory."""
 NMS_IOU = 0.45
@@ -76,7 +77,8 @@ class OnnxDetector:
         score_threshold: Candidates below it are dropped, 0..1.
         min_face: Height in source pixels of the smallest face to be found, 4 or more; it sets the working scale, and
             a picture that is then larger than `views.TILE` is searched in tiles. Time goes with 1 / min_face squared.
-            None: pictures in their own size (faces from 8 px), shrunk to a long side of 1,920 px where they are larger.
+            None: pictures in their own size, faces from 8 px; those of more than 1,920 px shrunk to that, those of less
+            than 640 px enlarged to that, twice at most.
         quarters: Whether to look for large faces at a quarter of the scale, and so on; see `views`.
         refiner: Looks at small faces once more for their landmarks.
         tile: Pixels; see `views.plan_views`.
@@ -158,7 +160,9 @@ class OnnxDetector:
         """Working pixels per pixel of a picture with this long side."""
         if self.min_face is not None:
             return SMALLEST / self.min_face
-        return self._spec.fixed / long_side if self._spec.fixed else min(1.0, LONG_SIDE / long_side)
+        if self._spec.fixed:
+            return self._spec.fixed / long_side
+        return min(max(1.0, min(SMALLEST / MIN_FACE, SHORT_SIDE / long_side)), LONG_SIDE / long_side)
 
     def _parts(self, owner: int, image: ImageArray) -> Iterator[_Part]:
         height, width = image.shape[:2]
