@@ -85,11 +85,10 @@ class DetectorEntry(ModelEntry):
 
 @dataclass(frozen=True, slots=True)
 class LandmarkerEntry(ModelEntry):
-    """The landmarks' second look: the names of its outputs; faces up to `largest_px` (native_px) gain by it."""
+    """The landmarks' second look: the names of its outputs."""
 
     landmarks: str
     error: str
-    largest_px: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +257,4 @@ def _detector(item: Mapping[str, Any]) -> DetectorEntry:
 
 def _landmarker(item: Mapping[str, Any]) -> LandmarkerEntry:
     output = item["output"]
-    return LandmarkerEntry(
-        **_common(item),
-        landmarks=str(output["landmarks"]),
-        error=str(output["error"]),
-        largest_px=float(item["largest_px"]),
-    )
+    return LandmarkerEntry(**_common(item), landmarks=str(output["landmarks"]), error=str(output["error"]))

@@ -35,10 +35,9 @@ class FakeSession:
         return [points, np.full(count, 0.25, np.float32)]
 
 
-def refiner(step: float = 0.0, largest_px: float = 50.0, side: int = FRAME) -> LandmarkRefiner:
+def refiner(step: float = 0.0, side: int = FRAME) -> LandmarkRefiner:
     entry = LandmarkerEntry(
-        "tiny", "tiny.onnx", "0" * 64, "", "", ModelInput("frames", "BGR", 0, 1, FRAME, FRAME), "landmarks", "error",
-        largest_px,
+        "tiny", "tiny.onnx", "0" * 64, "", "", ModelInput("frames", "BGR", 0, 1, FRAME, FRAME), "landmarks", "error"
     )  # fmt: skip
     return LandmarkRefiner(FakeSession(step, side), entry)
 
@@ -64,15 +63,17 @@ def test_the_frame_shows_the_face_upright_with_its_surroundings(width: float, de
     np.testing.assert_allclose(middle @ crop[:, :2].T + crop[:, 2], [(CROP - 1) / 2] * 2, atol=0.05)
 
 
-def test_small_faces_are_looked_at_and_each_look_begins_where_the_last_ended() -> None:
-    small, large, none = face(20, 60, 60, 90), face(80, 150, 100), np.full((5, 2), 30, np.float32)
-    found = Detections.from_arrays(np.zeros((3, 4)), [0.9, 0.8, 0.7], np.stack([small, large, none]))
+def test_each_look_begins_where_the_last_ended() -> None:
+    lying, large, none = face(20, 60, 60, 90), face(80, 150, 100), np.full((5, 2), 30, np.float32)
+    found = Detections.from_arrays(np.zeros((3, 4)), [0.9, 0.8, 0.7], np.stack([lying, large, none]))
     closer = refiner(step=1.2)
     refined = closer.refine(np.zeros((200, 200, 3), np.uint8), found)
-    assert [tensor.shape for tensor in closer._session.fed] == [(1, 3, FRAME, FRAME)] * LOOKS
-    # one pixel of the frame is REACH * 20 / 48 pixels, and its right is the picture's below, for a face that lies so
-    np.testing.assert_allclose(refined.landmarks[0], small + np.array([0, LOOKS * 1.2 * REACH * 20 / FRAME]), atol=1e-3)
-    np.testing.assert_array_equal(refined.landmarks[1:], found.landmarks[1:])
+    assert [tensor.shape for tensor in closer._session.fed] == [(2, 3, FRAME, FRAME)] * LOOKS
+    # one pixel of the frame is REACH * width / 48 pixels, and its right is the picture's below, for a face that lies so
+    step = LOOKS * 1.2 * REACH / FRAME
+    np.testing.assert_allclose(refined.landmarks[0], lying + np.array([0, 20 * step]), atol=1e-3)
+    np.testing.assert_allclose(refined.landmarks[1], large + np.array([80 * step, 0]), atol=1e-3)
+    np.testing.assert_array_equal(refined.landmarks[2], none)
     np.testing.assert_array_equal(refined.boxes, found.boxes)
 
 

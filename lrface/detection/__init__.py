@@ -53,7 +53,7 @@ def open_detector(
         min_face: Height in pixels of the smallest face to be found, 4 or more: a smaller value finds more in large
             pictures, a larger one takes less time (see `OnnxDetector`). None: faces from 8 px in pictures of 640
             to 1,920 px, from proportionally more in larger ones and less (4 at least) in smaller ones.
-        refine: Whether small faces are looked at once more for their landmarks. None: with the manifest's detector,
+        refine: Whether faces are looked at once more for their landmarks. None: with the manifest's detector,
             where the manifest has a model for it.
 
     Raises:

@@ -80,7 +80,7 @@ class OnnxDetector:
             None: pictures in their own size, faces from 8 px; those of more than 1,920 px shrunk to that, those of less
             than 640 px enlarged to that, twice at most.
         quarters: Whether to look for large faces at a quarter of the scale, and so on; see `views`.
-        refiner: Looks at small faces once more for their landmarks.
+        refiner: Looks at each face once more for its landmarks.
         tile: Pixels; see `views.plan_views`.
         nms_iou: Of two candidates that overlap by more, the weaker is dropped.
 

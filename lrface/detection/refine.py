@@ -29,7 +29,7 @@ BATCH = 64
 
 
 class LandmarkRefiner:
-    """Finds the five landmarks of small faces more exactly than a detector does, which sees the whole picture.
+    """Finds the five landmarks of each face more exactly than a detector does, which sees the whole picture.
 
     Args:
         session: The opened graph.
@@ -43,7 +43,7 @@ class LandmarkRefiner:
             raise ModelError(f"{entry.file} sees {side} pixels, not {FRAME} x {FRAME}: export it again")
 
     def refine(self, image: ImageArray, found: Detections) -> Detections:
-        """The same faces with better landmarks; those above the entry's `largest_px` stay as they are.
+        """The same faces with better landmarks.
 
         Args:
             image: uint8 [h, w, 3], BGR.
@@ -52,13 +52,10 @@ class LandmarkRefiner:
         Raises:
             ModelError: The graph fails.
         """
-        small = [i for i, points in enumerate(found.landmarks) if _native_px(points) <= self._entry.largest_px]
-        landmarks = found.landmarks.copy()
-        landmarks[small] = self.closer(image, found.landmarks[small])[0]
-        return Detections(found.boxes, found.scores, landmarks)
+        return Detections(found.boxes, found.scores, self.closer(image, found.landmarks)[0])
 
     def closer(self, image: ImageArray, landmarks: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Better landmarks of faces of any size.
+        """Better landmarks, and how good they are.
 
         Args:
             image: uint8 [h, w, 3], BGR.

@@ -16,7 +16,7 @@ from lrface.detection.refine import FRAME, FRAME_TEMPLATE, LandmarkRefiner, thro
 from lrface.models import Manifest
 from lrface.session import open_session
 from training.landmarks.export import NAME, card, enter, to_onnx
-from training.landmarks.make import milliseconds, worth_a_look
+from training.landmarks.make import milliseconds
 from training.landmarks.network import EYES, Deployed, Landmarker, alignment_basis, loss
 from training.landmarks.samples import Sources, Views, blended_face, draw, looked_at, shrunk_face
 from training.landmarks.train import Recipe, batch_at, load, train
@@ -188,7 +188,7 @@ def test_an_export_is_what_was_trained_and_the_runtime_takes_it(tmp_path: Path) 
     torch.nn.init.normal_(network.out.weight, std=0.01)
     target = tmp_path / f"{NAME}.onnx"
     assert to_onnx(network, target) < 1e-3
-    enter(target, 48.0)
+    enter(target)
     (entry,) = Manifest.load(tmp_path).landmarkers
     refiner = LandmarkRefiner(open_session(target, entry.sha256), entry)
     frames = np.random.default_rng(0).integers(0, 256, (3, FRAME, FRAME, 3)).astype(np.uint8)
@@ -199,18 +199,9 @@ def test_an_export_is_what_was_trained_and_the_runtime_takes_it(tmp_path: Path) 
     assert sum(parameter.numel() for parameter in network.parameters()) < 300_000
     assert 0 < milliseconds(refiner, 2) < 1000
     row = {"width": 16, "found": 0.9, "known": 90.0, "detector": 80.0, "refined": 89.0, "detector_error": 0.2,
-           "refined_error": 0.1}  # fmt: skip
-    text = card(network, TOY, 4, entry.sha256, 1e-6, [row], 0.2, 48.0, 1500)
-    assert "| 16 | 90 | 90.0 | 80.0 | 89.0 | 20.0 | 10.0 |" in text
-
-
-@pytest.mark.parametrize(
-    ("gains", "largest"),
-    [({12: 5, 24: 3, 48: 0.1}, 48), ({12: 5, 24: 0, 48: 3}, 12), ({12: -1, 24: 3}, 0), ({48: 1, 12: 1}, 48)],
-)
-def test_a_second_look_is_taken_as_long_as_every_smaller_face_gains(gains: dict[int, float], largest: float) -> None:
-    rows = [{"width": width, "detector": 80.0, "refined": 80.0 + gain} for width, gain in gains.items()]
-    assert worth_a_look(rows) == largest
+           "refined_error": 0.1, "rank": 0.3}  # fmt: skip
+    text = card(network, TOY, 4, entry.sha256, 1e-6, [row], 0.2, 1500)
+    assert "| 16 | 90 | 90.0 | 80.0 | 89.0 | 20.0 | 10.0 | 0.30 |" in text
 
 
 def test_alignment_error_by_hand() -> None:
@@ -220,3 +211,10 @@ def test_alignment_error_by_hand() -> None:
     assert alignment_error((TEMPLATE + np.array([3, 4])) * 0.2, TEMPLATE * 0.2) == pytest.approx(5 / eyes, rel=1e-3)
     wry = through(TEMPLATE, np.array([[1, 0, 0], [0, 1, 0]])) + np.array([[0, 2], [0, -2], [0, 0], [0, -2], [0, 2]])
     assert alignment_error(wry, TEMPLATE) < 2 / eyes
+
+
+def test_rank_correlation_by_hand() -> None:
+    values = np.array([3.0, 1.0, 2.0, 9.0])
+    assert rank_correlation(values, values**3) == pytest.approx(1)
+    assert rank_correlation(values, -values) == pytest.approx(-1)
+    assert rank_correlation(values, np.array([3.0, 1.0, 9.0, 2.0])) == pytest.approx(0.4)

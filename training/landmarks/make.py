@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def make(
         run: folder of the run.
         models: folder with the detector and the embedders, which gets the network.
         steps: of the run.
-        widths: of the validation faces, pixels; up to which of them a second look is taken is decided here.
+        widths: of the validation faces, pixels.
         count: validation pairs.
 
     Returns:
@@ -56,7 +55,7 @@ def make(
     network, recipe, done = load(run)
     target = models / f"{NAME}.onnx"
     parity = to_onnx(network, target)
-    enter(target, float(max(widths)))
+    enter(target)
     manifest = Manifest.load(models)
     entry = manifest.landmarkers[0]
     refiner = LandmarkRefiner(open_session(target, entry.sha256), entry)
@@ -67,21 +66,9 @@ def make(
     pairs = Pairs(pairs.a[few], pairs.b[few], pairs.same[few], pairs.fold[few])
     detector = open_detector(manifest=manifest, refine=False)
     rows = measure(data, pairs, pictures, detector, refiner, open_embedders(manifest), widths)
-    largest = worth_a_look(rows)
-    enter(target, largest)
-    text = card(network, recipe, done, sha256(target), parity, rows, milliseconds(refiner), largest, len(pairs.a))
+    text = card(network, recipe, done, sha256(target), parity, rows, milliseconds(refiner), len(pairs.a))
     (models / f"{NAME}.md").write_text(text)
     return rows
-
-
-def worth_a_look(rows: list[dict[str, Any]]) -> float:
-    """The largest width in pixels up to which every size of face gains accuracy; 0 where not even the smallest does."""
-    largest = 0.0
-    for row in sorted(rows, key=lambda row: float(row["width"])):
-        if row["refined"] <= row["detector"]:
-            break
-        largest = float(row["width"])
-    return largest
 
 
 def milliseconds(refiner: LandmarkRefiner, faces: int = 16) -> float:

@@ -1,6 +1,6 @@
 """What landmarks are worth to recognition: validation people in small scenes, found, aligned, compared.
 
-Never LFW. The bound up to which a second look is taken, and the number of looks, were chosen here.
+Never LFW. Whether a second look is taken, and the number of looks, were chosen here.
 """
 
 from __future__ import annotations
@@ -126,11 +126,21 @@ def measure(
     faces: FaceSet, pairs: Pairs, scenes: SceneSet, detector: FaceDetector, refiner: LandmarkRefiner,
     embedders: Mapping[int, Embedder], widths: tuple[int, ...] = WIDTHS,
 ) -> list[dict[str, float]]:  # fmt: skip
-    """A row a width: share found, accuracy and median alignment error by whose landmarks, see above."""
+    """A row a width: share found, accuracy and median alignment error by whose landmarks, and whether it knows its own.
+
+    ``rank`` is the rank correlation of the error that the network expects with the one that it makes.
+    """
     rows = np.unique(np.concatenate([pairs.a, pairs.b]))
     lines = []
     for width in widths:
         found = look_for(rows, faces, scenes, width, detector, refiner)
         line = {"width": width, "found": found.share, **verification(found, pairs, embedders, width)}
-        lines.append(line | {f"{name}_error": float(np.median(each)) for name, each in found.errors.items()})
+        line |= {f"{name}_error": float(np.median(each)) for name, each in found.errors.items()}
+        lines.append(line | {"rank": rank_correlation(found.expected, found.errors["refined"])})
     return lines
+
+
+def rank_correlation(a: Floats, b: Floats) -> float:
+    """Spearman's, of values without ties."""
+    ranks = [values.argsort().argsort() for values in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
