@@ -20,7 +20,7 @@ from training.landmarks.make import milliseconds
 from training.landmarks.network import EYES, Deployed, Landmarker, alignment_basis, loss
 from training.landmarks.samples import Sources, Views, blended_face, draw, looked_at, shrunk_face
 from training.landmarks.train import Recipe, batch_at, load, train
-from training.landmarks.validate import alignment_error
+from training.landmarks.validate import alignment_error, rank_correlation  # noqa: E402
 
 
 class Labels:
@@ -217,4 +217,4 @@ def test_rank_correlation_by_hand() -> None:
     values = np.array([3.0, 1.0, 2.0, 9.0])
     assert rank_correlation(values, values**3) == pytest.approx(1)
     assert rank_correlation(values, -values) == pytest.approx(-1)
-    assert rank_correlation(values, np.array([3.0, 1.0, 9.0, 2.0])) == pytest.approx(0.4)
+    assert rank_correlation(values, np.array([3.0, 1.0, 9.0, 2.0])) == pytest.approx(0.2)

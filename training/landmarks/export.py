@@ -116,8 +116,8 @@ def card(
             for row in rows
         ),
         "",
-        "The expected error says little that the embedders' own quality does not: on these pairs, rejecting by it, or by"
-        " both, was no better than by quality alone. So nothing at run time depends on it.",
+        "The expected error says little that the embedders' own quality does not: on these pairs, rejecting by it, or"
+        " by both, was no better than by quality alone. So nothing at run time depends on it.",
         "",
         "Made by `python -m training landmarks`.",
     ]
