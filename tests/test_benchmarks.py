@@ -16,6 +16,7 @@ SMALL = {
     "levels": ["--limit", "60", "--sizes", "12", "24"],
     "people": ["--limit", "2", "--widths", "24"],
     "detection": ["--limit", "4"],
+    "landmarks": ["--pictures", "4", "--sizes", "32", "16"],
     "clips": ["--frames", "2"],
     "open_set": ["--limit", "44", "--people", "20", "--searches", "100"],
     "quality": ["--limit", "4"],

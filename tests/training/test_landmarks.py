@@ -20,7 +20,7 @@ from training.landmarks.make import milliseconds
 from training.landmarks.network import EYES, Deployed, Landmarker, alignment_basis, loss
 from training.landmarks.samples import Sources, Views, blended_face, draw, looked_at, shrunk_face
 from training.landmarks.train import Recipe, batch_at, load, train
-from training.landmarks.validate import alignment_error, rank_correlation  # noqa: E402
+from training.landmarks.validate import alignment_error, rank_correlation
 
 
 class Labels:
