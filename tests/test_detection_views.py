@@ -109,7 +109,7 @@ def crowd() -> tuple[np.ndarray, np.ndarray]:
 
 def test_tiny_faces_of_a_huge_picture_are_found_once_also_where_tiles_meet() -> None:
     picture, boxes = crowd()
-    detector = open_detector(min_face=8)
+    detector = open_detector(min_face=8, score_threshold=0.5)
     assert isinstance(detector, OnnxDetector)
     whole, tiled = [], []
     for tile, target in ((4096, whole), (TILE, tiled), (640, tiled)):
@@ -121,8 +121,9 @@ def test_tiny_faces_of_a_huge_picture_are_found_once_also_where_tiles_meet() -> 
         assert len(found) == len(whole[0])
         order = box_iou(whole[0].boxes, found.boxes).argmax(axis=1)
         assert sorted(order) == list(range(len(found)))
-        assert np.abs(found.boxes[order] - whole[0].boxes).max() < 1
-        assert np.abs(found.landmarks[order] - whole[0].landmarks).max() < 1
+        # the network sees 300 px around a face, some of it beyond its tile
+        assert np.abs(found.boxes[order] - whole[0].boxes).max() < 2.5
+        assert np.abs(found.landmarks[order] - whole[0].landmarks).max() < 2.5
 
 
 def test_a_larger_smallest_face_takes_a_smaller_picture() -> None:
