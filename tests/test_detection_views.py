@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from test_detection import FakeSession, fake, portraits
 
+from lrface.cli import main
 from lrface.detection import open_detector
 from lrface.detection.decode import decode_contract
 from lrface.detection.onnx_detector import RUN_PIXELS, InputSpec, OnnxDetector
 from lrface.detection.views import OVERLAP, TALLEST_IN_TILE, TILE, View, plan_views
+from lrface.matcher import FaceMatcher
 from lrface.metrics.average_precision import box_iou
 
 
@@ -141,3 +143,15 @@ def test_other_families_search_tiles_too(name: str, min_face: int, shared: Path)
     overlap = box_iou(boxes[1:4], open_detector(file, min_face=min_face).detect(picture[:1200]).boxes)
     assert (overlap.max(axis=1, initial=0) > 0.4).all()
     assert ((overlap > 0.4).sum(axis=1) == 1).all()
+
+
+def test_users_say_what_their_smallest_face_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaceMatcher.open(":memory:", min_face=16) as matcher:
+        assert isinstance(matcher.detector, OnnxDetector)
+        assert matcher.detector.min_face == 16
+    monkeypatch.setattr("sys.argv", ["lrface", "identify", "staff.gallery", "a.jpg", "--min-face", "3"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "x>=4" in capsys.readouterr().err
