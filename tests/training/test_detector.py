@@ -149,11 +149,11 @@ def test_scenes_that_are_not_there(tmp_path: Path) -> None:
 def test_the_teachers_word_is_its_detections(shared: Path) -> None:
     model = shared / "data" / "detectors" / "yunet_n_dynamic.onnx"
     portrait = next((shared / "data" / "images" / "stage").rglob("*.png"))
-    canvas = cv2.resize(cv2.imread(str(portrait)), (96, 64)).astype(np.uint8, copy=False)
+    canvas = cv2.resize(cv2.imread(str(portrait)), (640, 448)).astype(np.uint8, copy=False)
     said = Teacher(model)(canvas)
     found = open_detector(model, score_threshold=0.0).detect(canvas)
     assert said.scores.max() == pytest.approx(found.scores[0], abs=1e-6)
-    assert [level.shape for level in said.features] == [(HINT, 64 // s, 96 // s) for s in STRIDES]
+    assert [level.shape for level in said.features] == [(HINT, 448 // s, 640 // s) for s in STRIDES]
 
 
 def test_hints_are_a_linear_map_away() -> None:
