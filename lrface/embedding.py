@@ -16,7 +16,7 @@ from lrface.types import Box, Detections, Face, FloatArray, ImageArray
 MIN_NATIVE_PX = 6.0
 """Below this width, in source pixels of the canonical crop, a face is not embedded."""
 
-LEVEL_BOUNDS = ((9.0, 8), (18.0, 16), (float("inf"), 32))
+LEVEL_BOUNDS = ((9.0, 8), (18.0, 16), (56.0, 32), (float("inf"), 112))
 """(native_px below which, level): the level that does best with a face of that size (benchmarks/levels.py)."""
 
 BATCH = 64
