@@ -29,9 +29,9 @@ def seen(views: list[View]) -> list[tuple[float, int]]:
     ("height", "width", "scale", "quarters", "looks"),
     [
         (480, 640, 1.0, False, [(1.0, 1)]),
-        (480, 640, 1.0, True, [(1.0, 1), (0.25, 1), (0.0625, 1)]),
-        (150, 120, 1.0, True, [(1.0, 1), (0.25, 1)]),  # a portrait that the face fills
-        (120, 90, 1.0, True, [(1.0, 1)]),
+        (480, 640, 1.0, True, [(1.0, 1), (0.25, 1)]),  # a face that fills the quarter is seen there
+        (200, 150, 1.0, True, [(1.0, 1), (0.25, 1)]),  # a portrait that the face fills
+        (190, 150, 1.0, True, [(1.0, 1)]),
         (2160, 3840, 0.5, True, [(0.5, 1), (0.125, 1), (0.03125, 1)]),
         (2160, 3840, 1.0, True, [(1.0, 4), (0.25, 1), (0.0625, 1), (0.015625, 1)]),
         (2160, 3840, 1.0, False, [(1.0, 4), (0.25, 1)]),  # taller than a tile's: a quarter

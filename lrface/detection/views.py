@@ -23,8 +23,8 @@ QUARTER = 4
 LEAST_IN_QUARTER = 32
 """Height in pixels of a quarter's view from which on a face is taken from there."""
 
-SMALLEST_QUARTER = 32
-"""Pixels: no look with a shorter long side."""
+WHOLE = 192
+"""Pixels: a face that fills a look with this long side is still found, so that none follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def plan_views(height: int, width: int, scale: float, tile: int, multiple: int, 
             views += _tiles(*size, scale, tile, multiple, least)
         else:
             views.append(View(scale, 0, 0, size[1], size[0], least=least))
-        scale, least = scale / QUARTER, LEAST_IN_QUARTER
-        if not (tiled or quarters) or max(height, width) * scale < SMALLEST_QUARTER:
+        if not (tiled or quarters) or max(size) <= WHOLE:
             return views
+        scale, least = scale / QUARTER, LEAST_IN_QUARTER
 
 
 def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
