@@ -182,8 +182,8 @@ class OnnxDetector:
                 method = cv2.INTER_AREA if view.scale < 1 else cv2.INTER_LINEAR
                 source = work if view.scale < scale <= 1 else image  # the mean of means is the mean, for less time
                 if source.shape[:2] == (4 * size[0], 4 * size[1]):
-                    source = cv2.resize(source, (2 * size[1], 2 * size[0]), interpolation=method)  # likewise
-                work = cv2.resize(source, size[::-1], interpolation=method).astype(np.uint8, copy=False)
+                    source = _resized(source, (2 * size[0], 2 * size[1]), method)  # likewise
+                work = _resized(source, size, method)
                 scale = view.scale
             pixels = work[view.y : view.y + view.height, view.x : view.x + view.width]
             ratio: FloatArray = np.array([work.shape[1] / width, work.shape[0] / height], np.float32)
@@ -222,7 +222,9 @@ class OnnxDetector:
         tensor: FloatArray = np.zeros((len(pictures), 3, *shape), np.float32)
         for planes, picture in zip(tensor, pictures, strict=True):
             channels = cv2.split(picture)  # contiguous: twice as fast to convert
-            for plane, channel in zip(planes, channels if self._spec.channels == "BGR" else channels[::-1], strict=True):
+            if self._spec.channels == "RGB":
+                channels = channels[::-1]
+            for plane, channel in zip(planes, channels, strict=True):
                 plane[: picture.shape[0], : picture.shape[1]] = channel
         if self._spec.mean != 0.0 or self._spec.scale != 1.0:
             tensor = (tensor - np.float32(self._spec.mean)) * np.float32(self._spec.scale)
@@ -274,8 +276,13 @@ def parts_of_faces(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.bool
     area, whole_area = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, whole))
     shared = np.minimum(boxes[:, None, 2:], whole[:, 2:]) - np.maximum(boxes[:, None, :2], whole[:, :2])
     inside = shared.clip(0).prod(axis=2) >= INSIDE * area[:, None]
-    part: npt.NDArray[np.bool_] = inside & (area[:, None] < PART * whole_area) & (scores[:, None] < scores[large])
-    return part.any(axis=1)
+    part = inside & (area[:, None] < PART * whole_area) & (scores[:, None] < scores[large])
+    found: npt.NDArray[np.bool_] = np.any(part, axis=1)
+    return found
+
+
+def _resized(image: ImageArray, size: tuple[int, int], method: int) -> ImageArray:
+    return cv2.resize(image, size[::-1], interpolation=method).astype(np.uint8, copy=False)
 
 
 def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
