@@ -210,6 +210,32 @@ def test_samples_are_whole(data: tuple[SceneSet, PasteSet]) -> None:
     assert faces > 80
 
 
+def test_crowds_are_many_small_faces(data: tuple[SceneSet, PasteSet]) -> None:
+    scenes, pastes = data
+    still = Views(side=256, mosaic=0, mixed=0, tilted=0, portrait=0, paste=0, hide=0, worn=0)
+    for k in range(4):
+        alone, crowded = (
+            draw(scenes, pastes, int(scenes.train[k]), replace(still, crowd=crowd), np.random.default_rng(k))
+            for crowd in (0.0, 1.0)
+        )
+        assert (crowded.worn == crowded.clean).all(), "what is not worn is seen as the teacher sees it"
+        assert len(crowded.labels) >= len(alone.labels) + 10
+        faces = crowded.labels[~crowded.labels.ignored & crowded.labels.marked]
+        heights = faces.boxes[:, 3] - faces.boxes[:, 1]
+        assert np.median(heights) < 34 * 1.3
+
+
+def test_of_a_mixture_only_the_teachers_word_is_known(data: tuple[SceneSet, PasteSet]) -> None:
+    scenes, pastes = data
+    views = Views(side=128, mosaic=0, mixed=1, tilted=0, portrait=0, paste=0, crowd=0)
+    drawn_ = [
+        draw(scenes, pastes, int(scenes.train[k % 20]), views, np.random.default_rng(k)).labels for k in range(40)
+    ]
+    everywhere = [bool((labels.ignored & (labels.boxes == [0, 0, 128, 128]).all(1)).any()) for labels in drawn_]
+    assert 5 < sum(everywhere) < 30, "about two of five: the other view shines through by a third to a half"
+    assert all(labels.ignored.all() for labels, whole in zip(drawn_, everywhere, strict=True) if whole)
+
+
 def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[SceneSet, PasteSet]) -> None:
     _, pastes = data
     before = labels_of([[60, 60, 80, 86], [5, 5, 15, 18]])
@@ -324,6 +350,23 @@ def test_resuming_goes_on_as_if_never_stopped(data: tuple[SceneSet, PasteSet], t
     train(second, scenes, pastes, silent, tmp_path / "b", every=10)
     for name, value in through.averaged.state_dict().items():
         torch.testing.assert_close(second.averaged.state_dict()[name], value, msg=name)
+
+
+def test_another_run_begins_with_the_averaged_weights(data: tuple[SceneSet, PasteSet], tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    scenes, pastes = data
+    recipe = Recipe(steps=2, batch=2, views=Views(side=64))
+    first = Trainer(recipe)
+    train(first, scenes, pastes, silent, tmp_path / "first", every=10)
+    second = Trainer(replace(recipe, seed=9))
+    second.begin(tmp_path / "first" / "last.pt")
+    assert second.step == 0
+    assert second.recipe.begin == "first"
+    for own in (second.network, second.averaged):
+        for name, value in first.averaged.state_dict().items():
+            torch.testing.assert_close(own.state_dict()[name], value, msg=name)
+    second.save(tmp_path / "second.pt")
+    assert Trainer.resume(tmp_path / "second.pt").recipe.begin == "first"
 
 
 def test_folding_changes_nothing() -> None:

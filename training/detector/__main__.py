@@ -49,17 +49,20 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
 @click.option("--steps", type=int, default=Recipe.steps, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
+@click.option("--begin", type=click.Path(path_type=Path, exists=True), help="Start with this last.pt's weights.")
 @click.option("--resume", is_flag=True, help="Go on from last.pt.")
 def train(
     scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, out: Path, steps: int, threads: int, every: int,
-    resume: bool,
+    begin: Path | None, resume: bool,
 ) -> None:  # fmt: skip
-    """Train from scratch, or go on."""
+    """Train from scratch, from another run's weights, or go on."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     pictures, crops = _load(scenes, faces, teacher, cache, pastes)
     recipe = dataclasses.replace(Recipe(), steps=steps)
     trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
+    if begin and not resume:
+        trainer.begin(begin)
     run(trainer, pictures, crops, Teacher(teacher), out, every)
 
 

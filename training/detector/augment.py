@@ -33,13 +33,18 @@ class Views:
         zoom: ... but with this probability one face is brought to a height drawn from ``zoom_height``.
         zoom_height: pixels.
         mosaic: probability that a sample is four or nine views of as many scenes.
-        mixed: probability that another view shines through.
+        mixed: probability that another view shines through; where it does by more than a third, what the teacher says
+            of the mixture is all (function matching: Beyer et al., CVPR 2022).
         tilted: probability that it is turned by a right angle or upside down; what the teacher says then is all.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
             that are so large.
         portrait_height: pixels.
         paste: probability that faces are pasted; at most ``paste_most``, heights from ``paste_height`` pixels.
+        crowd: probability that a dozen and more small faces are pasted, some before others; their heights are near one
+            drawn from ``crowd_height`` pixels.
+        crowd_height: pixels.
         hide: probability that something is put before some of the faces.
+        worn: probability that the student sees the sample as a cheap camera gives it, and not as the teacher does.
     """
 
     side: int = 320
@@ -47,14 +52,17 @@ class Views:
     zoom: float = 0.45
     zoom_height: tuple[float, float] = (10.0, 290.0)
     mosaic: float = 0.45
-    mixed: float = 0.1
+    mixed: float = 0.25
     tilted: float = 0.08
     portrait: float = 0.2
     portrait_height: tuple[float, float] = (80.0, 250.0)
     paste: float = 0.6
     paste_most: int = 8
     paste_height: tuple[float, float] = (7.0, 140.0)
+    crowd: float = 0.1
+    crowd_height: tuple[float, float] = (8.0, 34.0)
     hide: float = 0.25
+    worn: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Sample:
 
     Attributes:
         clean: uint8 ``[side, side, 3]`` BGR, what the teacher is shown.
-        worn: the same as a cheap camera gives it, what the student is shown.
+        worn: what the student is shown: the same, often as a cheap camera gives it.
         labels: in pixels of both.
     """
 
@@ -95,10 +103,15 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
         labels = paste_face(image, labels, pastes, _log_uniform(views.portrait_height, rng), rng, over=True)
     for _ in range(int(rng.integers(1, views.paste_most + 1)) if rng.random() < views.paste else 0):
         labels = paste_face(image, labels, pastes, _log_uniform(views.paste_height, rng), rng)
+    if rng.random() < views.crowd:
+        height = _log_uniform(views.crowd_height, rng)
+        for _ in range(int(rng.integers(12, 41))):
+            labels = paste_face(image, labels, pastes, height * np.exp(rng.normal(0, 0.2)), rng, over=True)
     if rng.random() < views.hide:
         hide(image, labels, scenes, rng)
     image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
-    return Sample(image, wear(image, rng), settle(labels, views.side))
+    worn = wear(image, rng) if rng.random() < views.worn else image
+    return Sample(image, worn, settle(labels, views.side))
 
 
 def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
@@ -181,8 +194,10 @@ def _shine_through(
 ) -> tuple[Image, Labels]:
     scene = int(rng.choice(scenes.train))
     other, theirs = random_view(scenes.image(scene), scenes.labels(scene), views, rng)
-    share = rng.uniform(0.1, 0.35)
+    share = rng.uniform(0.1, 0.5)
     mixed = cv2.addWeighted(image, 1 - share, other, share, 0).astype(np.uint8, copy=False)
+    if share > 1 / 3:
+        return mixed, _everywhere(views.side)
     return mixed, Labels.joined([labels, replace(theirs, ignored=np.ones(len(theirs), bool))])
 
 

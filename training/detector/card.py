@@ -36,7 +36,8 @@ def card(
         results: ``benchmarks/results/detection.json``; its figures are used if they are of this very file.
     """
     plan = asdict(recipe)
-    views = plan.pop("views")
+    views, begin = plan.pop("views"), plan.pop("begin")
+    origin = f"from the weights of run {begin}" if begin else "from scratch"
     trained = [scenes.labels(int(i)) for i in np.unique(scenes.train)]
     faces = sum(int((~labels.ignored).sum()) for labels in trained)
     lines = [
@@ -67,7 +68,7 @@ def card(
         " here |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
         f"| views | {', '.join(f'{k} {v}' for k, v in views.items())} |",
-        f"| trained | {step} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights."
+        f"| trained | {step} of {recipe.steps} steps, {origin}, one CPU thread, bf16 autocast; averaged weights."
         f" {note} |".replace("  |", " |"),
         "",
         "## Figures",

@@ -38,11 +38,12 @@ class Recipe:
         hint: likewise, of the teacher's features.
         views: how samples are drawn.
         seed: of weights and samples.
+        begin: the run whose averaged weights it begins with; "" for random ones.
     """
 
     steps: int = 15000
     batch: int = 16
-    rate: float = 2e-3
+    rate: float = 1.5e-3
     warmup: float = 0.05
     decay: float = 0.02
     average: float = 0.9995
@@ -51,6 +52,7 @@ class Recipe:
     hint: float = 2.0
     views: Views = field(default_factory=Views)
     seed: int = 1
+    begin: str = ""
 
 
 @dataclass
@@ -208,6 +210,14 @@ class Trainer:
         }  # fmt: skip
         torch.save(state, part)
         part.replace(file)
+
+    def begin(self, file: Path) -> None:
+        """Start with the averaged weights of another run's checkpoint; the recipe remembers its folder's name."""
+        self.recipe = replace(self.recipe, begin=file.parent.name)
+        state = torch.load(file, weights_only=True)
+        self.network.load_state_dict(state["averaged"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.hints.load_state_dict(state["hints"])
 
     @classmethod
     def resume(cls, file: Path, **changes: Any) -> Trainer:
