@@ -6,7 +6,7 @@ prints a table and writes ``benchmarks/results/detection.json``. The test set is
 (``detection/wider200``), brought back to their original aspect with a long side of 640 px; AP is at IoU 0.5. Precision
 and recall are those at each detector's usual threshold, and so are the false alarms, counted in the scenes without
 people (``scenes``: animals, rooms, textures, empty streets) that the bundled detector's training does not see. The
-second look at small faces' landmarks is left out here (``benchmarks/landmarks.py`` measures it).
+second look at landmarks is left out here (``benchmarks/landmarks.py`` measures it).
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def main() -> None:
         "protocol": f"wider200, original aspect, long side {LONG_SIDE}, AP at IoU 0.5 by face height; precision and"
         " recall at each detector's threshold, faces of 16 px and more; false alarms: likewise, in"
         " held-out scenes without people; ms: median of a whole detection of a 640x640 picture, one thread, in turns,"
-        " without the second look at small faces' landmarks",
+        " without the second look at landmarks",
         "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")

@@ -103,16 +103,6 @@ def test_suppression_is_the_slow_greedy_one() -> None:
     assert [i for i in suppress(boxes, scores, 0.45).tolist() if scores[i] > 0] == [i for i in slow if scores[i] > 0]
 
 
-def test_an_eye_of_a_large_face_is_no_face_of_its_own() -> None:
-    large, eye, other, child = [100, 100, 300, 360], [140, 160, 190, 210], [310, 100, 360, 160], [140, 160, 290, 308]
-    found = fake([large, eye, other, child], [0.9, 0.8, 0.7, 0.6]).detect(np.zeros((640, 640, 3), np.uint8))
-    assert found.boxes.tolist() == [large, other, child], "only what is less than two fifths of it is a part"
-    sure = fake([large, eye], [0.8, 0.9]).detect(np.zeros((640, 640, 3), np.uint8))
-    assert len(sure) == 2, "the surer one stays"
-    small = fake([[100, 100, 180, 220], [110, 110, 140, 140]], [0.9, 0.8]).detect(np.zeros((640, 640, 3), np.uint8))
-    assert len(small) == 2, "a crowd overlaps"
-
-
 def test_suppression_of_nothing() -> None:
     assert len(suppress(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5)) == 0
 

@@ -66,6 +66,16 @@ def test_tiles_share_enough_for_every_face_to_be_whole_in_its_own(size: tuple[in
             assert high == np.inf or start + long - high >= TALLEST_IN_TILE / 2
 
 
+def test_an_eye_of_a_large_face_is_no_face_of_its_own() -> None:
+    large, eye, other, child = [100, 100, 300, 360], [140, 160, 190, 210], [310, 100, 360, 160], [140, 160, 290, 308]
+    found = fake([large, eye, other, child], [0.9, 0.8, 0.7, 0.6]).detect(np.zeros((640, 640, 3), np.uint8))
+    assert found.boxes.tolist() == [large, other, child], "only what is less than two fifths of it is a part"
+    sure = fake([large, eye], [0.8, 0.9]).detect(np.zeros((640, 640, 3), np.uint8))
+    assert len(sure) == 2, "the surer one stays"
+    small = fake([[100, 100, 180, 220], [110, 110, 140, 140]], [0.9, 0.8]).detect(np.zeros((640, 640, 3), np.uint8))
+    assert len(small) == 2, "a crowd overlaps"
+
+
 def test_memory_is_bounded_by_a_tile() -> None:
     detector = fake([[0, 0, 9, 9]], [0.1], min_face=8)
     detector.detect(np.zeros((5000, 7000, 3), np.uint8))

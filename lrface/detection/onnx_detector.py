@@ -31,8 +31,8 @@ RUN_PIXELS = 1 << 20
 NMS_IOU = 0.45
 MAX_CANDIDATES = 2000
 LARGE = 128.0
-"""Height in source pixels of a face in which a smaller one is a part of it, an eye or a mouth: of 41,674 faces of the
-training scenes, 2 to 29 lie so in another."""
+"""Height in source pixels of a face in which a smaller one is a part of it, an eye or a mouth: of the 41,674 faces
+of the training's scenes only 2 lie so in another."""
 INSIDE, PART = 0.8, 0.4
 """Share of the smaller box that lies in the larger one, at least, and of the larger one's area, at most."""
 

@@ -20,7 +20,7 @@ from training.landmarks.make import milliseconds
 from training.landmarks.network import EYES, Deployed, Landmarker, alignment_basis, loss
 from training.landmarks.samples import Sources, Views, blended_face, draw, looked_at, shrunk_face
 from training.landmarks.train import Recipe, batch_at, load, train
-from training.landmarks.validate import alignment_error, rank_correlation
+from training.landmarks.validate import alignment_error
 
 
 class Labels:
@@ -211,10 +211,3 @@ def test_alignment_error_by_hand() -> None:
     assert alignment_error((TEMPLATE + np.array([3, 4])) * 0.2, TEMPLATE * 0.2) == pytest.approx(5 / eyes, rel=1e-3)
     wry = through(TEMPLATE, np.array([[1, 0, 0], [0, 1, 0]])) + np.array([[0, 2], [0, -2], [0, 0], [0, -2], [0, 2]])
     assert alignment_error(wry, TEMPLATE) < 2 / eyes
-
-
-def test_rank_correlation_by_hand() -> None:
-    values = np.array([3.0, 1.0, 2.0, 9.0])
-    assert rank_correlation(values, values**3) == pytest.approx(1)
-    assert rank_correlation(values, -values) == pytest.approx(-1)
-    assert rank_correlation(values, np.array([3.0, 1.0, 9.0, 2.0])) == pytest.approx(0.2)

@@ -49,7 +49,9 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
 @click.option("--steps", type=int, default=Recipe.steps, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
-@click.option("--begin", type=click.Path(path_type=Path, exists=True), help="Start with this last.pt's weights.")
+@click.option(
+    "--begin", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Start with this last.pt's weights."
+)
 @click.option("--resume", is_flag=True, help="Go on from last.pt.")
 def train(
     scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, out: Path, steps: int, threads: int, every: int,
@@ -62,7 +64,10 @@ def train(
     recipe = dataclasses.replace(Recipe(), steps=steps)
     trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
     if begin and not resume:
-        trainer.begin(begin)
+        try:
+            trainer.begin(begin)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--begin") from error
     run(trainer, pictures, crops, Teacher(teacher), out, every)
 
 

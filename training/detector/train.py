@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -212,12 +213,19 @@ class Trainer:
         part.replace(file)
 
     def begin(self, file: Path) -> None:
-        """Start with the averaged weights of another run's checkpoint; the recipe remembers its folder's name."""
+        """Start with the averaged weights of another run's checkpoint; the recipe remembers its folder's name.
+
+        Raises:
+            ValueError: it is no checkpoint of such a network.
+        """
+        try:
+            state = torch.load(file, weights_only=True)
+            for own in (self.network, self.averaged):
+                own.load_state_dict(state["averaged"])
+            self.hints.load_state_dict(state["hints"])
+        except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError) as error:
+            raise ValueError(f"{file} holds no weights of this network: give last.pt of a run of train") from error
         self.recipe = replace(self.recipe, begin=file.parent.name)
-        state = torch.load(file, weights_only=True)
-        self.network.load_state_dict(state["averaged"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.hints.load_state_dict(state["hints"])
 
     @classmethod
     def resume(cls, file: Path, **changes: Any) -> Trainer:

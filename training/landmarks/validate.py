@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from lrface.align import TEMPLATE, align, estimate_similarity
@@ -136,11 +137,5 @@ def measure(
         found = look_for(rows, faces, scenes, width, detector, refiner)
         line = {"width": width, "found": found.share, **verification(found, pairs, embedders, width)}
         line |= {f"{name}_error": float(np.median(each)) for name, each in found.errors.items()}
-        lines.append(line | {"rank": rank_correlation(found.expected, found.errors["refined"])})
+        lines.append(line | {"rank": float(spearmanr(found.expected, found.errors["refined"]).statistic)})
     return lines
-
-
-def rank_correlation(a: Floats, b: Floats) -> float:
-    """Spearman's, of values without ties."""
-    ranks = [values.argsort().argsort() for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
