@@ -11,7 +11,7 @@ pd = pytest.importorskip("pandas")
 from lrface.types import Detections
 from training.detector.augment import MIRRORED, mirror, settle, turned
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
-from training.detector.losses import eiou_loss, landmark_loss, pair_iou, quality_focal_loss
+from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
 from training.detector.scenes import ANNOTATED, Labels, annotated, sightings, taught
 from training.detector.targets import Word, cell_targets
@@ -64,19 +64,23 @@ def test_decoding_whole_maps_is_decoding_cells() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logit", "quality", "expected"),
+    ("logit", "target", "expected"),
     [
         (0.0, 0.5, 0.0),
-        (0.0, 1.0, 0.25 * np.log(2)),
-        (0.0, 0.0, 0.25 * np.log(2)),
-        (np.log(3), 1.0, (1 / 4) ** 2 * -np.log(3 / 4)),
-        (np.log(3), 0.0, (3 / 4) ** 2 * -np.log(1 / 4)),
+        (np.log(3), 0.75, 0.0),
+        (0.0, 1.0, np.log(2)),
+        (0.0, 0.0, np.log(2)),
+        (np.log(3), 0.5, 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25)),
         (40.0, 1.0, 0.0),
     ],
 )
-def test_quality_focal_loss_in_closed_form(logit: float, quality: float, expected: float) -> None:
-    found = quality_focal_loss(torch.tensor([logit]), torch.tensor([quality]))
+def test_score_divergence_in_closed_form(logit: float, target: float, expected: float) -> None:
+    logits = torch.tensor([logit], requires_grad=True)
+    found = score_divergence(logits, torch.tensor([target]))
     assert found.item() == pytest.approx(expected, abs=1e-6)
+    found.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.item() == pytest.approx(float(torch.tensor(logit).sigmoid()) - target, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 
 from training.detector.scenes import PasteSet, SceneSet, load_pastes, load_scenes
 from training.detector.targets import Teacher
-from training.detector.train import Recipe, Trainer
+from training.detector.train import Batches, Recipe, Trainer
 from training.detector.train import train as run
 from training.faces import default_cache
 from training.manifest import MODELS
@@ -48,14 +48,15 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Gets last.pt and log.jsonl.")
 @click.option("--steps", type=int, default=Recipe.steps, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--workers", type=int, default=0, show_default=True, help="Processes that make batches ahead.")
 @click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
 @click.option(
     "--begin", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Start with this last.pt's weights."
 )
 @click.option("--resume", is_flag=True, help="Go on from last.pt.")
 def train(
-    scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, out: Path, steps: int, threads: int, every: int,
-    begin: Path | None, resume: bool,
+    scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, out: Path, steps: int, threads: int,
+    workers: int, every: int, begin: Path | None, resume: bool,
 ) -> None:  # fmt: skip
     """Train from scratch, from another run's weights, or go on."""
     torch.set_num_threads(threads)
@@ -68,7 +69,7 @@ def train(
             trainer.begin(begin)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--begin") from error
-    run(trainer, pictures, crops, Teacher(teacher), out, every)
+    run(trainer, Batches(pictures, crops, Teacher(teacher), trainer.recipe), out, every, workers)
 
 
 @main.command()

@@ -62,7 +62,7 @@ class Views:
     crowd: float = 0.1
     crowd_height: tuple[float, float] = (8.0, 34.0)
     hide: float = 0.25
-    worn: float = 0.6
+    worn: float = 0.5
 
 
 @dataclass(frozen=True)

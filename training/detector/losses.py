@@ -14,20 +14,22 @@ def pair_iou(a: Tensor, b: Tensor) -> Tensor:
     return inner / (area_a + area_b - inner).clamp(min=1e-6)
 
 
-def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
-    """Quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020, eq. 4, beta = 2).
+def score_divergence(logits: Tensor, targets: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of a cell's score from the one it is to say (Hinton et al., 2015, T = 1).
 
-    ``-|y - s|^2 ((1 - y) log(1 - s) + y log(s))`` with ``s = sigmoid(logits)``; zero where ``s = y`` in {0, 1}.
+    ``y log(y / s) + (1 - y) log((1 - y) / (1 - s))`` with ``s = sigmoid(logits)``; zero where ``s = y``. Its gradient
+    is ``s - y``: unlike that of a focal loss it does not fade before the student's order of faces is the teacher's,
+    which is what average precision asks for.
 
     Args:
         logits: ``[...]``.
-        quality: ``[...]`` targets y in 0..1.
+        targets: ``[...]``, y in 0..1.
 
     Returns:
         ``[...]``, not reduced.
     """
-    entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
-    return (quality - logits.sigmoid()).square() * entropy
+    entropy = -(torch.xlogy(targets, targets) + torch.xlogy(1 - targets, 1 - targets))
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") - entropy
 
 
 def eiou_loss(boxes: Tensor, targets: Tensor) -> Tensor:

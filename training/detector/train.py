@@ -13,11 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training.detector.augment import Sample, Views, draw
 from training.detector.cells import cell_centres, decode, flatten
-from training.detector.losses import eiou_loss, landmark_loss, quality_focal_loss
+from training.detector.losses import eiou_loss, landmark_loss, score_divergence
 from training.detector.network import STRIDES, Detector
 from training.detector.scenes import PasteSet, SceneSet
 from training.detector.targets import HINT, AsksTeacher, Word, cell_targets
@@ -48,9 +49,9 @@ class Recipe:
     warmup: float = 0.05
     decay: float = 0.02
     average: float = 0.9995
-    box: float = 2.0
-    landmark: float = 12.0
-    hint: float = 2.0
+    box: float = 1.0
+    landmark: float = 6.0
+    hint: float = 0.5
     views: Views = field(default_factory=Views)
     seed: int = 1
     begin: str = ""
@@ -61,7 +62,7 @@ class Batch:
     """Samples, and what is learned of them.
 
     Attributes:
-        images: float32 ``[n, 3, side, side]``, channels last.
+        images: uint8 ``[n, 3, side, side]``, channels last.
         scores: float32 ``[n, N]``, what each cell is to say.
         picture, cell: int64 ``[p]``, the cells that learn a box, with
         boxes: ``[p, 4]``,
@@ -93,7 +94,7 @@ def collate(samples: list[tuple[Sample, Word]]) -> Batch:
         for name in ("boxes", "landmarks", "marked")
     )
     return Batch(
-        images.float().contiguous(memory_format=torch.channels_last),
+        images,
         torch.from_numpy(np.stack([targets.scores for targets in every])),
         torch.from_numpy(picture),
         torch.from_numpy(cell),
@@ -133,7 +134,7 @@ def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe, hint: Tensor) -> d
     marked = batch.marked
     landmark = landmark_loss(points[marked], batch.landmarks[marked], batch.boxes[marked])
     terms = {
-        "score": quality_focal_loss(values[..., 0], batch.scores).sum() / count,
+        "score": score_divergence(values[..., 0], batch.scores).sum() / count,
         "box": (eiou_loss(own, batch.boxes) * weight).sum() / count,
         "landmark": (landmark * weight[marked]).sum() / count,
         "hint": hint,
@@ -178,8 +179,9 @@ class Trainer:
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, self.recipe)
+        images = batch.images.float()  # sent as bytes by the workers
         with torch.autocast("cpu", torch.bfloat16):
-            features = self.network.features(batch.images)
+            features = self.network.features(images)
             maps = [self.network.out(feature) for feature in features]
             hint = self.hints(features, batch.hints)
         terms = loss_of(maps, batch, self.recipe, hint)
@@ -242,43 +244,55 @@ class Trainer:
         return trainer
 
 
-def batch_at(step: int, scenes: SceneSet, pastes: PasteSet, teacher: AsksTeacher, recipe: Recipe) -> Batch:
-    """The batch of a step: a function of the seed and the step alone, so that a resumed run sees what it would have."""
-    samples = []
-    for k in range(step * recipe.batch, (step + 1) * recipe.batch):
-        epoch, place = divmod(k, len(scenes.train))
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(scenes.train)
-        sample = draw(scenes, pastes, int(order[place]), recipe.views, np.random.default_rng([recipe.seed, 7, k]))
-        samples.append((sample, teacher(sample.clean)))
-    return collate(samples)
+class Batches(Dataset[Batch]):
+    """The batch of each step: a function of the seed and the step alone, so that a resumed run sees what it would have.
+
+    Args:
+        scenes: to view.
+        pastes: to paste.
+        teacher: says what the cells are to say.
+        recipe: says how.
+    """
+
+    def __init__(self, scenes: SceneSet, pastes: PasteSet, teacher: AsksTeacher, recipe: Recipe) -> None:
+        self.scenes, self.pastes, self.teacher, self.recipe = scenes, pastes, teacher, recipe
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step."""
+        recipe, samples = self.recipe, []
+        for k in range(step * recipe.batch, (step + 1) * recipe.batch):
+            epoch, place = divmod(k, len(self.scenes.train))
+            order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
+            rng = np.random.default_rng([recipe.seed, 7, k])
+            sample = draw(self.scenes, self.pastes, int(order[place]), recipe.views, rng)
+            samples.append((sample, self.teacher(sample.clean)))
+        return collate(samples)
 
 
-def train(
-    trainer: Trainer,
-    scenes: SceneSet,
-    pastes: PasteSet,
-    teacher: AsksTeacher,
-    folder: Path,
-    every: int = 1000,
-) -> None:
+def train(trainer: Trainer, batches: Batches, folder: Path, every: int = 1000, workers: int = 0) -> None:
     """Train to the recipe's last step.
 
     Args:
         trainer: new or resumed.
-        scenes: to view.
-        pastes: to paste.
-        teacher: says what the cells are to say.
+        batches: of its recipe.
         folder: gets ``last.pt`` (each ``every`` steps, at the end, and on Ctrl-C) and ``log.jsonl``.
         every: steps between two validations and checkpoints.
+        workers: processes that make batches ahead; 0 to make them between the steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     recipe, mean = trainer.recipe, {}
+    # forked: the pictures are mapped and shared, not sent
+    context = "fork" if workers else None
+    ahead = DataLoader(
+        batches, batch_size=None, sampler=range(trainer.step, recipe.steps), num_workers=workers,
+        multiprocessing_context=context,
+    )  # fmt: skip
     bar = tqdm(total=recipe.steps, initial=trainer.step, desc="detector", unit="step", mininterval=5)
     began = time.monotonic()
     with (folder / "log.jsonl").open("a") as log:
         try:
-            while trainer.step < recipe.steps:
-                terms = trainer.train_step(batch_at(trainer.step, scenes, pastes, teacher, recipe))
+            for batch in ahead:
+                terms = trainer.train_step(batch)
                 mean = {name: 0.98 * mean.get(name, value) + 0.02 * value for name, value in terms.items()}
                 bar.update()
                 if trainer.step % every and trainer.step < recipe.steps:
@@ -287,7 +301,7 @@ def train(
                     continue
                 trainer.save(folder / "last.pt")
                 record = {"step": trainer.step, "seconds": round(time.monotonic() - began), "loss": mean}
-                record["validation"] = validate(trainer.averaged, scenes)
+                record["validation"] = validate(trainer.averaged, batches.scenes)
                 log.write(json.dumps(record) + "\n")
                 log.flush()
                 tqdm.write(json.dumps(record))
