@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from lrface.align import align
 from lrface.detection import open_detector
 from lrface.detection.decode import STRIDES, decode_contract, decode_scrfd, decode_yunet
-from lrface.detection.onnx_detector import InputSpec, OnnxDetector, suppress
+from lrface.detection.onnx_detector import InputSpec, OnnxDetector
 from lrface.errors import ModelError, ProviderError
 from lrface.metrics.average_precision import PictureResult, average_precision, box_iou
 from lrface.models import Manifest
@@ -91,22 +91,6 @@ def test_scrfd_is_decoded_from_distances_with_two_anchors_a_cell_whatever_its_ou
         np.testing.assert_allclose(values, np.array([e[column] for e in expected]), rtol=1e-4, atol=1e-3)
 
 
-def test_suppression_is_the_slow_greedy_one() -> None:
-    corners = RANDOM.uniform(0, 60, (200, 2))
-    boxes = np.concatenate([corners, corners + RANDOM.uniform(5, 30, (200, 2))], axis=1).astype(np.float32)
-    scores = RANDOM.permutation(200).astype(np.float32) / 200
-    overlap = box_iou(boxes, boxes)
-    slow: list[int] = []
-    for i in np.argsort(-scores):
-        if all(overlap[i, k] <= 0.45 for k in slow):
-            slow.append(int(i))
-    assert [i for i in suppress(boxes, scores, 0.45).tolist() if scores[i] > 0] == [i for i in slow if scores[i] > 0]
-
-
-def test_suppression_of_nothing() -> None:
-    assert len(suppress(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5)) == 0
-
-
 @pytest.mark.parametrize(
     ("height", "width", "min_face", "tensor"),
     [
@@ -131,6 +115,15 @@ def test_boxes_come_back_to_source_pixels(
     fx = 8 / min_face if min_face else min(2.0, 640 / long_side) if long_side < 640 else min(1.0, 1920 / long_side)
     fy = max(1, round(height * fx)) / height
     np.testing.assert_allclose(found.boxes, [[0, 0, min(12 / fx, width), min(24 / fy, height)]], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("votes", "right"), [(False, 100), (True, 103)])
+def test_what_is_suppressed_votes_if_it_may(votes: bool, right: float) -> None:
+    detector = fake([[60, 60, 100, 100], [60, 60, 106, 100], [200, 60, 240, 100]], [0.9, 0.9, 0.8], votes=votes)
+    found = detector.detect(np.zeros((640, 640, 3), np.uint8))
+    np.testing.assert_allclose(found.boxes, [[60, 60, right, 100], [200, 60, 240, 100]])
+    np.testing.assert_allclose(found.landmarks[0, 0], [(60 + right) / 2, 80])
+    np.testing.assert_allclose(found.scores, [0.9, 0.8])
 
 
 @pytest.mark.parametrize("min_face", [3.9, 0, -8, float("nan")])

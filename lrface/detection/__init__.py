@@ -96,6 +96,7 @@ def open_detector(
         usual if score_threshold is None else score_threshold,
         min_face=min_face,
         quarters=model is None,
+        votes=model is None,
         refiner=refiner,
     )
 

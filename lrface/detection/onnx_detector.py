@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from lrface.detection.decode import Decoded, Decoder
+from lrface.detection.suppression import NMS_IOU, parts_of_faces, suppress, vote
 from lrface.detection.views import TILE, View, plan_views, working_size
 from lrface.errors import ModelError
 from lrface.types import Detections, FloatArray, ImageArray
@@ -28,13 +28,7 @@ MIN_FACE = 4.0
 """Smallest `min_face`: pictures are enlarged twice at most, which still finds more faces."""
 RUN_PIXELS = 1 << 20
 """Views of one size are run together up to so many working pixels, to bound the memory."""
-NMS_IOU = 0.45
 MAX_CANDIDATES = 2000
-LARGE = 128.0
-"""Height in source pixels of a face in which a smaller one is a part of it, an eye or a mouth: of the 41,674 faces
-of the training's scenes only 2 lie so in another."""
-INSIDE, PART = 0.8, 0.4
-"""Share of the smaller box that lies in the larger one, at least, and of the larger one's area, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +80,7 @@ class OnnxDetector:
             None: pictures in their own size, faces from 8 px; those of more than 1,920 px shrunk to that, those of less
             than 640 px enlarged to that, twice at most.
         quarters: Whether to look for large faces at a quarter of the scale, and so on; see `views`.
+        votes: Whether what is suppressed has a say in the boxes and landmarks; see `suppression.vote`.
         refiner: Looks at each face once more for its landmarks.
         tile: Pixels; see `views.plan_views`.
         nms_iou: Of two candidates that overlap by more, the weaker is dropped.
@@ -103,6 +98,7 @@ class OnnxDetector:
         *,
         min_face: float | None = None,
         quarters: bool = False,
+        votes: bool = False,
         refiner: LandmarkRefiner | None = None,
         tile: int = TILE,
         nms_iou: float = NMS_IOU,
@@ -119,6 +115,7 @@ class OnnxDetector:
         self.score_threshold = score_threshold
         self.min_face = min_face
         self.quarters = quarters and not spec.fixed
+        self.votes = votes
         self.refiner = refiner
         self.tile = spec.fixed or tile
         self.nms_iou = nms_iou
@@ -254,51 +251,12 @@ class OnnxDetector:
         boxes, scores, landmarks = (np.concatenate(values) for values in zip(*parts, strict=True))
         kept = suppress(boxes, scores, self.nms_iou)
         kept = kept[~parts_of_faces(boxes[kept], scores[kept])]
-        clipped = np.clip(boxes[kept], 0, [width, height, width, height])
-        solid = (clipped[:, 2:] - clipped[:, :2] >= 1).all(axis=1)
-        kept = kept[solid]
-        found = Detections.from_arrays(clipped[solid], scores[kept], landmarks[kept])
+        box, points = vote(kept, boxes, scores, landmarks) if self.votes else (boxes[kept], landmarks[kept])
+        box = np.clip(box, 0, [width, height, width, height])
+        solid = (box[:, 2:] - box[:, :2] >= 1).all(axis=1)
+        found = Detections.from_arrays(box[solid], scores[kept[solid]], points[solid])
         return found if self.refiner is None else self.refiner.refine(image, found)
-
-
-def parts_of_faces(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which boxes are but a part of a large face that is seen with more confidence.
-
-    Args:
-        boxes: float32 [n, 4], x1, y1, x2, y2.
-        scores: float32 [n].
-
-    Returns:
-        bool [n].
-    """
-    large = boxes[:, 3] - boxes[:, 1] >= LARGE
-    whole = boxes[large]
-    area, whole_area = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, whole))
-    shared = np.minimum(boxes[:, None, 2:], whole[:, 2:]) - np.maximum(boxes[:, None, :2], whole[:, :2])
-    inside = shared.clip(0).prod(axis=2) >= INSIDE * area[:, None]
-    part = inside & (area[:, None] < PART * whole_area) & (scores[:, None] < scores[large])
-    found: npt.NDArray[np.bool_] = np.any(part, axis=1)
-    return found
 
 
 def _resized(image: ImageArray, size: tuple[int, int], method: int) -> ImageArray:
     return cv2.resize(image, size[::-1], interpolation=method).astype(np.uint8, copy=False)
-
-
-def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Greedy non-maximum suppression.
-
-    Args:
-        boxes: float32 [n, 4], x1, y1, x2, y2.
-        scores: float32 [n].
-        iou: Of two boxes with a larger intersection over union, the one with the lower score is dropped.
-
-    Returns:
-        Indices [k] of the kept boxes.
-    """
-    if len(boxes) == 0:
-        return np.zeros(0, np.intp)
-    sized = boxes.astype(np.float64)
-    sized[:, 2:] -= sized[:, :2]
-    kept = cv2.dnn.NMSBoxes(sized.tolist(), scores.astype(np.float64).tolist(), 0.0, iou)
-    return np.asarray(kept, np.intp).reshape(-1)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
-from lrface.detection.onnx_detector import NMS_IOU, suppress
+from lrface.detection.suppression import NMS_IOU, suppress, vote
 from lrface.metrics.average_precision import box_iou
 from lrface.types import Detections
 from training.faces import load_faces
@@ -40,7 +40,6 @@ SEEN = 0.25  # the teacher's score from which on a sighting is no background
 NEW = 0.4  # ... and from which on it is a face without any annotation
 SURE = 0.6  # ... and from which on its box is better than the annotation's, whose sets differ in convention
 ANNOTATED = 0.7  # how sure an annotated face is at least
-VOTING_IOU = 0.6
 CROP_SCORE = 0.7
 
 
@@ -252,10 +251,8 @@ def sightings(image: Image, teacher: FaceDetector) -> Detections:
             scores.append(found.scores)
     box, points, score = np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
     kept = suppress(box, score, NMS_IOU)
-    votes = (box_iou(box[kept], box) >= VOTING_IOU) * score**2
-    votes /= votes.sum(axis=1, keepdims=True)
-    mean = np.einsum("kn,nij->kij", votes, points)
-    return Detections.from_arrays((votes @ box).astype(np.float32), score[kept], mean.astype(np.float32))
+    mean, marks = vote(kept, box, score, points)
+    return Detections.from_arrays(mean, score[kept], marks)
 
 
 def annotated(boxes: Floats, ignored: npt.NDArray[np.bool_], seen: Detections) -> Labels:

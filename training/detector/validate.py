@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lrface.detection.onnx_detector import NMS_IOU, suppress
+from lrface.detection.suppression import NMS_IOU, suppress, vote
 from lrface.metrics.average_precision import PictureResult, average_precision, box_iou, match_all
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.network import Detector
@@ -50,18 +50,19 @@ def predict(network: Detector, scenes: SceneSet) -> tuple[list[PictureResult], l
         tensor = torch.from_numpy(canvas).permute(2, 0, 1)[None].float().contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             maps = network(tensor)
-        boxes, logits, points = decode(flatten(maps)[0].float(), *cell_centres(rows, columns))
+        boxes, logits, landmarks = decode(flatten(maps)[0].float(), *cell_centres(rows, columns))
         scores = logits.sigmoid()
         some = scores >= LEAST
-        found, score, marks = boxes[some].numpy(), scores[some].numpy(), points[some].numpy()
+        found, score, marks = boxes[some].numpy(), scores[some].numpy(), landmarks[some].numpy()
         kept = suppress(found, score, NMS_IOU)
-        result = PictureResult(found[kept], score[kept], labels.boxes, labels.ignored)
+        box, points = vote(kept, found, score, marks)
+        result = PictureResult(box, score[kept], labels.boxes, labels.ignored)
         results.append(result)
         if len(kept) and labels.marked.any():
             overlap = box_iou(labels.boxes[labels.marked], result.boxes)
             best = overlap.argmax(1)
             size = np.sqrt((labels.boxes[labels.marked][:, 2:] - labels.boxes[labels.marked][:, :2]).prod(1))
-            distance = np.linalg.norm(marks[kept][best] - labels.landmarks[labels.marked], axis=2).mean(1) / size
+            distance = np.linalg.norm(points[best] - labels.landmarks[labels.marked], axis=2).mean(1) / size
             errors += distance[overlap.max(1) >= 0.5].tolist()
     network.train()
     return results, errors
