@@ -15,7 +15,7 @@ from training.detector.scenes import SceneSet
 
 HEIGHTS = {"8-16": (8.0, 16.0), "16-32": (16.0, 32.0), "32-64": (32.0, 64.0), ">64": (64.0, np.inf)}
 LEAST = 0.03
-WANTED_PRECISION = 0.92  # a false face costs a user more than a missed blurred one, which the next frame may show
+WANTED_PRECISION = 0.9  # a false face costs a user more than a missed blurred one, which the next frame may show
 
 
 @dataclass(frozen=True)
