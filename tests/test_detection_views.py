@@ -121,7 +121,8 @@ def crowd() -> tuple[np.ndarray, np.ndarray]:
 
 def test_tiny_faces_of_a_huge_picture_are_found_once_also_where_tiles_meet() -> None:
     picture, boxes = crowd()
-    detector = open_detector(min_face=8, score_threshold=0.5)
+    # far from the score of any of them, which differs a little with what a tile shows around a face
+    detector = open_detector(min_face=8, score_threshold=0.4)
     assert isinstance(detector, OnnxDetector)
     whole, tiled = [], []
     for tile, target in ((4096, whole), (TILE, tiled), (640, tiled)):
