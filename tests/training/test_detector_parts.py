@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
+from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
 from training.detector.augment import MIRRORED, mirror, settle, turned
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
@@ -15,6 +16,7 @@ from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_d
 from training.detector.network import STRIDES
 from training.detector.scenes import ANNOTATED, Labels, annotated, sightings, taught
 from training.detector.targets import Word, cell_targets
+from training.detector.validate import operating_point
 
 RANDOM = np.random.default_rng(3)
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
@@ -241,3 +243,14 @@ def test_of_what_is_small_or_cut_off_nothing_is_known() -> None:
     assert found.ignored.tolist() == [False, True, True, False]
     assert found.boxes[3].tolist() == [0, 10, 20, 40]
     assert found.marked.tolist() == [True, True, False, True]
+
+
+def test_the_threshold_is_the_lowest_of_the_wanted_precision() -> None:
+    truth = np.array([[0, 0, 20, 20], [50, 50, 70, 70], [90, 0, 110, 20]], np.float32)
+    boxes = np.concatenate([truth, truth[:2] + 200]).astype(np.float32)
+    scores = np.array([0.9, 0.7, 0.45, 0.42, 0.3], np.float32)
+    results = [PictureResult(boxes, scores, truth, np.zeros(3, bool))]
+    strict, mild = operating_point(results, 0.94), operating_point(results, 0.7)
+    assert (strict.threshold, strict.precision, strict.recall) == (0.43, 1.0, 1.0)
+    assert (mild.threshold, mild.precision, mild.recall) == (0.31, 0.75, 1.0)
+    assert operating_point([PictureResult(boxes[3:], scores[3:], truth, np.zeros(3, bool))]).threshold == 0.8

@@ -48,7 +48,9 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Gets last.pt and log.jsonl.")
 @click.option("--steps", type=int, default=Recipe.steps, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--workers", type=int, default=0, show_default=True, help="Processes that make batches ahead.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that make batches ahead."
+)
 @click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
 @click.option(
     "--begin", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Start with this last.pt's weights."
@@ -63,12 +65,12 @@ def train(
     cv2.setNumThreads(threads)
     pictures, crops = _load(scenes, faces, teacher, cache, pastes)
     recipe = dataclasses.replace(Recipe(), steps=steps)
-    trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
-    if begin and not resume:
-        try:
+    try:
+        trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
+        if begin and not resume:
             trainer.begin(begin)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--begin") from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     run(trainer, Batches(pictures, crops, Teacher(teacher), trainer.recipe), out, every, workers)
 
 

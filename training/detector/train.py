@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -220,28 +222,40 @@ class Trainer:
         Raises:
             ValueError: it is no checkpoint of such a network.
         """
-        try:
+        with _reading(file):
             state = torch.load(file, weights_only=True)
             for own in (self.network, self.averaged):
                 own.load_state_dict(state["averaged"])
             self.hints.load_state_dict(state["hints"])
-        except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError) as error:
-            raise ValueError(f"{file} holds no weights of this network: give last.pt of a run of train") from error
         self.recipe = replace(self.recipe, begin=file.parent.name)
 
     @classmethod
     def resume(cls, file: Path, **changes: Any) -> Trainer:
-        """Go on from a checkpoint, with some of the recipe's values changed (``steps`` to lengthen a run)."""
-        state = torch.load(file, weights_only=True)
-        values = dict(state["recipe"])
-        recipe = Recipe(**{**values, "views": Views(**values["views"])})
-        trainer = cls(replace(recipe, **changes))
-        trainer.network.load_state_dict(state["network"])
-        trainer.hints.load_state_dict(state["hints"])
-        trainer.averaged.load_state_dict(state["averaged"])
-        trainer.optimizer.load_state_dict(state["optimizer"])
-        trainer.step = state["step"]
+        """Go on from a checkpoint, with some of the recipe's values changed (``steps`` to lengthen a run).
+
+        Raises:
+            ValueError: it is no checkpoint of such a network.
+        """
+        with _reading(file):
+            state = torch.load(file, weights_only=True)
+            values = dict(state["recipe"])
+            recipe = Recipe(**{**values, "views": Views(**values["views"])})
+            trainer = cls(replace(recipe, **changes))
+            trainer.network.load_state_dict(state["network"])
+            trainer.hints.load_state_dict(state["hints"])
+            trainer.averaged.load_state_dict(state["averaged"])
+            trainer.optimizer.load_state_dict(state["optimizer"])
+            trainer.step = state["step"]
         return trainer
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Whatever is wrong with a checkpoint, one message that says the mend."""
+    try:
+        yield
+    except (OSError, pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is no run of this network: give last.pt as train wrote it") from error
 
 
 class Batches(Dataset[Batch]):
