@@ -11,7 +11,7 @@ import numpy as np
 
 from lrface.detection.decode import Decoded, Decoder
 from lrface.detection.suppression import NMS_IOU, parts_of_faces, suppress, vote
-from lrface.detection.views import TILE, View, plan_views, working_size
+from lrface.detection.views import EVERYWHERE, TILE, View, plan_views, working_size
 from lrface.errors import ModelError
 from lrface.types import Detections, FloatArray, ImageArray
 
@@ -232,18 +232,20 @@ class OnnxDetector:
         boxes, scores, landmarks = decoded
         view = part.view
         found = np.flatnonzero(scores >= self.score_threshold)
+        tall = boxes[found, 3] - boxes[found, 1]
+        found = found[(tall >= view.least) & (tall < view.most)]
         corner: FloatArray = np.array([view.x, view.y], np.float32)
-        boxes = boxes[found] + np.tile(corner, 2)
-        middle, tall = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 3] - boxes[:, 1]
-        own = (tall >= view.least) & (tall < view.most)
-        own &= ((middle >= view.part[:2]) & (middle < view.part[2:])).all(axis=1)
-        found, boxes = found[own], boxes[own]
+        # a box is two points more; few numpy calls, for they cost more than what they do here
+        points = np.concatenate([boxes[found].reshape(-1, 2, 2), landmarks[found]], axis=1) + corner
+        if view.part != EVERYWHERE:
+            middle = points[:, :2].mean(axis=1)
+            own = ((middle >= view.part[:2]) & (middle < view.part[2:])).all(axis=1)
+            found, points = found[own], points[own]
         if len(found) > MAX_CANDIDATES:
             best = np.argsort(-scores[found], kind="stable")[:MAX_CANDIDATES]
-            found, boxes = found[best], boxes[best]
-        return (
-            np.divide(boxes, np.tile(part.ratio, 2)), scores[found], np.divide(landmarks[found] + corner, part.ratio)
-        )  # fmt: skip
+            found, points = found[best], points[best]
+        points = np.divide(points, part.ratio)
+        return points[:, :2].reshape(-1, 4), scores[found], points[:, 2:]
 
     def _settled(self, image: ImageArray, parts: list[Decoded]) -> Detections:
         """One suppression over all views of a picture; the landmarks of what is left are refined."""

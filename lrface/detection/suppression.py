@@ -56,17 +56,16 @@ def vote(
     Returns:
         float32 [k, 4], float32 [k, 5, 2].
     """
-    box: FloatArray = np.empty((len(kept), 4), np.float32)
-    points: FloatArray = np.empty((len(kept), 5, 2), np.float32)
+    every = np.concatenate([boxes, landmarks.reshape(-1, 10)], axis=1)
+    mean: FloatArray = np.empty((len(kept), 14), np.float32)
     say = np.square(np.maximum(scores, np.float32(1e-6)))
     for first in range(0, len(kept), VOTES):
         some = kept[first : first + VOTES]
         weights: FloatArray = np.where(box_iou(boxes[some], boxes) >= VOTING_IOU, say, np.float32(0))
         weights[np.arange(len(some)), some] = say[some]
         weights /= weights.sum(axis=1, keepdims=True)
-        box[first : first + VOTES] = weights @ boxes
-        points[first : first + VOTES] = np.einsum("kn,nij->kij", weights, landmarks)
-    return box, points
+        mean[first : first + VOTES] = weights @ every
+    return mean[:, :4], mean[:, 4:].reshape(-1, 5, 2)
 
 
 def parts_of_faces(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.bool_]:
@@ -80,6 +79,8 @@ def parts_of_faces(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.bool
         bool [n].
     """
     large = boxes[:, 3] - boxes[:, 1] >= LARGE
+    if not large.any():
+        return np.zeros(len(boxes), np.bool_)
     whole = boxes[large]
     area, whole_area = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, whole))
     shared = np.minimum(boxes[:, None, 2:], whole[:, 2:]) - np.maximum(boxes[:, None, :2], whole[:, :2])

@@ -26,6 +26,9 @@ LEAST_IN_QUARTER = 32
 WHOLE = 192
 """Pixels: a face that fills a look with this long side is still found, so that none follows."""
 
+EVERYWHERE = (-math.inf, -math.inf, math.inf, math.inf)
+"""The part of a view that is no tile."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -44,7 +47,7 @@ class View:
     y: int
     width: int
     height: int
-    part: tuple[float, float, float, float] = (-math.inf, -math.inf, math.inf, math.inf)
+    part: tuple[float, float, float, float] = EVERYWHERE
     least: float = 0.0
     most: float = math.inf
 

@@ -225,11 +225,11 @@ def test_crowds_are_many_small_faces(data: tuple[SceneSet, PasteSet]) -> None:
 
 def test_of_a_mixture_only_the_teachers_word_is_known(data: tuple[SceneSet, PasteSet]) -> None:
     scenes, pastes = data
-    views = Views(side=128, mosaic=0, mixed=1, tilted=0, portrait=0, paste=0, crowd=0)
+    views = Views(side=128, mosaic=0, mixed=1, tilted=0, warped=0, portrait=0, paste=0, crowd=0)
     samples = [draw(scenes, pastes, int(scenes.train[k % 20]), views, np.random.default_rng(k)) for k in range(40)]
     drawn_ = [sample.labels for sample in samples]
     everywhere = [bool((labels.ignored & (labels.boxes == [0, 0, 128, 128]).all(1)).any()) for labels in drawn_]
-    assert 5 < sum(everywhere) < 30, "about two of five: the other view shines through by a third to a half"
+    assert 20 < sum(everywhere) < 38, "about three of four: the other view shines through by a fifth to a half"
     assert all(labels.ignored.all() for labels, whole in zip(drawn_, everywhere, strict=True) if whole)
 
 
@@ -301,7 +301,8 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     """Real steps, stopped half way, resumed, exported; the runtime then opens what was made."""
     torch.set_num_threads(1)
     scenes, pastes = data
-    views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60))
+    # a silent teacher is not to be believed anywhere
+    views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60), mixed=0, tilted=0, warped=0)
     recipe = Recipe(steps=80, batch=8, views=views)
     trainer = Trainer(recipe)
     batches = Batches(scenes, pastes, silent, recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ pd = pytest.importorskip("pandas")
 
 from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
-from training.detector.augment import MIRRORED, mirror, settle, turned
+from training.detector.augment import MIRRORED, WARP, Views, mirror, random_view, settle, turned, warp
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
@@ -235,6 +236,60 @@ def test_turning_moves_landmarks_with_the_pixels() -> None:
     moved = turned(labels_of([[30, 36, 70, 88]]), matrix, 2.0)
     np.testing.assert_allclose(moved.boxes, [[300 - 124 - 40, 110 - 52, 300 - 124 + 40, 110 + 52]])
     np.testing.assert_allclose(moved.landmarks[0, 0], [300 - 2 * 50, 10 + 2 * 38], atol=1e-4)
+
+
+def marked_scene(grey: int, boxes: list[list[float]]) -> tuple[np.ndarray, Labels]:
+    """A grey picture with a white spot at each landmark."""
+    labels = labels_of(boxes)
+    image = np.full((200, 240, 3), grey, np.uint8)
+    for x, y in labels.landmarks.reshape(-1, 2):
+        cv2.circle(image, (round(float(x)), round(float(y))), 3, (255, 255, 255), -1)
+    return image, labels
+
+
+def test_a_view_moves_its_labels_with_its_pixels() -> None:
+    image, labels = marked_scene(60, [[90, 60, 150, 138]])
+    shapes = []
+    for k in range(60):
+        canvas, found = random_view(image, labels, Views(side=160, stretched=1), np.random.default_rng(k))
+        points = np.round(found.landmarks[0]).astype(int)
+        inside = ((points >= 3) & (points < 157)).all(axis=1)
+        assert (canvas[points[inside, 1], points[inside, 0]] > 150).all()
+        sides = found.boxes[0, 2:] - found.boxes[0, :2]
+        shapes.append(float(sides[0] / sides[1]) / (60 / 78))
+    assert 0.15 < np.std(np.log(shapes)) < 0.25, "twice the logarithm's .1"
+
+
+def test_what_lies_behind_is_seen_around_a_view_and_known_where_it_is_seen() -> None:
+    front, faces = marked_scene(60, [[90, 60, 150, 138]])
+    views, clear, hidden = Views(side=160, scale=(0.3, 0.6), zoom=0, stretched=1), 0, 0
+    for k in range(40):
+        corners = [[x, y, x + 20, y + 26] for x in (0, 46, 92, 138) for y in (0, 44, 88, 132)]
+        behind = np.full((160, 160, 3), (0, 0, 200), np.uint8), labels_of([[float(v) for v in box] for box in corners])
+        canvas, found = random_view(front, faces, views, np.random.default_rng(k), behind)
+        np.testing.assert_allclose(
+            found.boxes[0], random_view(front, faces, views, np.random.default_rng(k))[1].boxes[0]
+        )
+        red = (canvas == (0, 0, 200)).all(axis=2)
+        assert 0.1 < red.mean() < 0.99
+        for box, ignored in zip(found.boxes[1:].astype(int), found.ignored[1:], strict=True):
+            seen = red[box[1] : box[3], box[0] : box[2]]
+            around = red[max(0, box[1] - 2) : box[3] + 2, max(0, box[0] - 2) : box[2] + 2]
+            assert around.any(), "what is hidden is no label"
+            assert ignored or seen.mean() > 0.9
+            assert not ignored or not seen.all()
+            clear, hidden = clear + (not ignored), hidden + ignored
+    assert min(clear, hidden) > 30
+
+
+def test_a_rubber_sheet_moves_everything_a_little() -> None:
+    across = np.tile(np.arange(0, 240, dtype=np.uint8)[None, :, None], (240, 1, 3))
+    moved = warp(across, np.random.default_rng(1))
+    assert moved.dtype == np.uint8
+    off = (moved.astype(float) - across)[40:-40, 40:-40]
+    assert WARP / 3 < np.abs(off).mean() < WARP * 1.2
+    assert np.abs(np.diff(off, axis=1)).max() < 2, "neighbours go together"
+    np.testing.assert_array_equal(warp(across, np.random.default_rng(1)), moved)
 
 
 def test_of_what_is_small_or_cut_off_nothing_is_known() -> None:

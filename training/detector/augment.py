@@ -21,6 +21,9 @@ SMALLEST = 6.0  # px; of smaller faces nothing is known
 VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
 ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
 PASTED = 0.9  # how sure it is that a pasted face is seen as one
+STRETCH = 0.1  # standard deviation of the logarithm by which a view grows along one axis and shrinks along the other
+WARP, WARP_EVERY = 8.0, 40  # px; standard deviation of how far a rubber sheet's points are pulled, and their distance
+TRUSTED = 0.2  # share of another view up to which the labels of a mixture hold
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,14 @@ class Views:
         zoom: ... but with this probability one face is brought to a height drawn from ``zoom_height``.
         zoom_height: pixels.
         mosaic: probability that a sample is four or nine views of as many scenes.
-        mixed: probability that another view shines through; where it does by more than a third, what the teacher says
-            of the mixture is all (function matching: Beyer et al., CVPR 2022).
+        behind: probability that a view of another scene lies behind it, where it does not fill the sample.
+        stretched: probability that a view is drawn out along one axis; by how much is log-normal.
+        mixed: probability that another view shines through; where it does by more than a fifth, what the teacher says
+            of the mixture is all (function matching: Beyer et al., CVPR 2022). Scenes are few and alike: pictures that
+            no camera takes show the student more of what the teacher knows.
         tilted: probability that it is turned by a right angle or upside down; what the teacher says then is all.
+        warped: probability that it is pulled about like a rubber sheet; likewise.
+        recoloured: probability that its colours are exchanged.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
             that are so large.
         portrait_height: pixels.
@@ -52,8 +60,12 @@ class Views:
     zoom: float = 0.45
     zoom_height: tuple[float, float] = (10.0, 290.0)
     mosaic: float = 0.45
-    mixed: float = 0.25
+    behind: float = 0.7
+    stretched: float = 0.5
+    mixed: float = 0.5
     tilted: float = 0.08
+    warped: float = 0.1
+    recoloured: float = 0.15
     portrait: float = 0.2
     portrait_height: tuple[float, float] = (80.0, 250.0)
     paste: float = 0.6
@@ -93,12 +105,16 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
     if rng.random() < views.mosaic:
         image, labels = mosaic(scenes, index, views, rng)
     else:
-        image, labels = random_view(scenes.image(index), scenes.labels(index), views, rng)
+        image, labels = scene_view(scenes, index, views, rng)
     if rng.random() < views.mixed:
         image, labels = _shine_through(image, labels, scenes, views, rng)
     if rng.random() < views.tilted:
         image = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4))))
         labels = _everywhere(views.side)
+    if rng.random() < views.warped:
+        image, labels = warp(image, rng), _everywhere(views.side)
+    if rng.random() < views.recoloured:
+        image = np.ascontiguousarray(image[..., rng.permutation(3)])
     if rng.random() < views.portrait:
         labels = paste_face(image, labels, pastes, _log_uniform(views.portrait_height, rng), rng, over=True)
     for _ in range(int(rng.integers(1, views.paste_most + 1)) if rng.random() < views.paste else 0):
@@ -114,8 +130,27 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
     return Sample(image, worn, settle(labels, views.side))
 
 
-def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """Scale, turn and crop a scene to the sample's side."""
+def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
+    """A random view of scene ``index``, often before one of another scene."""
+    if rng.random() >= views.behind:
+        return random_view(scenes.image(index), scenes.labels(index), views, rng)
+    other = int(rng.choice(scenes.train))
+    behind = random_view(scenes.image(other), scenes.labels(other), views, rng)
+    return random_view(scenes.image(index), scenes.labels(index), views, rng, behind)
+
+
+def random_view(
+    image: Image, labels: Labels, views: Views, rng: np.random.Generator, behind: tuple[Image, Labels] | None = None
+) -> tuple[Image, Labels]:
+    """Scale, turn and crop a scene to the sample's side.
+
+    Args:
+        image: uint8 ``[h, w, 3]``.
+        labels: of the scene.
+        views: how to draw.
+        rng: what makes it random.
+        behind: what is seen where the scene ends, of the sample's side (changed in place), else grey.
+    """
     faces = np.flatnonzero(~labels.ignored)
     scale = _log_uniform(views.scale, rng)
     anchor = np.array([rng.random() * image.shape[1], rng.random() * image.shape[0]])
@@ -133,17 +168,30 @@ def random_view(image: Image, labels: Labels, views: Views, rng: np.random.Gener
     if scale < 0.7:  # warpAffine does not average: shrink by area first
         before = scale
         source = cv2.resize(image, None, fx=before, fy=before, interpolation=cv2.INTER_AREA)
-    angle = rng.normal(0, 10) if rng.random() < 0.5 else rng.uniform(-40, 40) if rng.random() < 0.12 else 0.0
+    angle = rng.normal(0, 10) if rng.random() < 0.5 else rng.uniform(-60, 60) if rng.random() < 0.25 else 0.0
     # the anchor lands anywhere, but so that little of the canvas stays empty
     room = np.array([image.shape[1], image.shape[0]]) * scale
     low = np.minimum(views.side - (room - anchor * scale), anchor * scale)
     high = np.maximum(views.side - (room - anchor * scale), anchor * scale)
     place = np.clip(rng.uniform(low, high), 0.08 * views.side, 0.92 * views.side)
     matrix = _similarity(scale / before, angle, anchor * before, place)
+    wide = np.exp(rng.normal(0, STRETCH)) if rng.random() < views.stretched else 1.0
+    stretch = np.array([wide, 1 / wide])
+    matrix[:, :2] *= stretch[:, None]
+    matrix[:, 2] = matrix[:, 2] * stretch + place * (1 - stretch)
     method = cv2.INTER_CUBIC if rng.random() < 0.3 else cv2.INTER_LINEAR
-    grey = 0 if rng.random() < 0.5 else int(rng.integers(256))
-    canvas = cv2.warpAffine(source, matrix, (views.side, views.side), flags=method, borderValue=(grey, grey, grey))
-    return canvas, turned(labels, _similarity(scale, angle, anchor, place), scale)
+    labels = drawn_out(turned(labels, _similarity(scale, angle, anchor, place), scale), stretch, place)
+    size = (views.side, views.side)
+    if behind is None:
+        grey = 0 if rng.random() < 0.5 else int(rng.integers(256))
+        return cv2.warpAffine(source, matrix, size, flags=method, borderValue=(grey, grey, grey)), labels
+    canvas, theirs = behind
+    cv2.warpAffine(source, matrix, size, dst=canvas, flags=method, borderMode=cv2.BORDER_TRANSPARENT)
+    corners = theirs.boxes[:, [[0, 1], [2, 1], [0, 3], [2, 3]]]
+    before_it = corners @ np.linalg.inv(matrix[:, :2]).T - np.linalg.solve(matrix[:, :2], matrix[:, 2])
+    covered = ((before_it > 0) & (before_it < source.shape[1::-1])).all(axis=2)
+    theirs = replace(theirs, ignored=theirs.ignored | covered.any(axis=1))[~covered.all(axis=1)]
+    return canvas, Labels.joined([labels, theirs])
 
 
 def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
@@ -156,7 +204,7 @@ def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator)
     canvas = np.empty((views.side, views.side, 3), np.uint8)
     parts = []
     for k, scene in enumerate([index, *rng.choice(scenes.train, count**2 - 1)]):
-        image, labels = random_view(scenes.image(scene), scenes.labels(scene), part, rng)
+        image, labels = scene_view(scenes, int(scene), part, rng)
         x, y = edges[k % count], edges[k // count]
         labels = settle(labels, side)
         across, down = edges[k % count + 1] - x, edges[k // count + 1] - y
@@ -164,6 +212,25 @@ def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator)
         shift = np.array([x, y], np.float32)
         parts.append(replace(labels, boxes=labels.boxes + np.tile(shift, 2), landmarks=labels.landmarks + shift))
     return canvas, Labels.joined(parts)
+
+
+def drawn_out(labels: Labels, stretch: npt.NDArray[np.float64], fixed: npt.NDArray[np.float64]) -> Labels:
+    """Labels in a picture stretched across and down, ``[2]``, around the point ``fixed``."""
+    shift = fixed * (1 - stretch)
+    boxes = labels.boxes * np.tile(stretch, 2) + np.tile(shift, 2)
+    return replace(
+        labels, boxes=boxes.astype(np.float32), landmarks=(labels.landmarks * stretch + shift).astype(np.float32)
+    )
+
+
+def warp(image: Image, rng: np.random.Generator) -> Image:
+    """The picture as on a rubber sheet that is pulled about at points ``WARP_EVERY`` pixels apart."""
+    side = len(image)
+    nodes = rng.normal(0, WARP, (side // WARP_EVERY, side // WARP_EVERY, 2)).astype(np.float32)
+    pull = cv2.resize(nodes, (side, side), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    moved = cv2.remap(image, x + pull[..., 0], y + pull[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return moved.astype(np.uint8, copy=False)
 
 
 def hide(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generator) -> None:
@@ -196,7 +263,7 @@ def _shine_through(
     other, theirs = random_view(scenes.image(scene), scenes.labels(scene), views, rng)
     share = rng.uniform(0.1, 0.5)
     mixed = cv2.addWeighted(image, 1 - share, other, share, 0).astype(np.uint8, copy=False)
-    if share > 1 / 3:
+    if share > TRUSTED:
         return mixed, _everywhere(views.side)
     return mixed, Labels.joined([labels, replace(theirs, ignored=np.ones(len(theirs), bool))])
 

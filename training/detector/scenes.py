@@ -30,7 +30,7 @@ from training.faces import load_faces
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 TRAINED = ("face", "masked")
-REPEATED = {"afw": 3}  # candid photos are few among the scenes, beside classrooms and portraits
+REPEATED = {"afw": 10, "medmask": 2}  # candid photos are few among the scenes, beside classrooms and portraits
 MARGIN = 40  # black pixels around an aligned crop, so that the teacher sees its box's edges
 VALIDATION_PERCENT = 5
 EMPTY = ("raccoon", "rooms", "kangaroo", "textures", "camvid")  # sets whose pictures without boxes show no face

@@ -52,8 +52,8 @@ class Recipe:
     decay: float = 0.02
     average: float = 0.9995
     box: float = 1.0
-    landmark: float = 6.0
-    hint: float = 0.5
+    landmark: float = 2.0
+    hint: float = 0.05
     views: Views = field(default_factory=Views)
     seed: int = 1
     begin: str = ""
