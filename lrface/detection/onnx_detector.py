@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lrface.detection.decode import Decoded, Decoder
-from lrface.detection.suppression import NMS_IOU, parts_of_faces, suppress, vote
+from lrface.detection.suppression import USUAL_NMS_IOU, parts_of_faces, suppress, vote
 from lrface.detection.views import EVERYWHERE, TILE, View, plan_views, working_size
 from lrface.errors import ModelError
 from lrface.types import Detections, FloatArray, ImageArray
@@ -101,7 +101,7 @@ class OnnxDetector:
         votes: bool = False,
         refiner: LandmarkRefiner | None = None,
         tile: int = TILE,
-        nms_iou: float = NMS_IOU,
+        nms_iou: float = USUAL_NMS_IOU,
     ) -> None:
         if min_face is not None and not min_face >= MIN_FACE:
             raise ModelError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
-from lrface.detection.suppression import NMS_IOU, suppress, vote
+from lrface.detection.suppression import USUAL_NMS_IOU, suppress, vote
 from lrface.metrics.average_precision import box_iou
 from lrface.types import Detections
 from training.faces import load_faces
@@ -250,7 +250,7 @@ def sightings(image: Image, teacher: FaceDetector) -> Detections:
             landmarks.append(points / ratio)
             scores.append(found.scores)
     box, points, score = np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
-    kept = suppress(box, score, NMS_IOU)
+    kept = suppress(box, score, USUAL_NMS_IOU)
     mean, marks = vote(kept, box, score, points)
     return Detections.from_arrays(mean, score[kept], marks)
 
