@@ -126,6 +126,13 @@ def test_what_is_suppressed_votes_if_it_may(votes: bool, right: float) -> None:
     np.testing.assert_allclose(found.scores, [0.9, 0.8])
 
 
+def test_the_bundled_detector_keeps_faces_apart_that_touch() -> None:
+    cheek_to_cheek = [[100, 100, 200, 220], [136, 100, 236, 220]], [0.9, 0.8]  # IoU .47
+    usual, bundled = fake(*cheek_to_cheek), fake(*cheek_to_cheek, nms_iou=open_detector(refine=False).nms_iou)
+    image = np.zeros((640, 640, 3), np.uint8)
+    assert (len(usual.detect(image)), len(bundled.detect(image))) == (1, 2)
+
+
 @pytest.mark.parametrize("min_face", [3.9, 0, -8, float("nan")])
 def test_a_smallest_face_that_is_too_small_is_refused(min_face: float) -> None:
     with pytest.raises(ModelError, match="4 pixels or more"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from training.detector.network import Detector
-from training.detector.scenes import SceneSet
+from training.detector.scenes import REPEATED, SceneSet
 from training.detector.train import Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
 
@@ -67,7 +67,8 @@ def card(
         " (mean bias against the ArcFace template removed); no model with a non-commercial licence taught anything"
         " here |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
-        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())} |",
+        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; an epoch sees"
+        f" {' and '.join(f'{name} {times} times' for name, times in REPEATED.items())}, every other scene once |",
         f"| trained | {step} of {recipe.steps} steps, {origin}, one CPU thread, bf16 autocast; averaged weights."
         f" {note} |".replace("  |", " |"),
         "",
