@@ -128,7 +128,7 @@ def test_what_is_suppressed_votes_if_it_may(votes: bool, right: float) -> None:
 
 def test_the_bundled_detector_keeps_faces_apart_that_touch() -> None:
     cheek_to_cheek = [[100, 100, 200, 220], [136, 100, 236, 220]], [0.9, 0.8]  # IoU .47
-    usual, bundled = fake(*cheek_to_cheek), fake(*cheek_to_cheek, nms_iou=open_detector(refine=False).nms_iou)
+    usual, bundled = fake(*cheek_to_cheek), fake(*cheek_to_cheek, votes=open_detector(refine=False).votes)
     image = np.zeros((640, 640, 3), np.uint8)
     assert (len(usual.detect(image)), len(bundled.detect(image))) == (1, 2)
 

@@ -69,7 +69,6 @@ def open_detector(
         return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
     from lrface.detection.onnx_detector import InputSpec, OnnxDetector
-    from lrface.detection.suppression import NMS_IOU, USUAL_NMS_IOU
     from lrface.models import Manifest
     from lrface.session import open_session
 
@@ -98,7 +97,6 @@ def open_detector(
         min_face=min_face,
         quarters=model is None,
         votes=model is None,
-        nms_iou=NMS_IOU if model is None else USUAL_NMS_IOU,
         refiner=refiner,
     )
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lrface.detection.decode import Decoded, Decoder
-from lrface.detection.suppression import USUAL_NMS_IOU, parts_of_faces, suppress, vote
+from lrface.detection.suppression import NMS_IOU, VOTED_NMS_IOU, parts_of_faces, suppress, vote
 from lrface.detection.views import EVERYWHERE, TILE, View, plan_views, working_size
 from lrface.errors import ModelError
 from lrface.types import Detections, FloatArray, ImageArray
@@ -83,7 +83,6 @@ class OnnxDetector:
         votes: Whether what is suppressed has a say in the boxes and landmarks; see `suppression.vote`.
         refiner: Looks at each face once more for its landmarks.
         tile: Pixels; see `views.plan_views`.
-        nms_iou: Of two candidates that overlap by more, the weaker is dropped.
 
     Raises:
         ModelError: `min_face` is below 4.
@@ -101,7 +100,6 @@ class OnnxDetector:
         votes: bool = False,
         refiner: LandmarkRefiner | None = None,
         tile: int = TILE,
-        nms_iou: float = USUAL_NMS_IOU,
     ) -> None:
         if min_face is not None and not min_face >= MIN_FACE:
             raise ModelError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
@@ -118,7 +116,6 @@ class OnnxDetector:
         self.votes = votes
         self.refiner = refiner
         self.tile = spec.fixed or tile
-        self.nms_iou = nms_iou
 
     def detect(self, image: ImageArray) -> Detections:
         """Finds the faces of one picture.
@@ -251,7 +248,7 @@ class OnnxDetector:
         """One suppression over all views of a picture; the landmarks of what is left are refined."""
         height, width = image.shape[:2]
         boxes, scores, landmarks = (np.concatenate(values) for values in zip(*parts, strict=True))
-        kept = suppress(boxes, scores, self.nms_iou)
+        kept = suppress(boxes, scores, VOTED_NMS_IOU if self.votes else NMS_IOU)
         kept = kept[~parts_of_faces(boxes[kept], scores[kept])]
         box, points = vote(kept, boxes, scores, landmarks) if self.votes else (boxes[kept], landmarks[kept])
         box = np.clip(box, 0, [width, height, width, height])

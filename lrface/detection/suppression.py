@@ -9,9 +9,10 @@ import numpy.typing as npt
 from lrface.metrics.average_precision import box_iou
 from lrface.types import FloatArray
 
-USUAL_NMS_IOU = 0.45
-NMS_IOU = 0.5
-"""Of the bundled detector, whose boxes are voted on: faces that touch stay two."""
+NMS_IOU = 0.45
+"""Of two candidates that overlap by more, the weaker is dropped."""
+VOTED_NMS_IOU = 0.5
+"""Likewise, where the dropped have a vote: faces that touch stay two."""
 VOTING_IOU = 0.6
 VOTES = 256
 """Faces whose candidates are compared at a time, to bound the memory."""

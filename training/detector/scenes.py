@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
-from lrface.detection.suppression import USUAL_NMS_IOU, suppress, vote
+from lrface.detection.suppression import NMS_IOU, suppress, vote
 from lrface.metrics.average_precision import box_iou
 from lrface.types import Detections
 from training.faces import load_faces
@@ -30,7 +30,7 @@ from training.faces import load_faces
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 TRAINED = ("face", "masked")
-REPEATED = {"afw": 10, "medmask": 2}  # candid photos are few among the scenes, beside classrooms and portraits
+REPEATED = {"afw": 10, "medmask": 2}  # candid photos and crowded news pictures are few among the scenes
 MARGIN = 40  # black pixels around an aligned crop, so that the teacher sees its box's edges
 VALIDATION_PERCENT = 5
 EMPTY = ("raccoon", "rooms", "kangaroo", "textures", "camvid")  # sets whose pictures without boxes show no face
@@ -250,7 +250,7 @@ def sightings(image: Image, teacher: FaceDetector) -> Detections:
             landmarks.append(points / ratio)
             scores.append(found.scores)
     box, points, score = np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
-    kept = suppress(box, score, USUAL_NMS_IOU)
+    kept = suppress(box, score, NMS_IOU)
     mean, marks = vote(kept, box, score, points)
     return Detections.from_arrays(mean, score[kept], marks)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lrface.detection.suppression import NMS_IOU, suppress, vote
+from lrface.detection.suppression import VOTED_NMS_IOU, suppress, vote
 from lrface.metrics.average_precision import PictureResult, average_precision, box_iou, match_all
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.network import Detector
@@ -54,7 +54,7 @@ def predict(network: Detector, scenes: SceneSet) -> tuple[list[PictureResult], l
         scores = logits.sigmoid()
         some = scores >= LEAST
         found, score, marks = boxes[some].numpy(), scores[some].numpy(), landmarks[some].numpy()
-        kept = suppress(found, score, NMS_IOU)
+        kept = suppress(found, score, VOTED_NMS_IOU)
         box, points = vote(kept, found, score, marks)
         result = PictureResult(box, score[kept], labels.boxes, labels.ignored)
         results.append(result)

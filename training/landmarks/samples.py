@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from lrface.align import CROP, cut, estimate_similarity
 from lrface.detection.refine import FRAME, frame_matrix, through
-from training.detector.augment import MIRRORED, wear
+from training.detector.augment import MIRRORED
 from training.detector.scenes import Floats, Image, PasteSet, SceneSet
+from training.detector.wear import wear
 
 MIDDLE = (CROP - 1) / 2
 REACHED = 2.0  # crop widths of a small picture: what the frame may show of it
