@@ -13,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
+import torch.nn.functional as F
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
@@ -21,14 +22,12 @@ from lrface.models import Manifest
 from lrface.types import Detections
 from training.detector import scenes as scenes_module
 from training.detector.augment import Sample, Views, draw, paste_face
-from training.detector.batches import Batches, collate
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.export import Deployed, export, folded, to_onnx
 from training.detector.network import MEAN_FACE, STRIDES, Detector
-from training.detector.recipe import Recipe
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, unbiased
-from training.detector.targets import Teacher, Word
-from training.detector.train import Trainer, loss_of, rate_at, train
+from training.detector.targets import HINT, Teacher, Word
+from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, rate_at, train
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30
@@ -96,15 +95,12 @@ class Oracle:
         return Detections.from_arrays(boxes, np.full(len(boxes), 0.9), marks)
 
 
-class Silent:
+def silent(image: np.ndarray) -> Word:
     """A teacher that finds nothing: every face goes to the cell in its middle."""
-
-    def word(self, image: np.ndarray) -> Word:
-        count = sum((image.shape[0] // s) * (image.shape[1] // s) for s in STRIDES)
-        return Word(np.zeros(count, np.float32), np.zeros((count, 4), np.float32))
-
-    def small_faces(self, image: np.ndarray) -> Labels:
-        return labels_of([])
+    sides = [(image.shape[0] // s, image.shape[1] // s) for s in STRIDES]
+    count = sum(rows * columns for rows, columns in sides)
+    features = [np.zeros((HINT, *side), np.float32) for side in sides]
+    return Word(np.zeros(count, np.float32), np.zeros((count, 4), np.float32), features)
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +149,22 @@ def test_the_teachers_word_is_its_detections(shared: Path) -> None:
     model = shared / "data" / "detectors" / "yunet_n_dynamic.onnx"
     portrait = next((shared / "data" / "images" / "stage").rglob("*.png"))
     canvas = cv2.resize(cv2.imread(str(portrait)), (640, 448)).astype(np.uint8, copy=False)
-    said = Teacher(model).word(canvas)
+    said = Teacher(model)(canvas)
     found = open_detector(model, score_threshold=0.0).detect(canvas)
     assert said.scores.max() == pytest.approx(found.scores[0], abs=1e-6)
+    assert [level.shape for level in said.features] == [(HINT, 448 // s, 640 // s) for s in STRIDES]
+
+
+def test_hints_are_a_linear_map_away() -> None:
+    hints = Hints(8)
+    features = [F.batch_norm(torch.randn(2, 8, 6, 6), None, None, training=True) for _ in STRIDES]
+    taught = [3 + 5 * own.repeat(1, HINT // 8, 1, 1) for own in features]  # the scale of the teacher does not matter
+    with torch.no_grad():
+        for to in hints.maps:
+            to.weight.copy_(torch.eye(8).repeat(HINT // 8, 1)[..., None, None])
+            to.bias.zero_()
+        assert hints(features, taught).item() == pytest.approx(0.0, abs=1e-4)
+        assert hints([0 * own for own in features], taught).item() == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_teachers_bias_is_taken_out_at_any_size_and_turn() -> None:
@@ -257,12 +266,12 @@ def test_one_cycle(step: float, expected: float) -> None:
 
 def sample_of(labels: Labels, side: int) -> tuple[Sample, Word]:
     image = np.zeros((side, side, 3), np.uint8)
-    return Sample(image, image, labels), Silent().word(image)
+    return Sample(image, image, labels), silent(image)
 
 
 def test_loss_of_a_batch_without_faces_is_finite() -> None:
     batch = collate([sample_of(labels_of([]), 64), sample_of(labels_of([[4, 4, 20, 24]], [True]), 64)])
-    terms = loss_of(Detector()(batch.images), batch, Recipe())
+    terms = loss_of(Detector()(batch.images), batch, Recipe(), torch.zeros(()))
     assert torch.isfinite(terms["total"])
     assert terms["box"] == 0
 
@@ -283,7 +292,7 @@ def test_a_perfect_prediction_costs_nothing() -> None:
         maps.append(values[:, first : first + side * side].transpose(1, 2).reshape(2, 15, side, side))
         first += side * side
     assert len(batch.cell) == 2
-    assert loss_of(maps, batch, Recipe())["total"].item() == pytest.approx(0.0, abs=1e-4)
+    assert loss_of(maps, batch, Recipe(), torch.zeros(()))["total"].item() == pytest.approx(0.0, abs=1e-4)
 
 
 def test_training_learns_to_find_drawn_faces_and_ships(
@@ -296,10 +305,10 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60), mixed=0, tilted=0, warped=0)
     recipe = Recipe(steps=80, batch=8, views=views)
     trainer = Trainer(recipe)
-    batches = Batches(scenes, pastes, Silent(), recipe)
+    batches = Batches(scenes, pastes, silent, recipe)
     batch = batches[1000]
     trainer.network.train()
-    before = loss_of(trainer.network(batch.images), batch, recipe)
+    before = loss_of(trainer.network(batch.images), batch, recipe, torch.zeros(()))
     trainer.recipe = replace(recipe, steps=20)
     train(trainer, batches, tmp_path / "run", every=20)
     resumed = Trainer.resume(tmp_path / "run" / "last.pt", steps=80)
@@ -309,7 +318,7 @@ def test_training_learns_to_find_drawn_faces_and_ships(
         torch.testing.assert_close(resumed.network.state_dict()[name], value)
     train(resumed, batches, tmp_path / "run", every=20)
     resumed.network.train()
-    after = loss_of(resumed.network(batch.images), batch, recipe)
+    after = loss_of(resumed.network(batch.images), batch, recipe, torch.zeros(()))
     assert after["total"] < 0.8 * before["total"]
     assert after["score"] < before["score"]
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -331,12 +340,12 @@ def test_resumed_as_if_never_stopped_and_begun_with(data: tuple[SceneSet, PasteS
     torch.set_num_threads(1)
     scenes, pastes = data
     recipe = Recipe(steps=4, batch=2, views=Views(side=64))
-    batches = Batches(scenes, pastes, Silent(), recipe)
+    batches = Batches(scenes, pastes, silent, recipe)
     through = Trainer(recipe)
     train(through, batches, tmp_path / "a", every=10)
     first = Trainer(recipe)
-    for batch in (batches[0], batches[0].mirrored(), batches[1]):
-        first.train_step(batch)
+    for _ in range(2):
+        first.train_step(batches[first.step])
     first.save(tmp_path / "half.pt")
     second = Trainer.resume(tmp_path / "half.pt")
     train(second, batches, tmp_path / "b", every=10, workers=1)

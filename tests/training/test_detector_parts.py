@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -11,16 +9,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
-from lrface.detection import open_detector
-from lrface.metrics.average_precision import PictureResult, box_iou
+from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
-from training.detector.augment import WARP, Sample, Views, random_view, settle, turned, warp
-from training.detector.batches import collate
+from training.detector.augment import MIRRORED, WARP, Views, mirror, random_view, settle, turned, warp
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
 from training.detector.scenes import ANNOTATED, Labels, annotated, sightings, taught
-from training.detector.targets import SMALL, Teacher, Word, cell_targets, seen_closer
+from training.detector.targets import Word, cell_targets
 from training.detector.validate import operating_point
 
 RANDOM = np.random.default_rng(3)
@@ -125,7 +121,7 @@ def test_landmark_loss_is_in_units_of_the_face() -> None:
 
 def word(**cells: tuple[float, list[float]]) -> Word:
     """A teacher's word on a 64 x 64 view: nothing, but for some cells (``c<index>``) a score and a box."""
-    said = Word(np.zeros(64 + 16 + 4, np.float32), np.zeros((64 + 16 + 4, 4), np.float32))
+    said = Word(np.zeros(64 + 16 + 4, np.float32), np.zeros((64 + 16 + 4, 4), np.float32), [])
     for name, (score, box) in cells.items():
         said.scores[int(name[1:])], said.boxes[int(name[1:])] = score, box
     return said
@@ -168,21 +164,6 @@ def test_the_teacher_is_believed_where_nothing_is_known_and_only_there() -> None
     assert (found.face == -1).all()
 
 
-def test_the_teacher_sees_smaller_faces_when_asked_for_them(shared: Path) -> None:
-    teacher = Teacher(shared / "data" / "detectors" / "yunet_n_dynamic.onnx")
-    portrait = cv2.imread(str(min((shared / "data" / "images" / "stage").rglob("*.png"))))
-    known = open_detector().detect(portrait).boxes[0]
-    for height, seen in ((14.0, True), (60.0, False)):
-        view, scale = np.zeros((320, 320, 3), np.uint8), height / float(known[3] - known[1])
-        small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[:320, :320]
-        view[: small.shape[0], : small.shape[1]] = small
-        assert (teacher.word(view).scores.max() > 0.4) != seen
-        found = teacher.small_faces(view)
-        assert (box_iou(found.boxes, known[None] * np.float32(scale)).max(initial=0) > 0.5) == seen
-        assert not found.ignored.any()
-        assert (found.boxes[:, 3] - found.boxes[:, 1] <= SMALL).all()
-
-
 def test_unknown_regions_cover_their_cells_and_tiny_ones_at_least_one() -> None:
     centres = cell_centres(64, 64)[0].numpy()
     for region, inside in (
@@ -190,7 +171,7 @@ def test_unknown_regions_cover_their_cells_and_tiny_ones_at_least_one() -> None:
         ([51, 51, 53, 53], (np.abs(centres - 52) <= 6).all(1)),
         ([-40, -40, 0, 0], (np.abs(centres + 20) <= 25).all(1)),
     ):
-        everywhere = Word(np.full(len(centres), 0.5, np.float32), np.zeros((len(centres), 4), np.float32))
+        everywhere = Word(np.full(len(centres), 0.5, np.float32), np.zeros((len(centres), 4), np.float32), [])
         found = cell_targets(labels_of([region], [True]), everywhere, 64, 64)
         np.testing.assert_array_equal(found.scores > 0, inside)
         assert inside.any()
@@ -237,45 +218,17 @@ def test_nothing_annotated_and_nothing_seen() -> None:
     assert len(taught(annotated(none, none[:, 0] > 0, Detections.empty()), Detections.empty())) == 0
 
 
-def test_a_mirrored_batch_is_that_of_mirrored_pictures() -> None:
-    image = RANDOM.integers(0, 255, (64, 64, 3)).astype(np.uint8)
-    flipped_box = [38.0, 10.0, 54.0, 30.0]
-    batch = collate([(Sample(image, image, labels_of([FACE_BOX])), word(c18=(0.6, FACE_BOX), c65=(0.3, FACE_BOX)))])
-    other = batch.mirrored()
-    image = np.ascontiguousarray(image[:, ::-1])
-    said = word(c21=(0.6, flipped_box), c66=(0.3, flipped_box))
-    expected = collate([(Sample(image, image, labels_of([flipped_box])), said)])
-    for name in ("images", "scores", "picture", "cell", "boxes", "marked"):
-        torch.testing.assert_close(getattr(other, name), getattr(expected, name), msg=name)
-    marks = labels_of([FACE_BOX]).landmarks[0]
-    assert other.landmarks.shape == (2, 5, 2)
-    for left, right in ((0, 1), (2, 2), (3, 4)):
-        for a, b in ((left, right), (right, left)):
-            np.testing.assert_allclose(other.landmarks[0, a], [64 - marks[b, 0], marks[b, 1]], rtol=1e-6)
-
-
-class AsksCloser:
-    """A teacher that sees two small faces in any view."""
-
-    asked = 0
-
-    def word(self, image: np.ndarray) -> Word:
-        return word()
-
-    def small_faces(self, image: np.ndarray) -> Labels:
-        self.asked += 1
-        return labels_of([FACE_BOX, [40, 40, 50, 52]])
-
-
-def test_the_teacher_looks_closer_where_nothing_is_known_of_the_whole_view() -> None:
-    teacher, image = AsksCloser(), np.zeros((64, 64, 3), np.uint8)
-    partly = labels_of([FACE_BOX, [0, 0, 64, 40]], [False, True])
-    assert seen_closer(partly, image, teacher) is partly
-    assert not teacher.asked
-    pasted = [11.0, 11.0, 27.0, 30.0]  # known already: not to be taught twice
-    found = seen_closer(labels_of([pasted, [0, 0, 64, 64]], [False, True]), image, teacher)
-    np.testing.assert_allclose(found.boxes, [pasted, [0, 0, 64, 64], [40, 40, 50, 52]])
-    assert found.ignored.tolist() == [False, True, False]
+def test_a_mirrored_face_has_its_left_eye_left() -> None:
+    image = RANDOM.integers(0, 255, (100, 100, 3)).astype(np.uint8)
+    labels = labels_of([[30, 36, 70, 88], [0, 0, 10, 12]])
+    flipped, other = mirror(image, labels)
+    np.testing.assert_array_equal(flipped[:, 0], image[:, -1])
+    np.testing.assert_allclose(other.boxes[1], [90, 0, 100, 12])
+    assert (other.landmarks[:, 0, 0] < other.landmarks[:, 1, 0]).all()
+    again = mirror(flipped, other)
+    np.testing.assert_array_equal(again[0], image)
+    np.testing.assert_allclose(again[1].landmarks, labels.landmarks, atol=1e-4)
+    assert sorted(MIRRORED) == list(range(5))
 
 
 def test_turning_moves_landmarks_with_the_pixels() -> None:

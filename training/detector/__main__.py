@@ -10,11 +10,9 @@ import click
 import cv2
 import torch
 
-from training.detector.batches import Batches
-from training.detector.recipe import Recipe
 from training.detector.scenes import PasteSet, SceneSet, load_pastes, load_scenes
 from training.detector.targets import Teacher
-from training.detector.train import Trainer
+from training.detector.train import Batches, Recipe, Trainer
 from training.detector.train import train as run
 from training.faces import default_cache
 from training.manifest import MODELS

@@ -17,6 +17,7 @@ from lrface.metrics.average_precision import box_iou
 from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
 from training.detector.wear import wear
 
+MIRRORED = [1, 0, 2, 4, 3]
 SMALLEST = 6.0  # px; of smaller faces nothing is known
 VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
 ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
@@ -125,6 +126,7 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
             labels = paste_face(image, labels, pastes, height * np.exp(rng.normal(0, 0.2)), rng, over=True)
     if rng.random() < views.hide:
         hide(image, labels, scenes, rng)
+    image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
     worn = wear(image, rng) if rng.random() < views.worn else image
     return Sample(image, worn, settle(labels, views.side))
 
@@ -307,6 +309,16 @@ def paste_face(
     one = Labels(box[None], points[None], yes, ~yes, np.array([PASTED], np.float32))
     moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
     return Labels.joined([replace(labels, ignored=labels.ignored | hidden), moved])
+
+
+def mirror(image: Image, labels: Labels) -> tuple[Image, Labels]:
+    """Left and right exchanged, landmarks renamed accordingly."""
+    width = image.shape[1]
+    boxes = labels.boxes.copy()
+    boxes[:, [0, 2]] = width - labels.boxes[:, [2, 0]]
+    landmarks = labels.landmarks[:, MIRRORED].copy()
+    landmarks[..., 0] = width - landmarks[..., 0]
+    return np.ascontiguousarray(image[:, ::-1]), replace(labels, boxes=boxes, landmarks=landmarks)
 
 
 def settle(labels: Labels, side: int) -> Labels:

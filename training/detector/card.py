@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from training.detector.network import Detector
-from training.detector.recipe import Recipe
 from training.detector.scenes import REPEATED, SceneSet
+from training.detector.train import Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
 
 RANGES = ("8-16", "16-32", "32-64", ">64")
@@ -63,9 +63,9 @@ def card(
         " found by the teacher, and aligned faces pasted into them. **Research only**: for no set do its sources clear"
         " the people shown. No picture of WIDER FACE |",
         "| teacher | YuNet-n (libfacedetection, BSD/MIT), itself trained on WIDER FACE: its faces in six views of each"
-        " scene (three scales, mirrored), its word of every cell of each training view (and the small faces in the view"
-        " enlarged by half, where its word is all that is known), its landmarks (mean bias against the ArcFace template"
-        " removed); no model with a non-commercial licence taught anything here |",
+        " scene (three scales, mirrored), its word and its features of every cell of each training view, its landmarks"
+        " (mean bias against the ArcFace template removed); no model with a non-commercial licence taught anything"
+        " here |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
         f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; an epoch sees"
         f" {' and '.join(f'{name} {times} times' for name, times in REPEATED.items())}, every other scene once |",

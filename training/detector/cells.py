@@ -68,13 +68,13 @@ def decode_maps(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     logits, corners, points = [], [], []
     for values, stride in zip(maps, STRIDES, strict=True):
         rows, columns = ((torch.arange(side, dtype=torch.float32) + 0.5) * stride for side in values.shape[2:])
-        x, y = values[:, 1:2] * stride + columns, values[:, 2:3] * stride + rows[:, None]
+        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+        centre = values[:, 1:3] * stride + grid
         half = values[:, 3:5].clamp(max=6.0).exp() * (stride * 0.5)
-        across, down = half[:, :1], half[:, 1:]
         logits.append(values[:, 0].flatten(1))
-        corners.append(torch.cat([x - across, y - down, x + across, y + down], 1).flatten(2))
-        along = (x + values[:, 5::2] * (2 * across), y + values[:, 6::2] * (2 * down))
-        points.append(torch.stack(along, 2).flatten(3).flatten(1, 2))
+        corners.append(torch.cat([centre - half, centre + half], 1).flatten(2))
+        marks = values[:, 5:].unflatten(1, (5, 2)) * (2 * half).unsqueeze(1) + centre.unsqueeze(1)
+        points.append(marks.flatten(3).flatten(1, 2))
     boxes, marks = torch.cat(corners, 2).transpose(1, 2), torch.cat(points, 2).transpose(1, 2)
     return boxes, torch.cat(logits, 1), marks.unflatten(2, (5, 2))
 

@@ -35,7 +35,7 @@ def folded(detector: Detector) -> Detector:
             block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
     copied.norms = nn.ModuleList(fuse_conv_bn_eval(copied.head, norm) for norm in copied.norms)
     copied.head = nn.Identity()
-    first = copied.stem[0]
+    first = copied.stem[0][0]
     first.weight.data *= copied.scale
     copied.scale = 1.0
     return copied

@@ -2,36 +2,35 @@
 
 YuNet has the student's three grids, so its score of every cell can be taught as it is (Hinton et al., 2015; the same
 view for both: Beyer et al., CVPR 2022). That leaves no assignment to search for, and tells the student how face-like a
-half hidden face is. But YuNet sees one scale only and errs, so
+half hidden face is. Its features go along, a hint for every cell, of the background too (FitNets, Romero et al., 2015):
+few pictures say much that way. But YuNet sees one scale only and errs, so
 - the cells of a known face are scaled up until the best says how sure the labels are, which know larger views;
 - a known face that it misses is taught to the cell in its middle;
-- outside of known faces and of regions of which nothing is known, its word does not count: there is no face;
-- in a view of which nothing is known it is also asked for the small faces, which it sees better enlarged.
+- outside of known faces and of regions of which nothing is known, its word does not count: there is no face.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+import onnxruntime as ort
 
-from lrface.detection import open_detector
 from lrface.detection.decode import decode_yunet
 from lrface.metrics.average_precision import box_iou
-from lrface.session import open_session
 from training.detector.network import STRIDES
-from training.detector.scenes import NEW, Floats, Image, Labels
+from training.detector.scenes import Floats, Image, Labels
 
 LEAST = 0.1  # a teacher's cell of a lower score speaks for no face
 OVERLAP = 0.4  # of a teacher's box with a face's, from which on its cell speaks for that face
 MISSED = 0.15  # a face whose best cell has a lower score has been missed
 LIMITS = (32.0, 96.0)  # px; a face that the teacher misses goes to stride 8 below the first, to 32 above the second
-SMALLEST_FOUND = 16 / 3  # px; the teacher, asked for faces as small as this, looks at a view enlarged by a half ...
-SMALL = 40.0  # px; ... for faces up to this height: what is larger may be an eye or a mouth
-KNOWN = 0.3  # overlap with a known face from which on a sighting is that face
+HINT = 64  # channels of YuNet's features
 REGION_SIDE = 12.0  # px; a region of which nothing is known is at least so large, and a quarter larger than its box
 
 
@@ -55,22 +54,15 @@ class Word:
     Attributes:
         scores: float32 ``[N]``, 0..1.
         boxes: float32 ``[N, 4]``, pixels.
+        features: float32, for each stride ``[HINT, h / stride, w / stride]``, what it makes its predictions from.
     """
 
     scores: Floats
     boxes: Floats
+    features: list[Floats]
 
 
-class AsksTeacher(Protocol):
-    """What the training asks of a teacher; images are uint8 ``[h, w, 3]`` BGR, the sides multiples of 32."""
-
-    def word(self, image: Image) -> Word:
-        """What it says of each cell."""
-        ...
-
-    def small_faces(self, image: Image) -> Labels:
-        """The faces of up to ``SMALL`` pixels that it finds when the image is enlarged, without landmarks."""
-        ...
+AsksTeacher: TypeAlias = Callable[[Image], Word]
 
 
 class Teacher:
@@ -81,41 +73,24 @@ class Teacher:
     """
 
     def __init__(self, model: Path) -> None:
-        self._session = open_session(model, None)
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self._finder = open_detector(model, score_threshold=NEW, min_face=SMALLEST_FOUND)
+        graph = onnx.load(model)
+        nodes = [node for node in graph.graph.node if node.op_type == "Conv"]
+        self._features = [
+            next(node.input[0] for node in nodes if node.input[1].startswith(f"bbox_head.multi_level_obj.{level}."))
+            for level in range(len(STRIDES))
+        ]
+        self._outputs = [output.name for output in graph.graph.output]
+        graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._features)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = ort.InferenceSession(graph.SerializeToString(), options, ["CPUExecutionProvider"])
 
-    def word(self, image: Image) -> Word:
-        """See ``AsksTeacher``."""
+    def __call__(self, image: Image) -> Word:
+        """What it says of uint8 ``[h, w, 3]`` BGR, the sides multiples of 32."""
         tensor = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
-        values = self._session.run(self._outputs, {self._session.get_inputs()[0].name: tensor})
-        boxes, scores, _ = decode_yunet(dict(zip(self._outputs, values, strict=True)), *image.shape[:2])
-        return Word(scores, boxes)
-
-    def small_faces(self, image: Image) -> Labels:
-        """See ``AsksTeacher``."""
-        found = self._finder.detect(image)
-        boxes = np.clip(found.boxes, 0, np.tile(image.shape[1::-1], 2).astype(np.float32))
-        no = np.zeros(len(found), bool)
-        labels = Labels(boxes, found.landmarks, no, no, found.scores)
-        return labels[boxes[:, 3] - boxes[:, 1] <= SMALL]
-
-
-def seen_closer(labels: Labels, image: Image, teacher: AsksTeacher) -> Labels:
-    """The labels of a view and, if nothing is known of it as a whole, the small faces that the teacher finds.
-
-    Args:
-        labels: of the view.
-        image: the view, uint8 ``[side, side, 3]``.
-        teacher: whom to ask.
-    """
-    spans = labels.boxes[labels.ignored]
-    if not ((spans[:, :2] <= 0) & (spans[:, 2:] >= len(image))).all(axis=1).any():
-        return labels
-    found, known = teacher.small_faces(image), labels.boxes[~labels.ignored]
-    if len(found) and len(known):
-        found = found[box_iou(found.boxes, known).max(axis=1) < KNOWN]
-    return Labels.joined([labels, found])
+        values = self._session.run([*self._outputs, *self._features], {self._session.get_inputs()[0].name: tensor})
+        boxes, scores, _ = decode_yunet(dict(zip(self._outputs, values, strict=False)), *image.shape[:2])
+        return Word(scores, boxes, [value[0] for value in values[len(self._outputs) :]])
 
 
 def cell_targets(labels: Labels, word: Word, height: int, width: int) -> Targets:

@@ -6,33 +6,127 @@ import contextlib
 import json
 import pickle
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from training.detector.augment import Views
-from training.detector.batches import Batch, Batches
+from training.detector.augment import Sample, Views, draw
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, score_divergence
-from training.detector.network import Detector
-from training.detector.recipe import Recipe
+from training.detector.network import STRIDES, Detector
+from training.detector.scenes import PasteSet, SceneSet
+from training.detector.targets import HINT, AsksTeacher, Word, cell_targets
 from training.detector.validate import validate
 
 
-def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe) -> dict[str, Tensor]:
-    """The terms of the loss, divided by what the cells' scores add up to, and their weighted ``total``.
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the result, data aside.
+
+    Attributes:
+        steps: of the training.
+        batch: samples a step.
+        rate: peak of the learning rate, reached after ``warmup`` of all steps, then a cosine down to zero.
+        decay: of the weights of convolutions.
+        average: of the exponential moving average of the weights.
+        box: weight of this term beside the score's.
+        landmark: likewise.
+        hint: likewise, of the teacher's features.
+        views: how samples are drawn.
+        seed: of weights and samples.
+        begin: the run whose averaged weights it begins with; "" for random ones.
+    """
+
+    steps: int = 15000
+    batch: int = 16
+    rate: float = 1.5e-3
+    warmup: float = 0.05
+    decay: float = 0.02
+    average: float = 0.9995
+    box: float = 1.0
+    landmark: float = 2.0
+    hint: float = 0.05
+    views: Views = field(default_factory=Views)
+    seed: int = 1
+    begin: str = ""
+
+
+@dataclass
+class Batch:
+    """Samples, and what is learned of them.
+
+    Attributes:
+        images: uint8 ``[n, 3, side, side]``, channels last.
+        scores: float32 ``[n, N]``, what each cell is to say.
+        picture, cell: int64 ``[p]``, the cells that learn a box, with
+        boxes: ``[p, 4]``,
+        landmarks: ``[p, 5, 2]``,
+        marked: bool ``[p]``, whether these are known.
+        hints: float32, for each stride ``[n, HINT, side / stride, side / stride]``, the teacher's features.
+    """
+
+    images: Tensor
+    scores: Tensor
+    picture: Tensor
+    cell: Tensor
+    boxes: Tensor
+    landmarks: Tensor
+    marked: Tensor
+    hints: list[Tensor]
+
+
+def collate(samples: list[tuple[Sample, Word]]) -> Batch:
+    """Stack samples."""
+    images = torch.from_numpy(np.stack([sample.worn for sample, _ in samples])).permute(0, 3, 1, 2)
+    every = [cell_targets(sample.labels, word, *sample.worn.shape[:2]) for sample, word in samples]
+    face = np.stack([targets.face for targets in every])
+    picture, cell = np.nonzero(face >= 0)
+    first = np.cumsum([0, *(len(sample.labels) for sample, _ in samples)])
+    row = first[picture] + face[picture, cell]
+    values = (
+        np.concatenate([getattr(sample.labels, name) for sample, _ in samples])[row]
+        for name in ("boxes", "landmarks", "marked")
+    )
+    return Batch(
+        images,
+        torch.from_numpy(np.stack([targets.scores for targets in every])),
+        torch.from_numpy(picture),
+        torch.from_numpy(cell),
+        *map(torch.from_numpy, values),
+        [torch.from_numpy(np.stack(level)) for level in zip(*(word.features for _, word in samples), strict=True)],
+    )
+
+
+class Hints(nn.Module):
+    """How far features are from the teacher's, which a linear map of theirs is to give. Needed in training only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Conv2d(channels, HINT, 1) for _ in STRIDES)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(HINT, affine=False) for _ in STRIDES)  # of the teacher's channels
+
+    def forward(self, features: list[Tensor], hints: list[Tensor]) -> Tensor:
+        """Mean squared error in standard deviations of the teacher's channels, a scalar."""
+        levels = zip(features, hints, self.maps, self.norms, strict=True)
+        return torch.stack([F.mse_loss(to(own).float(), norm(hint)) for own, hint, to, norm in levels]).mean()
+
+
+def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe, hint: Tensor) -> dict[str, Tensor]:
+    """The terms of the loss and their weighted ``total``.
 
     Args:
         maps: what the network predicts.
         batch: what it is to predict.
         recipe: the weights.
+        hint: the loss of ``Hints``; the others are divided by what the cells' scores add up to.
     """
     centres, strides = cell_centres(*batch.images.shape[2:])
     values = flatten(maps).float()
@@ -45,8 +139,10 @@ def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe) -> dict[str, Tenso
         "score": score_divergence(values[..., 0], batch.scores).sum() / count,
         "box": (eiou_loss(own, batch.boxes) * weight).sum() / count,
         "landmark": (landmark * weight[marked]).sum() / count,
+        "hint": hint,
     }
-    return {**terms, "total": terms["score"] + recipe.box * terms["box"] + recipe.landmark * terms["landmark"]}
+    weighted = recipe.box * terms["box"] + recipe.landmark * terms["landmark"] + recipe.hint * hint
+    return {**terms, "total": terms["score"] + weighted}
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
@@ -71,8 +167,10 @@ class Trainer:
         self.network = Detector().to(memory_format=torch.channels_last)
         self.averaged = Detector().to(memory_format=torch.channels_last)
         self.averaged.load_state_dict(self.network.state_dict())
-        kernels = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.hints = Hints(self.network.out.in_channels)
+        parameters = [*self.network.parameters(), *self.hints.parameters()]
+        kernels = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
             [{"params": kernels, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}],
             lr=recipe.rate,
@@ -85,8 +183,10 @@ class Trainer:
             group["lr"] = rate_at(self.step, self.recipe)
         images = batch.images.float()  # sent as bytes by the workers
         with torch.autocast("cpu", torch.bfloat16):
-            maps = self.network(images)
-        terms = loss_of(maps, batch, self.recipe)
+            features = self.network.features(images)
+            maps = [self.network.out(feature) for feature in features]
+            hint = self.hints(features, batch.hints)
+        terms = loss_of(maps, batch, self.recipe, hint)
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
@@ -110,7 +210,8 @@ class Trainer:
         part = file.with_suffix(".part")
         state = {
             "recipe": asdict(self.recipe), "step": self.step, "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged.state_dict(), "hints": self.hints.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
         torch.save(state, part)
         part.replace(file)
@@ -125,6 +226,7 @@ class Trainer:
             state = torch.load(file, weights_only=True)
             for own in (self.network, self.averaged):
                 own.load_state_dict(state["averaged"])
+            self.hints.load_state_dict(state["hints"])
         self.recipe = replace(self.recipe, begin=file.parent.name)
 
     @classmethod
@@ -140,6 +242,7 @@ class Trainer:
             recipe = Recipe(**{**values, "views": Views(**values["views"])})
             trainer = cls(replace(recipe, **changes))
             trainer.network.load_state_dict(state["network"])
+            trainer.hints.load_state_dict(state["hints"])
             trainer.averaged.load_state_dict(state["averaged"])
             trainer.optimizer.load_state_dict(state["optimizer"])
             trainer.step = state["step"]
@@ -153,6 +256,31 @@ def _reading(file: Path) -> Iterator[None]:
         yield
     except (OSError, pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is no run of this network: give last.pt as train wrote it") from error
+
+
+class Batches(Dataset[Batch]):
+    """The batch of each step: a function of the seed and the step alone, so that a resumed run sees what it would have.
+
+    Args:
+        scenes: to view.
+        pastes: to paste.
+        teacher: says what the cells are to say.
+        recipe: says how.
+    """
+
+    def __init__(self, scenes: SceneSet, pastes: PasteSet, teacher: AsksTeacher, recipe: Recipe) -> None:
+        self.scenes, self.pastes, self.teacher, self.recipe = scenes, pastes, teacher, recipe
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step."""
+        recipe, samples = self.recipe, []
+        for k in range(step * recipe.batch, (step + 1) * recipe.batch):
+            epoch, place = divmod(k, len(self.scenes.train))
+            order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
+            rng = np.random.default_rng([recipe.seed, 7, k])
+            sample = draw(self.scenes, self.pastes, int(order[place]), recipe.views, rng)
+            samples.append((sample, self.teacher(sample.clean)))
+        return collate(samples)
 
 
 def train(trainer: Trainer, batches: Batches, folder: Path, every: int = 1000, workers: int = 0) -> None:
@@ -170,14 +298,14 @@ def train(trainer: Trainer, batches: Batches, folder: Path, every: int = 1000, w
     # forked: the pictures are mapped and shared, not sent
     context = "fork" if workers else None
     ahead = DataLoader(
-        batches, batch_size=None, sampler=range(trainer.step // 2, (recipe.steps + 1) // 2), num_workers=workers,
+        batches, batch_size=None, sampler=range(trainer.step, recipe.steps), num_workers=workers,
         multiprocessing_context=context,
     )  # fmt: skip
     bar = tqdm(total=recipe.steps, initial=trainer.step, desc="detector", unit="step", mininterval=5)
     began = time.monotonic()
     with (folder / "log.jsonl").open("a") as log:
         try:
-            for batch in _twice(ahead, trainer.step, recipe.steps):
+            for batch in ahead:
                 terms = trainer.train_step(batch)
                 mean = {name: 0.98 * mean.get(name, value) + 0.02 * value for name, value in terms.items()}
                 bar.update()
@@ -195,14 +323,3 @@ def train(trainer: Trainer, batches: Batches, folder: Path, every: int = 1000, w
             trainer.save(folder / "last.pt")
             tqdm.write(f"stopped at step {trainer.step}; the same command with --resume goes on")
     bar.close()
-
-
-def _twice(batches: Iterable[Batch], step: int, steps: int) -> Iterator[Batch]:
-    """Each batch as it is and then mirrored, for the steps from ``step`` to ``steps``: drawing takes longest."""
-    for batch in batches:
-        if step % 2 == 0:
-            yield batch
-            step += 1
-        if step < steps:
-            yield batch.mirrored()
-            step += 1
