@@ -31,6 +31,7 @@ from training.detector.train import Batches, Hints, Recipe, Trainer, collate, lo
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30
+PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, worn_for_both=0, portrait=0, paste=0, crowd=0, hide=0, worn=0)
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
 
 
@@ -211,7 +212,7 @@ def test_samples_are_whole(data: tuple[SceneSet, PasteSet]) -> None:
 
 def test_crowds_are_many_small_faces(data: tuple[SceneSet, PasteSet]) -> None:
     scenes, pastes = data
-    still = Views(side=256, mosaic=0, mixed=0, tilted=0, portrait=0, paste=0, hide=0, worn=0)
+    still = replace(PLAIN, side=256)
     for k in range(4):
         alone, crowded = (
             draw(scenes, pastes, int(scenes.train[k]), replace(still, crowd=crowd), np.random.default_rng(k))
@@ -223,14 +224,16 @@ def test_crowds_are_many_small_faces(data: tuple[SceneSet, PasteSet]) -> None:
         assert np.median(faces[:, 3] - faces[:, 1]) < 34 * 1.3
 
 
-def test_of_a_mixture_only_the_teachers_word_is_known(data: tuple[SceneSet, PasteSet]) -> None:
+# of a mixture it is in three of four, where the other view shines through enough
+@pytest.mark.parametrize(("of", "least", "most"), [("mixed", 20, 38), ("worn_for_both", 40, 40)])
+def test_where_the_teachers_word_is_all(of: str, least: int, most: int, data: tuple[SceneSet, PasteSet]) -> None:
     scenes, pastes = data
-    views = Views(side=128, mosaic=0, mixed=1, tilted=0, warped=0, portrait=0, paste=0, crowd=0)
+    views = replace(PLAIN, side=128, **{of: 1.0})
     samples = [draw(scenes, pastes, int(scenes.train[k % 20]), views, np.random.default_rng(k)) for k in range(40)]
-    drawn_ = [sample.labels for sample in samples]
-    everywhere = [bool((labels.ignored & (labels.boxes == [0, 0, 128, 128]).all(1)).any()) for labels in drawn_]
-    assert 20 < sum(everywhere) < 38, "about three of four: the other view shines through by a fifth to a half"
-    assert all(labels.ignored.all() for labels, whole in zip(drawn_, everywhere, strict=True) if whole)
+    assert all((sample.clean == sample.worn).all() for sample in samples)
+    unknown = [s.labels for s in samples if (s.labels.ignored & (s.labels.boxes == [0, 0, 128, 128]).all(1)).any()]
+    assert least <= len(unknown) <= most
+    assert all(labels.ignored.all() for labels in unknown)
 
 
 def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[SceneSet, PasteSet]) -> None:
@@ -302,7 +305,7 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     torch.set_num_threads(1)
     scenes, pastes = data
     # a silent teacher is not to be believed anywhere
-    views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60), mixed=0, tilted=0, warped=0)
+    views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60), mixed=0, tilted=0, warped=0, worn_for_both=0)
     recipe = Recipe(steps=80, batch=8, views=views)
     trainer = Trainer(recipe)
     batches = Batches(scenes, pastes, silent, recipe)

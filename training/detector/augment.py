@@ -44,6 +44,7 @@ class Views:
             no camera takes show the student more of what the teacher knows.
         tilted: probability that it is turned by a right angle or upside down; what the teacher says then is all.
         warped: probability that it is pulled about like a rubber sheet; likewise.
+        worn_for_both: probability that the teacher too sees it as a cheap camera gives it, twice over; likewise.
         recoloured: probability that its colours are exchanged.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
             that are so large.
@@ -66,6 +67,7 @@ class Views:
     mixed: float = 0.5
     tilted: float = 0.08
     warped: float = 0.1
+    worn_for_both: float = 0.4
     recoloured: float = 0.15
     portrait: float = 0.2
     portrait_height: tuple[float, float] = (80.0, 250.0)
@@ -114,6 +116,8 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
         labels = _everywhere(views.side)
     if rng.random() < views.warped:
         image, labels = warp(image, rng), _everywhere(views.side)
+    if rng.random() < views.worn_for_both:
+        image, labels = np.ascontiguousarray(wear(wear(image, rng), rng)), _everywhere(views.side)
     if rng.random() < views.recoloured:
         image = np.ascontiguousarray(image[..., rng.permutation(3)])
     if rng.random() < views.portrait:
