@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_d
 from training.detector.network import STRIDES
 from training.detector.scenes import ANNOTATED, Labels, annotated, sightings, taught
 from training.detector.targets import Word, cell_targets
+from training.detector.train import Recipe, Trainer
 from training.detector.validate import operating_point
 
 RANDOM = np.random.default_rng(3)
@@ -309,3 +312,16 @@ def test_the_threshold_is_the_lowest_of_the_wanted_precision() -> None:
     assert (strict.threshold, strict.precision, strict.recall) == (0.43, 1.0, 1.0)
     assert (mild.threshold, mild.precision, mild.recall) == (0.31, 0.75, 1.0)
     assert operating_point([PictureResult(boxes[3:], scores[3:], truth, np.zeros(3, bool))]).threshold == 0.8
+
+
+def test_a_run_of_another_versions_recipe_is_not_told_with_todays_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "old" / "last.pt"
+    file.parent.mkdir()
+    Trainer(Recipe()).save(file)
+    state = torch.load(file, weights_only=True)
+    del state["recipe"]["views"]["warped"]
+    state["recipe"]["momentum"] = 0.9
+    torch.save(state, file)
+    with pytest.raises(ValueError, match=r"another recipe \(momentum, warped\).*--begin"):
+        Trainer.resume(file)
+    Trainer(Recipe()).begin(file)  # its weights are as good as any

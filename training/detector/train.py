@@ -7,7 +7,7 @@ import json
 import pickle
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -234,19 +234,30 @@ class Trainer:
         """Go on from a checkpoint, with some of the recipe's values changed (``steps`` to lengthen a run).
 
         Raises:
-            ValueError: it is no checkpoint of such a network.
+            ValueError: it is no checkpoint of such a network, or one of another version's recipe.
         """
         with _reading(file):
             state = torch.load(file, weights_only=True)
-            values = dict(state["recipe"])
-            recipe = Recipe(**{**values, "views": Views(**values["views"])})
-            trainer = cls(replace(recipe, **changes))
+            trainer = cls(replace(_recipe(state["recipe"], file), **changes))
             trainer.network.load_state_dict(state["network"])
             trainer.hints.load_state_dict(state["hints"])
             trainer.averaged.load_state_dict(state["averaged"])
             trainer.optimizer.load_state_dict(state["optimizer"])
             trainer.step = state["step"]
         return trainer
+
+
+def _recipe(values: dict[str, Any], file: Path) -> Recipe:
+    """The recipe of a checkpoint; today's defaults would be untrue of a run that did not know of them."""
+    views = values["views"]
+    own = {field.name for field in (*fields(Recipe), *fields(Views))}
+    odd = sorted(own ^ {*values, *views})
+    if odd:
+        raise ValueError(
+            f"{file} is of a version with another recipe ({', '.join(odd)}): resume it with that version, "
+            "or begin a new run with its weights (--begin)"
+        )
+    return Recipe(**{**values, "views": Views(**views)})
 
 
 @contextlib.contextmanager
