@@ -27,11 +27,13 @@ from training.detector.export import Deployed, export, folded, to_onnx
 from training.detector.network import MEAN_FACE, STRIDES, Detector
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, unbiased
 from training.detector.targets import HINT, Teacher, Word
-from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, rate_at, train
+from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, train
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30
-PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, worn_for_both=0, portrait=0, paste=0, crowd=0, hide=0, worn=0)
+PLAIN = Views(
+    mosaic=0, mixed=0, tilted=0, warped=0, worn_for_both=0, enlarged=0, portrait=0, paste=0, crowd=0, hide=0, worn=0
+)  # fmt: skip
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
 
 
@@ -259,12 +261,6 @@ def test_the_network_is_small_and_starts_from_the_mean_face() -> None:
     sides = (boxes[..., 2:] - boxes[..., :2])[..., None, :]
     middle = ((boxes[..., :2] + boxes[..., 2:]) / 2)[..., None, :]
     assert ((marks - middle) / sides - torch.tensor(MEAN_FACE).view(5, 2)).abs().max() < 0.2
-
-
-@pytest.mark.parametrize(("step", "expected"), [(0, 1 / 5), (4, 1.0), (5, 1.0), (52.5, 0.5), (100, 0.0)])
-def test_one_cycle(step: float, expected: float) -> None:
-    recipe = Recipe(steps=100, rate=1.0, warmup=0.05)
-    assert rate_at(step, recipe) == pytest.approx(expected, abs=1e-3)
 
 
 def sample_of(labels: Labels, side: int) -> tuple[Sample, Word]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lrface.metrics.average_precision import box_iou
 from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
-from training.detector.wear import wear
+from training.detector.wear import warp, wear
 
 MIRRORED = [1, 0, 2, 4, 3]
 SMALLEST = 6.0  # px; of smaller faces nothing is known
@@ -23,7 +23,7 @@ VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
 ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
 PASTED = 0.9  # how sure it is that a pasted face is seen as one
 STRETCH = 0.1  # standard deviation of the logarithm by which a view grows along one axis and shrinks along the other
-WARP, WARP_EVERY = 8.0, 40  # px; standard deviation of how far a rubber sheet's points are pulled, and their distance
+ENLARGEMENT = (1.1, 2.0)  # times
 TRUSTED = 0.2  # share of another view up to which the labels of a mixture hold
 
 
@@ -46,6 +46,8 @@ class Views:
         warped: probability that it is pulled about like a rubber sheet; likewise.
         worn_for_both: probability that the teacher too sees it as a cheap camera gives it, twice over; likewise.
         recoloured: probability that its colours are exchanged.
+        enlarged: probability that it is drawn with fewer pixels, often compressed, and enlarged by up to twice, as
+            pictures of less than 640 pixels are at run time.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
             that are so large.
         portrait_height: pixels.
@@ -69,6 +71,7 @@ class Views:
     warped: float = 0.1
     worn_for_both: float = 0.4
     recoloured: float = 0.15
+    enlarged: float = 0.4
     portrait: float = 0.2
     portrait_height: tuple[float, float] = (80.0, 250.0)
     paste: float = 0.6
@@ -105,6 +108,21 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
         views: how to draw.
         rng: what makes it random.
     """
+    if rng.random() < views.enlarged:
+        side = round(views.side / _log_uniform(ENLARGEMENT, rng))
+        image, labels = _drawn(scenes, pastes, index, replace(views, side=side), rng)
+        image, labels = enlarge(image, labels, views.side, rng)
+    else:
+        image, labels = _drawn(scenes, pastes, index, views, rng)
+    image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
+    worn = wear(image, rng) if rng.random() < views.worn else image
+    return Sample(image, worn, settle(labels, views.side))
+
+
+def _drawn(
+    scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.random.Generator
+) -> tuple[Image, Labels]:
+    """A view as it is before a camera wears it."""
     if rng.random() < views.mosaic:
         image, labels = mosaic(scenes, index, views, rng)
     else:
@@ -130,9 +148,17 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
             labels = paste_face(image, labels, pastes, height * np.exp(rng.normal(0, 0.2)), rng, over=True)
     if rng.random() < views.hide:
         hide(image, labels, scenes, rng)
-    image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
-    worn = wear(image, rng) if rng.random() < views.worn else image
-    return Sample(image, worn, settle(labels, views.side))
+    return image, labels
+
+
+def enlarge(image: Image, labels: Labels, side: int, rng: np.random.Generator) -> tuple[Image, Labels]:
+    """A square picture brought to ``side`` pixels, half of the time from a JPEG of it."""
+    if rng.random() < 0.5:
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 95))])
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
+    large = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    times = np.float32(side / len(image))
+    return large, replace(labels, boxes=labels.boxes * times, landmarks=labels.landmarks * times)
 
 
 def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
@@ -227,16 +253,6 @@ def drawn_out(labels: Labels, stretch: npt.NDArray[np.float64], fixed: npt.NDArr
     return replace(
         labels, boxes=boxes.astype(np.float32), landmarks=(labels.landmarks * stretch + shift).astype(np.float32)
     )
-
-
-def warp(image: Image, rng: np.random.Generator) -> Image:
-    """The picture as on a rubber sheet that is pulled about at points ``WARP_EVERY`` pixels apart."""
-    side = len(image)
-    nodes = rng.normal(0, WARP, (side // WARP_EVERY, side // WARP_EVERY, 2)).astype(np.float32)
-    pull = cv2.resize(nodes, (side, side), interpolation=cv2.INTER_CUBIC)
-    y, x = np.mgrid[:side, :side].astype(np.float32)
-    moved = cv2.remap(image, x + pull[..., 0], y + pull[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return moved.astype(np.uint8, copy=False)
 
 
 def hide(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generator) -> None:
