@@ -31,9 +31,7 @@ from training.detector.train import Batches, Hints, Recipe, Trainer, collate, lo
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30
-PLAIN = Views(
-    mosaic=0, mixed=0, tilted=0, warped=0, worn_for_both=0, enlarged=0, portrait=0, paste=0, crowd=0, hide=0, worn=0
-)  # fmt: skip
+PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, worn_for_both=0, portrait=0, paste=0, crowd=0, hide=0, worn=0)
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
 
 

@@ -13,7 +13,7 @@ pd = pytest.importorskip("pandas")
 
 from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
-from training.detector.augment import MIRRORED, Views, enlarge, mirror, random_view, settle, turned
+from training.detector.augment import MIRRORED, Views, mirror, random_view, settle, turned
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
@@ -302,19 +302,6 @@ def test_of_what_is_small_or_cut_off_nothing_is_known() -> None:
     assert found.ignored.tolist() == [False, True, True, False]
     assert found.boxes[3].tolist() == [0, 10, 20, 40]
     assert found.marked.tolist() == [True, True, False, True]
-
-
-@pytest.mark.parametrize("seed", [1, 2])  # one is compressed, one is not
-def test_what_is_enlarged_keeps_its_labels(seed: int) -> None:
-    image = np.zeros((100, 100, 3), np.uint8)
-    image[20:60, 30:50] = 255
-    large, labels = enlarge(image, labels_of([[30, 20, 50, 60]]), 180, np.random.default_rng(seed))
-    rows, columns = np.nonzero(large[..., 0] > 127)
-    found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    assert large.shape == (180, 180, 3)
-    assert labels.boxes[0] == pytest.approx(found, abs=1.0)
-    assert labels.boxes[0].tolist() == [54, 36, 90, 108]
-    assert labels.landmarks[0] == pytest.approx(1.8 * labels_of([[30, 20, 50, 60]]).landmarks[0])
 
 
 def test_the_threshold_is_the_lowest_of_the_wanted_precision() -> None:

@@ -23,7 +23,6 @@ VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
 ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
 PASTED = 0.9  # how sure it is that a pasted face is seen as one
 STRETCH = 0.1  # standard deviation of the logarithm by which a view grows along one axis and shrinks along the other
-ENLARGEMENT = (1.1, 2.0)  # times
 TRUSTED = 0.2  # share of another view up to which the labels of a mixture hold
 
 
@@ -46,8 +45,6 @@ class Views:
         warped: probability that it is pulled about like a rubber sheet; likewise.
         worn_for_both: probability that the teacher too sees it as a cheap camera gives it, twice over; likewise.
         recoloured: probability that its colours are exchanged.
-        enlarged: probability that it is drawn with fewer pixels, often compressed, and enlarged by up to twice, as
-            pictures of less than 640 pixels are at run time.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
             that are so large.
         portrait_height: pixels.
@@ -71,7 +68,6 @@ class Views:
     warped: float = 0.1
     worn_for_both: float = 0.4
     recoloured: float = 0.15
-    enlarged: float = 0.4
     portrait: float = 0.2
     portrait_height: tuple[float, float] = (80.0, 250.0)
     paste: float = 0.6
@@ -108,21 +104,6 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
         views: how to draw.
         rng: what makes it random.
     """
-    if rng.random() < views.enlarged:
-        side = round(views.side / _log_uniform(ENLARGEMENT, rng))
-        image, labels = _drawn(scenes, pastes, index, replace(views, side=side), rng)
-        image, labels = enlarge(image, labels, views.side, rng)
-    else:
-        image, labels = _drawn(scenes, pastes, index, views, rng)
-    image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
-    worn = wear(image, rng) if rng.random() < views.worn else image
-    return Sample(image, worn, settle(labels, views.side))
-
-
-def _drawn(
-    scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.random.Generator
-) -> tuple[Image, Labels]:
-    """A view as it is before a camera wears it."""
     if rng.random() < views.mosaic:
         image, labels = mosaic(scenes, index, views, rng)
     else:
@@ -148,17 +129,9 @@ def _drawn(
             labels = paste_face(image, labels, pastes, height * np.exp(rng.normal(0, 0.2)), rng, over=True)
     if rng.random() < views.hide:
         hide(image, labels, scenes, rng)
-    return image, labels
-
-
-def enlarge(image: Image, labels: Labels, side: int, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """A square picture brought to ``side`` pixels, half of the time from a JPEG of it."""
-    if rng.random() < 0.5:
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 95))])
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
-    large = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
-    times = np.float32(side / len(image))
-    return large, replace(labels, boxes=labels.boxes * times, landmarks=labels.landmarks * times)
+    image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
+    worn = wear(image, rng) if rng.random() < views.worn else image
+    return Sample(image, worn, settle(labels, views.side))
 
 
 def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
