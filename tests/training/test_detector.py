@@ -27,7 +27,7 @@ from training.detector.export import Deployed, export, folded, to_onnx
 from training.detector.network import MEAN_FACE, STRIDES, Detector
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, unbiased
 from training.detector.targets import HINT, Teacher, Word
-from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, train
+from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, rate_at, train
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30
@@ -259,6 +259,12 @@ def test_the_network_is_small_and_starts_from_the_mean_face() -> None:
     sides = (boxes[..., 2:] - boxes[..., :2])[..., None, :]
     middle = ((boxes[..., :2] + boxes[..., 2:]) / 2)[..., None, :]
     assert ((marks - middle) / sides - torch.tensor(MEAN_FACE).view(5, 2)).abs().max() < 0.2
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 1 / 5), (4, 1.0), (5, 1.0), (52.5, 0.5), (100, 0.0)])
+def test_one_cycle(step: float, expected: float) -> None:
+    recipe = Recipe(steps=100, rate=1.0, warmup=0.05)
+    assert rate_at(step, recipe) == pytest.approx(expected, abs=1e-3)
 
 
 def sample_of(labels: Labels, side: int) -> tuple[Sample, Word]:

@@ -13,15 +13,14 @@ pd = pytest.importorskip("pandas")
 
 from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
-from training.detector.augment import MIRRORED, Views, mirror, random_view, settle, turned
+from training.detector.augment import MIRRORED, WARP, Views, mirror, random_view, settle, turned, warp
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
 from training.detector.scenes import ANNOTATED, Labels, annotated, sightings, taught
 from training.detector.targets import Word, cell_targets
-from training.detector.train import Recipe, Trainer, rate_at
+from training.detector.train import Recipe, Trainer
 from training.detector.validate import operating_point
-from training.detector.wear import WARP, warp
 
 RANDOM = np.random.default_rng(3)
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
@@ -313,12 +312,6 @@ def test_the_threshold_is_the_lowest_of_the_wanted_precision() -> None:
     assert (strict.threshold, strict.precision, strict.recall) == (0.43, 1.0, 1.0)
     assert (mild.threshold, mild.precision, mild.recall) == (0.31, 0.75, 1.0)
     assert operating_point([PictureResult(boxes[3:], scores[3:], truth, np.zeros(3, bool))]).threshold == 0.8
-
-
-@pytest.mark.parametrize(("step", "expected"), [(0, 1 / 5), (4, 1.0), (5, 1.0), (52.5, 0.5), (100, 0.0)])
-def test_one_cycle(step: float, expected: float) -> None:
-    recipe = Recipe(steps=100, rate=1.0, warmup=0.05)
-    assert rate_at(step, recipe) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_run_of_another_versions_recipe_is_not_told_with_todays_defaults(tmp_path: Path) -> None:

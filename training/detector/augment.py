@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lrface.metrics.average_precision import box_iou
 from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
-from training.detector.wear import warp, wear
+from training.detector.wear import wear
 
 MIRRORED = [1, 0, 2, 4, 3]
 SMALLEST = 6.0  # px; of smaller faces nothing is known
@@ -23,6 +23,7 @@ VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
 ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
 PASTED = 0.9  # how sure it is that a pasted face is seen as one
 STRETCH = 0.1  # standard deviation of the logarithm by which a view grows along one axis and shrinks along the other
+WARP, WARP_EVERY = 8.0, 40  # px; standard deviation of how far a rubber sheet's points are pulled, and their distance
 TRUSTED = 0.2  # share of another view up to which the labels of a mixture hold
 
 
@@ -226,6 +227,16 @@ def drawn_out(labels: Labels, stretch: npt.NDArray[np.float64], fixed: npt.NDArr
     return replace(
         labels, boxes=boxes.astype(np.float32), landmarks=(labels.landmarks * stretch + shift).astype(np.float32)
     )
+
+
+def warp(image: Image, rng: np.random.Generator) -> Image:
+    """The picture as on a rubber sheet that is pulled about at points ``WARP_EVERY`` pixels apart."""
+    side = len(image)
+    nodes = rng.normal(0, WARP, (side // WARP_EVERY, side // WARP_EVERY, 2)).astype(np.float32)
+    pull = cv2.resize(nodes, (side, side), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    moved = cv2.remap(image, x + pull[..., 0], y + pull[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return moved.astype(np.uint8, copy=False)
 
 
 def hide(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generator) -> None:

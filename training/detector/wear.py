@@ -1,4 +1,4 @@
-"""What befalls a whole picture: the wear of a cheap camera, the pull at a rubber sheet."""
+"""The wear of a cheap camera."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 
 from training.detector.scenes import Image
-
-WARP, WARP_EVERY = 8.0, 40  # px; standard deviation of how far a rubber sheet's points are pulled, and their distance
 
 
 def wear(image: Image, rng: np.random.Generator) -> Image:
@@ -43,14 +41,3 @@ def wear(image: Image, rng: np.random.Generator) -> Image:
         _, data = cv2.imencode(".jpg", work, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 92))])
         work = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return work.astype(np.uint8, copy=False)
-
-
-def warp(image: Image, rng: np.random.Generator) -> Image:
-    """The picture as on a rubber sheet that is pulled about at points ``WARP_EVERY`` pixels apart."""
-    side = len(image)
-    count = max(1, side // WARP_EVERY)
-    nodes = rng.normal(0, WARP, (count, count, 2)).astype(np.float32)
-    pull = cv2.resize(nodes, (side, side), interpolation=cv2.INTER_CUBIC)
-    y, x = np.mgrid[:side, :side].astype(np.float32)
-    moved = cv2.remap(image, x + pull[..., 0], y + pull[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return moved.astype(np.uint8, copy=False)
