@@ -17,6 +17,8 @@ from training.detector.train import train as run
 from training.faces import default_cache
 from training.manifest import MODELS
 
+BEGIN_BATCHES = 8  # to measure on what an exported network has lost
+
 
 @click.group()
 def main() -> None:
@@ -53,7 +55,9 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
 )
 @click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
 @click.option(
-    "--begin", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Start with this last.pt's weights."
+    "--begin",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Start with the weights of this last.pt, or of an exported lrface-detector.onnx.",
 )
 @click.option("--resume", is_flag=True, help="Go on from last.pt.")
 def train(
@@ -67,11 +71,12 @@ def train(
     recipe = dataclasses.replace(Recipe(), steps=steps)
     try:
         trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
+        batches = Batches(pictures, crops, Teacher(teacher), trainer.recipe)
         if begin and not resume:
-            trainer.begin(begin)
+            trainer.begin(begin, torch.cat([batches[step].images for step in range(BEGIN_BATCHES)]))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    run(trainer, Batches(pictures, crops, Teacher(teacher), trainer.recipe), out, every, workers)
+    run(trainer, batches, out, every, workers)
 
 
 @main.command()

@@ -21,10 +21,8 @@ MIRRORED = [1, 0, 2, 4, 3]
 SMALLEST = 6.0  # px; of smaller faces nothing is known
 VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
 ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
-PASTED = 0.9  # how sure it is that a pasted face is seen as one
 STRETCH = 0.1  # standard deviation of the logarithm by which a view grows along one axis and shrinks along the other
 WARP, WARP_EVERY = 8.0, 40  # px; standard deviation of how far a rubber sheet's points are pulled, and their distance
-TRUSTED = 0.2  # share of another view up to which the labels of a mixture hold
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,11 @@ class Views:
         mosaic: probability that a sample is four or nine views of as many scenes.
         behind: probability that a view of another scene lies behind it, where it does not fill the sample.
         stretched: probability that a view is drawn out along one axis; by how much is log-normal.
-        mixed: probability that another view shines through; where it does by more than a fifth, what the teacher says
-            of the mixture is all (function matching: Beyer et al., CVPR 2022). Scenes are few and alike: pictures that
-            no camera takes show the student more of what the teacher knows.
-        tilted: probability that it is turned by a right angle or upside down; what the teacher says then is all.
+        mixed: probability that another view shines through. Scenes are few and alike: pictures that no camera takes
+            show the student more of what the teacher knows (function matching: Beyer et al., CVPR 2022).
+        tilted: probability that it is turned by a right angle or upside down; no labels then.
         warped: probability that it is pulled about like a rubber sheet; likewise.
-        worn_for_both: probability that the teacher too sees it as a cheap camera gives it, twice over; likewise.
+        worn_for_both: probability that the teacher too sees it as a cheap camera gives it, twice over.
         recoloured: probability that its colours are exchanged.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
             that are so large.
@@ -71,7 +68,7 @@ class Views:
     recoloured: float = 0.15
     portrait: float = 0.2
     portrait_height: tuple[float, float] = (80.0, 250.0)
-    paste: float = 0.6
+    paste: float = 0.3
     paste_most: int = 8
     paste_height: tuple[float, float] = (7.0, 140.0)
     crowd: float = 0.1
@@ -112,12 +109,11 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
     if rng.random() < views.mixed:
         image, labels = _shine_through(image, labels, scenes, views, rng)
     if rng.random() < views.tilted:
-        image = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4))))
-        labels = _everywhere(views.side)
+        image, labels = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4)))), labels[:0]
     if rng.random() < views.warped:
-        image, labels = warp(image, rng), _everywhere(views.side)
+        image, labels = warp(image, rng), labels[:0]
     if rng.random() < views.worn_for_both:
-        image, labels = np.ascontiguousarray(wear(wear(image, rng), rng)), _everywhere(views.side)
+        image = np.ascontiguousarray(wear(wear(image, rng), rng))
     if rng.random() < views.recoloured:
         image = np.ascontiguousarray(image[..., rng.permutation(3)])
     if rng.random() < views.portrait:
@@ -255,13 +251,6 @@ def hide(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generato
         image[y1:y2, x1:x2] = other[y : y + tall, x : x + wide]
 
 
-def _everywhere(side: int) -> Labels:
-    """One region as large as the view, of which nothing is known."""
-    yes = np.ones(1, bool)
-    box = np.array([[0, 0, side, side]], np.float32)
-    return Labels(box, np.zeros((1, 5, 2), np.float32), ~yes, yes, np.zeros(1, np.float32))
-
-
 def _shine_through(
     image: Image, labels: Labels, scenes: SceneSet, views: Views, rng: np.random.Generator
 ) -> tuple[Image, Labels]:
@@ -269,9 +258,7 @@ def _shine_through(
     other, theirs = random_view(scenes.image(scene), scenes.labels(scene), views, rng)
     share = rng.uniform(0.1, 0.5)
     mixed = cv2.addWeighted(image, 1 - share, other, share, 0).astype(np.uint8, copy=False)
-    if share > TRUSTED:
-        return mixed, _everywhere(views.side)
-    return mixed, Labels.joined([labels, replace(theirs, ignored=np.ones(len(theirs), bool))])
+    return mixed, Labels.joined([labels, theirs])
 
 
 def turned(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Labels:
@@ -310,7 +297,7 @@ def paste_face(
         return labels
     _blend(image, pastes.crops[pastes.rows[pick]], scale, angle, place, rng)
     yes = np.array([True])
-    one = Labels(box[None], points[None], yes, ~yes, np.array([PASTED], np.float32))
+    one = Labels(box[None], points[None], yes, ~yes)
     moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
     return Labels.joined([replace(labels, ignored=labels.ignored | hidden), moved])
 

@@ -37,7 +37,7 @@ def card(
     """
     plan = asdict(recipe)
     views, begin = plan.pop("views"), plan.pop("begin")
-    origin = f"from the weights of run {begin}" if begin else "from scratch"
+    origin = f"from the weights of {begin}" if begin else "from scratch"
     trained = [scenes.labels(int(i)) for i in np.unique(scenes.train)]
     faces = sum(int((~labels.ignored).sum()) for labels in trained)
     lines = [
@@ -54,8 +54,8 @@ def card(
         " `landmarks [batch, N, 5, 2]` (image-left eye, image-right eye, nose, image-left mouth corner, image-right"
         " mouth corner) |",
         f"| parity | ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
-        "| score | trained towards YuNet's score of the same cell, raised to how sure the labels are (Kullback-Leibler"
-        " divergence) |",
+        "| score | trained towards YuNet's score of the same cell (Kullback-Leibler divergence); labels teach boxes and"
+        " landmarks |",
         f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (precision"
         f" {point.precision:.3f}, recall {point.recall:.3f}, faces of 8 px and more) |",
         f"| data | {len(trained):,} scenes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet sites, pictures without"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.detector.card import card
 from training.detector.cells import decode_maps
+from training.detector.folding import folded
 from training.detector.network import Detector
 from training.detector.scenes import SceneSet
 from training.detector.train import Trainer
@@ -25,20 +24,6 @@ OPSET = 18
 MULTIPLE = 32
 PARITY_PX = 1e-2  # of coordinates, which reach thousands of pixels
 PARITY_SCORE = 1e-4
-
-
-def folded(detector: Detector) -> Detector:
-    """A copy whose BatchNorms are folded into the convolutions before them, and the input's scale into the first."""
-    copied = deepcopy(detector).float().eval()
-    for block in [m for m in copied.modules() if isinstance(m, nn.Sequential)]:
-        if len(block) >= 2 and isinstance(block[0], nn.Conv2d) and isinstance(block[1], nn.BatchNorm2d):
-            block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
-    copied.norms = nn.ModuleList(fuse_conv_bn_eval(copied.head, norm) for norm in copied.norms)
-    copied.head = nn.Identity()
-    first = copied.stem[0][0]
-    first.weight.data *= copied.scale
-    copied.scale = 1.0
-    return copied
 
 
 class Deployed(nn.Module):

@@ -2,7 +2,7 @@
 
 The teacher is YuNet-n (libfacedetection, permissive), which looks at each scene at several scales. A held-out scene
 keeps its annotation, to which the teacher adds landmarks only. In a training scene the teacher also adds faces that the
-annotation leaves out or to be ignored, and says how sure it is of each.
+annotation leaves out or to be ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ SCALES = (0.5, 1.0, 2.0)  # at which the teacher looks at a scene, and at its mi
 SEEN = 0.25  # the teacher's score from which on a sighting is no background
 NEW = 0.4  # ... and from which on it is a face without any annotation
 SURE = 0.6  # ... and from which on its box is better than the annotation's, whose sets differ in convention
-ANNOTATED = 0.7  # how sure an annotated face is at least
 CROP_SCORE = 0.7
 
 
@@ -51,15 +50,13 @@ class Labels:
         boxes: float32 ``[n, 4]``, x1, y1, x2, y2 in pixels.
         landmarks: float32 ``[n, 5, 2]``; meaningless where ``marked`` is false.
         marked: bool ``[n]``, whether the landmarks are known.
-        ignored: bool ``[n]``, regions of which nothing is known; in training the teacher's word counts there.
-        sure: float32 ``[n]``, 0..1, how sure it is that this is a face.
+        ignored: bool ``[n]``, regions of which nothing is known.
     """
 
     boxes: Floats
     landmarks: Floats
     marked: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
-    sure: Floats
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -264,12 +261,9 @@ def annotated(boxes: Floats, ignored: npt.NDArray[np.bool_], seen: Detections) -
         seen: what the teacher saw.
     """
     if not len(boxes) or not len(seen):
-        none = np.zeros(len(boxes), np.float32)
-        return Labels(boxes, np.zeros((len(boxes), 5, 2), np.float32), none > 0, ignored, none)
+        return Labels(boxes, np.zeros((len(boxes), 5, 2), np.float32), np.zeros(len(boxes), bool), ignored)
     overlap = box_iou(boxes, seen.boxes)
-    best = overlap.argmax(axis=1)
-    marked = overlap.max(axis=1) >= 0.5
-    return Labels(boxes, seen.landmarks[best], marked, ignored, np.where(marked, seen.scores[best], np.float32(0)))
+    return Labels(boxes, seen.landmarks[overlap.argmax(axis=1)], overlap.max(axis=1) >= 0.5, ignored)
 
 
 def taught(labels: Labels, seen: Detections) -> Labels:
@@ -283,21 +277,18 @@ def taught(labels: Labels, seen: Detections) -> Labels:
         seen: what the teacher saw.
     """
     faces, unknown = labels[~labels.ignored], labels[labels.ignored]
-    boxes = faces.boxes.copy()
+    boxes, free = faces.boxes.copy(), np.ones(len(seen), bool)
     if len(faces) and len(seen):
-        better = faces.marked & (faces.sure >= SURE)
-        boxes[better] = seen.boxes[box_iou(faces.boxes[better], seen.boxes).argmax(axis=1)]
-    known = replace(faces, boxes=boxes, sure=np.maximum(faces.sure, np.float32(ANNOTATED)))
-    free = np.ones(len(seen), bool)
-    if len(faces) and len(seen):
-        free = np.maximum(box_iou(boxes, seen.boxes), box_iou(faces.boxes, seen.boxes)).max(axis=0) < 0.3
+        overlap = box_iou(faces.boxes, seen.boxes)
+        best = overlap.argmax(axis=1)
+        better = faces.marked & (seen.scores[best] >= SURE)
+        boxes[better] = seen.boxes[best[better]]
+        free = np.maximum(box_iou(boxes, seen.boxes), overlap).max(axis=0) < 0.3
     count = int(free.sum())
-    new = Labels(
-        seen.boxes[free], seen.landmarks[free], np.ones(count, bool), seen.scores[free] < NEW, seen.scores[free]
-    )  # fmt: skip
+    new = Labels(seen.boxes[free], seen.landmarks[free], np.ones(count, bool), seen.scores[free] < NEW)
     if len(unknown) and count:
         unknown = unknown[box_iou(unknown.boxes, new.boxes).max(axis=1) < 0.4]
-    return Labels.joined([known, new, unknown])
+    return Labels.joined([replace(faces, boxes=boxes), new, unknown])
 
 
 def is_empty_set(name: str) -> bool:

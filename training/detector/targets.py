@@ -1,12 +1,11 @@
-"""What each cell of the grids is to say: the teacher's own word on the same view, corrected by what is known of it.
+"""What each cell of the grids is to say: the teacher's own word on the same view.
 
 YuNet has the student's three grids, so its score of every cell can be taught as it is (Hinton et al., 2015; the same
 view for both: Beyer et al., CVPR 2022). That leaves no assignment to search for, and tells the student how face-like a
 half hidden face is. Its features go along, a hint for every cell, of the background too (FitNets, Romero et al., 2015):
-few pictures say much that way. But YuNet sees one scale only and errs, so
-- the cells of a known face are scaled up until the best says how sure the labels are, which know larger views;
-- a known face that it misses is taught to the cell in its middle;
-- outside of known faces and of regions of which nothing is known, its word does not count: there is no face.
+few pictures say much that way. Labels do not correct its scores: what YuNet misses or only suspects at this size would
+be taught as a face in a picture with labels and as none in its mixture with another, and the student learns neither.
+They give better boxes, of larger views, and the landmarks.
 """
 
 from __future__ import annotations
@@ -26,25 +25,26 @@ from lrface.metrics.average_precision import box_iou
 from training.detector.network import STRIDES
 from training.detector.scenes import Floats, Image, Labels
 
-LEAST = 0.1  # a teacher's cell of a lower score speaks for no face
-OVERLAP = 0.4  # of a teacher's box with a face's, from which on its cell speaks for that face
-MISSED = 0.15  # a face whose best cell has a lower score has been missed
-LIMITS = (32.0, 96.0)  # px; a face that the teacher misses goes to stride 8 below the first, to 32 above the second
+LEAST = 0.1  # a teacher's cell of a lower score learns no box
+OVERLAP = 0.4  # of a teacher's box with a known face's, from which on its cell learns that one instead
 HINT = 64  # channels of YuNet's features
-REGION_SIDE = 12.0  # px; a region of which nothing is known is at least so large, and a quarter larger than its box
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Of the cells of one view, in the order of ``cell_centres``.
+    """What those cells of one view learn that see a face, beside the score.
 
     Attributes:
-        scores: float32 ``[N]``, 0..1.
-        face: int64 ``[N]``, row of the labels whose box and landmarks the cell learns, -1 for none.
+        cell: int64 ``[n]``, in the order of ``cell_centres``.
+        boxes: float32 ``[n, 4]``, pixels.
+        landmarks: float32 ``[n, 5, 2]``, pixels; meaningless where ``marked`` is false.
+        marked: bool ``[n]``, whether the landmarks are known.
     """
 
-    scores: Floats
-    face: npt.NDArray[np.int64]
+    cell: npt.NDArray[np.int64]
+    boxes: Floats
+    landmarks: Floats
+    marked: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -93,57 +93,23 @@ class Teacher:
         return Word(scores, boxes, [value[0] for value in values[len(self._outputs) :]])
 
 
-def cell_targets(labels: Labels, word: Word, height: int, width: int) -> Targets:
-    """Bring the labels and the teacher together.
+def cell_targets(labels: Labels, word: Word) -> Targets:
+    """The face that each cell sees of which the teacher says ``LEAST`` or more.
 
     Args:
         labels: of the view, in pixels.
         word: the teacher's.
-        height: of the view, pixels, a multiple of 32.
-        width: likewise.
+
+    Returns:
+        The known face that the teacher's box overlaps most, else the teacher's box.
     """
-    scores, boxes = word.scores, word.boxes
-    target = np.where(_unknown(labels.boxes[labels.ignored], height, width), scores, np.float32(0))
-    face = np.full(len(scores), -1, np.int64)
-    known = np.flatnonzero(~labels.ignored)
-    peak = np.zeros(len(known), np.float32)
-    spoken = np.flatnonzero(scores >= LEAST)
-    if len(known) and len(spoken):
-        overlap = box_iou(boxes[spoken], labels.boxes[known])
-        own = overlap.max(axis=1) >= OVERLAP
-        cells, row = spoken[own], overlap.argmax(axis=1)[own]
-        np.maximum.at(peak, row, scores[cells])
-        raised = np.maximum(1.0, labels.sure[known][row] / peak[row])
-        found = peak[row] >= MISSED
-        target[cells[found]] = np.minimum(1.0, scores[cells] * raised)[found]
-        face[cells[found]] = known[row[found]]
-    for missed in known[peak < MISSED]:
-        cell = _middle_cell(labels.boxes[missed], height, width)
-        target[cell], face[cell] = max(target[cell], labels.sure[missed]), missed
-    return Targets(target, face)
-
-
-def _middle_cell(box: Floats, height: int, width: int) -> int:
-    level = int(np.searchsorted(LIMITS, box[3] - box[1], side="right"))
-    first = sum((height // s) * (width // s) for s in STRIDES[:level])
-    stride = STRIDES[level]
-    x, y = ((box[:2] + box[2:]) / 2 / stride).astype(int)
-    columns = width // stride
-    return first + min(max(y, 0), height // stride - 1) * columns + min(max(x, 0), columns - 1)
-
-
-def _unknown(regions: Floats, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Cells whose centre lies in a region, bool ``[N]``."""
-    middle = (regions[:, :2] + regions[:, 2:]) / 2
-    half = np.maximum((regions[:, 2:] - regions[:, :2]) * 1.25, REGION_SIDE) / 2
-    low, high = middle - half, middle + half
-    masks = []
-    for stride in STRIDES:
-        mask = np.zeros((height // stride, width // stride), bool)
-        # cells whose centre (i + 1/2) * stride is within
-        first = np.maximum(np.ceil(low / stride - 0.5), 0).astype(int)
-        last = np.maximum(np.floor(high / stride - 0.5) + 1, 0).astype(int)
-        for (x1, y1), (x2, y2) in zip(first, last, strict=True):
-            mask[y1:y2, x1:x2] = True
-        masks.append(mask.reshape(-1))
-    return np.concatenate(masks)
+    cell = np.flatnonzero(word.scores >= LEAST)
+    count = len(cell)
+    targets = Targets(cell, word.boxes[cell], np.zeros((count, 5, 2), np.float32), np.zeros(count, bool))
+    known = labels[~labels.ignored]
+    if len(known) and count:
+        overlap = box_iou(targets.boxes, known.boxes)
+        own, face = overlap.max(axis=1) >= OVERLAP, overlap.argmax(axis=1)
+        for name in ("boxes", "landmarks", "marked"):
+            getattr(targets, name)[own] = getattr(known, name)[face[own]]
+    return targets

@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training.detector.augment import Sample, Views, draw
 from training.detector.cells import cell_centres, decode, flatten
+from training.detector.folding import unfolded
 from training.detector.losses import eiou_loss, landmark_loss, score_divergence
 from training.detector.network import STRIDES, Detector
 from training.detector.scenes import PasteSet, SceneSet
 from training.detector.targets import HINT, AsksTeacher, Word, cell_targets
 from training.detector.validate import validate
+from training.manifest import sha256
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Recipe:
         hint: likewise, of the teacher's features.
         views: how samples are drawn.
         seed: of weights and samples.
-        begin: the run whose averaged weights it begins with; "" for random ones.
+        begin: the run, or the exported file, whose weights it begins with; "" for random ones.
     """
 
     steps: int = 15000
@@ -86,21 +89,15 @@ class Batch:
 def collate(samples: list[tuple[Sample, Word]]) -> Batch:
     """Stack samples."""
     images = torch.from_numpy(np.stack([sample.worn for sample, _ in samples])).permute(0, 3, 1, 2)
-    every = [cell_targets(sample.labels, word, *sample.worn.shape[:2]) for sample, word in samples]
-    face = np.stack([targets.face for targets in every])
-    picture, cell = np.nonzero(face >= 0)
-    first = np.cumsum([0, *(len(sample.labels) for sample, _ in samples)])
-    row = first[picture] + face[picture, cell]
-    values = (
-        np.concatenate([getattr(sample.labels, name) for sample, _ in samples])[row]
-        for name in ("boxes", "landmarks", "marked")
-    )
+    every = [cell_targets(sample.labels, word) for sample, word in samples]
     return Batch(
         images,
-        torch.from_numpy(np.stack([targets.scores for targets in every])),
-        torch.from_numpy(picture),
-        torch.from_numpy(cell),
-        *map(torch.from_numpy, values),
+        torch.from_numpy(np.stack([word.scores for _, word in samples])),
+        torch.from_numpy(np.repeat(np.arange(len(every)), [len(targets.cell) for targets in every])),
+        *(
+            torch.from_numpy(np.concatenate([getattr(targets, name) for targets in every]))
+            for name in ("cell", "boxes", "landmarks", "marked")
+        ),
         [torch.from_numpy(np.stack(level)) for level in zip(*(word.features for _, word in samples), strict=True)],
     )
 
@@ -216,18 +213,26 @@ class Trainer:
         torch.save(state, part)
         part.replace(file)
 
-    def begin(self, file: Path) -> None:
-        """Start with the averaged weights of another run's checkpoint; the recipe remembers its folder's name.
+    def begin(self, file: Path, images: Tensor) -> None:
+        """Start with the averaged weights of another run's checkpoint or with exported ones; the recipe says which.
+
+        Args:
+            file: ``last.pt``, or what ``export`` made of one, which lacks the map to the teacher's features.
+            images: ``[n, 3, h, w]``, samples, see ``unfolded``.
 
         Raises:
             ValueError: it is no checkpoint of such a network.
         """
         with _reading(file):
-            state = torch.load(file, weights_only=True)
+            if file.suffix == ".onnx":
+                weights, name = unfolded(file, images.float()).state_dict(), f"{file.name} ({sha256(file)[:8]})"
+            else:
+                state = torch.load(file, weights_only=True)
+                weights, name = state["averaged"], file.parent.name
+                self.hints.load_state_dict(state["hints"])
             for own in (self.network, self.averaged):
-                own.load_state_dict(state["averaged"])
-            self.hints.load_state_dict(state["hints"])
-        self.recipe = replace(self.recipe, begin=file.parent.name)
+                own.load_state_dict(weights)
+        self.recipe = replace(self.recipe, begin=name)
 
     @classmethod
     def resume(cls, file: Path, **changes: Any) -> Trainer:
@@ -265,7 +270,7 @@ def _reading(file: Path) -> Iterator[None]:
     """Whatever is wrong with a checkpoint, one message that says the mend."""
     try:
         yield
-    except (OSError, pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError, DecodeError) as error:
         raise ValueError(f"{file} is no run of this network: give last.pt as train wrote it") from error
 
 
