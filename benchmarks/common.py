@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,24 @@ def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> P
     for entry in result.get("plots", []):
         draw_plot(entry, folder / f"{name}-{entry['name']}.svg")
     return path
+
+
+def read_result(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """What ``write_result`` wrote; {} if it did not."""
+    path = folder / f"{name}.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def between(file: Path, begin: str, end: str, text: str) -> str:
+    """A file's text with other lines between two marking ones.
+
+    Raises:
+        SystemExit: it has no such section.
+    """
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if not pattern.search(whole := file.read_text()):
+        raise SystemExit(f"{file} has no section between {begin!r} and {end!r}")
+    return pattern.sub(lambda _: "\n".join([begin, *([text] if text else []), end]), whole)
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -80,15 +80,15 @@ def operating(detector: FaceDetector, data: list[Picture]) -> tuple[float, float
     return round(float(hits.sum() / max(1, len(scores))), 4), round(float(hits.sum() / max(1, faces)), 4)
 
 
-def empty_scenes(folder: Path) -> list[ImageArray]:
-    """The held-out scenes that show no people, uint8 [h, w, 3] each."""
+def held_out_scenes(folder: Path, empty: bool = False) -> list[ImageArray]:
+    """The scenes that the detector's training does not see, uint8 [h, w, 3] each; only those without people if told."""
     peopled = {line.partition(",")[0] for line in (folder / "boxes.csv").read_text().splitlines()}
     with zipfile.ZipFile(folder / "scenes.zip") as pack:
-        names = [name for name in sorted(pack.namelist()) if is_empty_set(name) and held_out(name)]
+        names = [name for name in sorted(pack.namelist()) if name.endswith(".webp") and held_out(name)]
         return [
             cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
             for name in names
-            if name not in peopled
+            if not empty or (is_empty_set(name) and name not in peopled)
         ]
 
 
@@ -125,7 +125,7 @@ def main() -> None:
     manifest = Manifest.load()
     bundled = manifest.folder / manifest.detector.file
     square = cv2.resize(test[0][0], (LONG_SIDE, LONG_SIDE))
-    scenes = empty_scenes(args.data / "scenes")
+    scenes = held_out_scenes(args.data / "scenes", empty=True)
     rows: list[dict[str, Any]] = []
     detectors = []
     for path in (None, *(args.model or [args.data / "detectors" / f"{peer}.onnx" for peer in PEERS])):

@@ -6,15 +6,13 @@ python benchmarks/readme.py
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import RESULTS, ROOT, table
+from benchmarks.common import RESULTS, ROOT, between, read_result, table
 
 BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
 PLOT = "benchmarks/results/levels-accuracy-by-size.svg"
@@ -23,23 +21,19 @@ PLOT = "benchmarks/results/levels-accuracy-by-size.svg"
 def section(results: Path) -> str:
     """The Markdown between the markers."""
     parts = [
-        _lfw(_read(results, "lfw")),
-        _open_set(_read(results, "open_set")),
-        _uccs(_read(results, "uccs")),
-        _people(_read(results, "people")),
-        _detection(_read(results, "detection")),
-        _landmarks(_read(results, "landmarks")),
-        _methods(_read(results, "sweep-methods")),
+        _lfw(read_result("lfw", results)),
+        _open_set(read_result("open_set", results)),
+        _uccs(read_result("uccs", results)),
+        _people(read_result("people", results)),
+        _detection(read_result("detection", results)),
+        _landmarks(read_result("landmarks", results)),
+        _methods(read_result("sweep-methods", results)),
     ]
     plot = (
         f"![Accuracy against the width of the face, a line for each network]({PLOT})\n\n"
         "Validation people: an ordinary photo against a face of so many pixels (`benchmarks/levels.py`)."
     )
     return "\n\n".join([*parts, plot])
-
-
-def _read(results: Path, name: str) -> dict[str, Any]:
-    return dict(json.loads((results / f"{name}.json").read_text()))
 
 
 def _lfw(result: dict[str, Any]) -> str:
@@ -227,12 +221,9 @@ def _landmarks(result: dict[str, Any]) -> str:
     )
 
 
-def filled(readme: str, results: Path) -> str:
+def filled(readme: Path, results: Path) -> str:
     """README's text with its section anew."""
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-    if not pattern.search(readme):
-        raise SystemExit(f"README.md has no section between {BEGIN!r} and {END!r}")
-    return pattern.sub(lambda _: f"{BEGIN}\n{section(results)}\n{END}", readme)
+    return between(readme, BEGIN, END, section(results))
 
 
 def main() -> None:
@@ -240,7 +231,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     args = parser.parse_args()
-    args.readme.write_text(filled(args.readme.read_text(), args.results))
+    args.readme.write_text(filled(args.readme, args.results))
     print(f"written: {args.readme}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ SMALL = {
     "clips": ["--frames", "2"],
     "open_set": ["--limit", "44", "--people", "20", "--searches", "100"],
     "quality": ["--limit", "4"],
+    "refining": ["--pairs", "40", "--widths", "24"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
 }
 
@@ -63,5 +65,29 @@ def test_readme_says_what_the_results_say(root: Path) -> None:
     from benchmarks.common import RESULTS
     from benchmarks.readme import filled
 
-    readme = (root / "README.md").read_text()
-    assert filled(readme, RESULTS) == readme, "run python benchmarks/readme.py"
+    assert filled(root / "README.md", RESULTS) == (root / "README.md").read_text(), "run python benchmarks/readme.py"
+
+
+def test_cards_say_what_the_results_say(root: Path) -> None:
+    from benchmarks.cards import filled
+    from benchmarks.common import RESULTS
+
+    cards = filled(root / "models", RESULTS)
+    assert {path.stem for path in cards} == {path.stem for path in (root / "models").glob("*.md")}
+    for path, text in cards.items():
+        assert text == path.read_text(), "run python benchmarks/cards.py"
+        assert "| --- |" in text, f"nothing was measured with the file of {path}"
+
+
+def test_a_card_has_no_figures_of_another_file(root: Path, tmp_path: Path) -> None:
+    from benchmarks.cards import filled
+    from benchmarks.common import RESULTS
+
+    shutil.copytree(root / "models", tmp_path / "models")
+    for manifest in (tmp_path / "models" / "manifest.json", tmp_path / "models" / "float32" / "manifest.json"):
+        listed = json.loads(manifest.read_text())
+        for entry in listed["models"]:
+            entry["sha256"] = "0" * 64
+        manifest.write_text(json.dumps(listed))
+    for text in filled(tmp_path / "models", RESULTS).values():
+        assert "benchmarks/cards.py -->\n<!-- end of figures -->" in text

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.bank import SHARD, UNMIXED
+from training.manifest import MEASURED
 from training.recipe import Recipe
 from training.students import Student, count_macs
 
@@ -23,7 +22,6 @@ def card(
     data: dict[str, Any],
     log: list[dict[str, Any]],
     variants: list[Variant],
-    results: Path,
 ) -> str:
     """Markdown.
 
@@ -35,7 +33,6 @@ def card(
         data: ``data.json`` of the run.
         log: ``log.jsonl`` of the run.
         variants: validation figures and speed of both files.
-        results: folder of the benchmarks' JSON.
     """
     last = log[-1]
     plan = asdict(recipe)
@@ -89,22 +86,22 @@ def card(
         f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
         "",
         "## Figures",
-        "10-fold accuracy in % and TAR in % at FAR 1e-2 / 1e-3; no mirroring but what a network does itself. Validation"
-        " pairs: people not in the training split, the average of weights after the last epoch. LFW, a test set only:"
-        " `python benchmarks/lfw.py`; HR: the photo by the largest network of the space.",
+        "10-fold accuracy in % and TAR in % at FAR 1e-2; no mirroring but what a network does itself. Validation pairs:"
+        " people not in the training split, the average of weights after the last epoch.",
         "",
-        "| set and protocol | accuracy | TAR |",
+        "| protocol | accuracy | TAR |",
         "|---|---|---|",
         *(
             line
             for v in variants
             for line in (
                 f"| validation, LR-LR aligned, {v.precision} | {v.figures['lr_lr']:.2f} |"
-                f" {v.figures['tar_1e-2']:.1f} / - |",
+                f" {v.figures['tar_1e-2']:.1f} |",
                 f"| validation, HR (teachers) - LR aligned, {v.precision} | {v.figures['hr_lr']:.2f} | - |",
             )
         ),
-        *lfw_figures(results, files),
+        "",
+        *MEASURED,
         "",
         "Speed when exported: "
         + ", ".join(f"{v.precision} {v.milliseconds:.3f} ms a face" for v in variants)
@@ -118,17 +115,3 @@ def card(
         f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def lfw_figures(results: Path, files: dict[str, str]) -> list[str]:
-    """Lines of ``lfw.json`` that were measured with these very files."""
-    path = results / "lfw.json"
-    if not path.exists():
-        return []
-    known = {digest: precision for precision, digest in files.items()}
-    return [
-        f"| LFW, {row['protocol']} {row['size']}x{row['size']}, {known[row['sha256']]} |"
-        f" {row['accuracy']:.2f} +- {row['std']:.2f} | {row['tar_1e-2']:.1f} / {row['tar_1e-3']:.1f} |"
-        for row in json.loads(path.read_text())["rows"]
-        if row.get("sha256") in known
-    ]

@@ -94,11 +94,10 @@ def adapt(recipe: Path, faces: Path, teachers: Path, cache: Path, threads: int) 
 @main.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--models", type=click.Path(path_type=Path), default=MODELS, help="Models folder to ship it in.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="The benchmarks' JSON, for the card.")
 @_faces
 @_teachers
 @_cache
-def export(run: Path, models: Path, results: Path, faces: Path, teachers: Path, cache: Path) -> None:
+def export(run: Path, models: Path, faces: Path, teachers: Path, cache: Path) -> None:
     """Export the student of a RUN to ONNX: float32 and int8, parity check, manifest entries, card."""
     from training.distill import load_student
     from training.export import export as write
@@ -106,7 +105,7 @@ def export(run: Path, models: Path, results: Path, faces: Path, teachers: Path, 
 
     with _clear_errors(1):
         place = open_workplace(load_student(run)[0].teachers, faces, teachers, cache)
-        click.echo(write(run, models, results, place.faces, place.embeddings, place.pairs))
+        click.echo(write(run, models, place.faces, place.embeddings, place.pairs))
 
 
 @main.command()
@@ -122,12 +121,11 @@ def export(run: Path, models: Path, results: Path, faces: Path, teachers: Path, 
 def landmarks(
     scenes: Path, teacher: Path, run: Path | None, models: Path, faces: Path, cache: Path, threads: int
 ) -> None:
-    """Train, export and measure the landmarks' second look; started again, it resumes."""
+    """Train and export the landmarks' second look; started again, it resumes."""
     from training.landmarks.make import make
 
     with _clear_errors(threads):
-        for row in make(scenes, faces, teacher, cache, run or cache / "runs" / "landmarks", models):
-            click.echo(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        click.echo(make(scenes, faces, teacher, cache, run or cache / "runs" / "landmarks", models))
 
 
 @main.command()

@@ -127,9 +127,7 @@ def choose(exact: Variant, small: Variant) -> Variant:
     return small if lost <= MAX_LOSS and small.milliseconds < exact.milliseconds else exact
 
 
-def export(
-    run: Path, folder: Path, results: Path, faces: FaceSet, embeddings: npt.NDArray[np.float32], pairs: Pairs
-) -> Path:
+def export(run: Path, folder: Path, faces: FaceSet, embeddings: npt.NDArray[np.float32], pairs: Pairs) -> Path:
     """Export a run's student: float32 into ``folder/float32``, and into ``folder`` the variant that ships as default.
 
     See ``choose``; both are measured on the validation pairs and on this machine.
@@ -137,7 +135,6 @@ def export(
     Args:
         run: folder of a run of ``training.distill``.
         folder: the models' folder.
-        results: folder of the benchmarks' JSON; figures of these very files (by SHA-256) go into the card.
         faces: crops; activations' ranges are measured on the ``train`` split.
         embeddings: the teachers' unit embeddings ``[len(faces), d]``.
         pairs: validation pairs.
@@ -169,7 +166,7 @@ def export(
     _enter(recipe, exact, f"../{recipe.name}.md", folder / FLOAT32)
     data = json.loads((run / "data.json").read_text())
     files = {default.precision: sha256(target), "float32": sha256(exact)}
-    text = card(recipe, student, files, worst, data, read_log(run), variants, results)
+    text = card(recipe, student, files, worst, data, read_log(run), variants)
     (folder / f"{recipe.name}.md").write_text(text)
     return target
 

@@ -10,6 +10,8 @@ from typing import Any
 from training.files import replacing
 
 WEIGHTS_LICENSE = "LicenseRef-lrface-weights (research and evaluation, see LICENSE-WEIGHTS.md)"
+MEASURED = ["<!-- figures: written by benchmarks/cards.py -->", "<!-- end of figures -->"]
+"""Lines of a card between which the benchmarks' figures go."""
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
 

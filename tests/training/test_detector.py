@@ -352,7 +352,7 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     assert [line["step"] for line in log] == [20, 40, 60, 80]
     assert set(log[-1]["validation"]) == {"8-16", "16-32", "32-64", ">64", "nme"}
 
-    target = export(tmp_path / "run" / "last.pt", scenes, tmp_path / "models", tmp_path / "none.json")
+    target = export(tmp_path / "run" / "last.pt", scenes, tmp_path / "models")
     entry = Manifest.load(tmp_path / "models").detector
     assert entry.file == target.name
     card = (tmp_path / "models" / entry.card).read_text()

@@ -97,7 +97,7 @@ def test_too_few_faces_say_so(world, tmp_path: Path) -> None:
 def test_export_ships_what_was_trained(world, tmp_path: Path) -> None:
     faces = world[0]
     distill(replace(RECIPE, schedule=Schedule(epochs=1, batch=16)), *world, tmp_path / "run")
-    export(tmp_path / "run", tmp_path / "models", tmp_path, *world)
+    export(tmp_path / "run", tmp_path / "models", *world)
     default = Manifest.load(tmp_path / "models")
     manifest = Manifest.load(tmp_path / "models" / "float32")
     assert all(status.ok for status in (*default.verify(), *manifest.verify()))

@@ -91,8 +91,7 @@ def export(
     from training.detector.export import export as write
 
     pictures, _ = _load(scenes, faces, teacher, cache, pastes)
-    results = models.parent / "benchmarks" / "results" / "detection.json"
-    click.echo(write(checkpoint, pictures, models, results, note))
+    click.echo(write(checkpoint, pictures, models, note))
 
 
 if __name__ == "__main__":

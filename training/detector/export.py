@@ -94,14 +94,13 @@ def manifest_entry(digest: str, score_threshold: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path, note: str = "") -> Path:
+def export(checkpoint: Path, scenes: SceneSet, folder: Path, note: str = "") -> Path:
     """Export a checkpoint's averaged weights into ``folder`` with manifest entry and card.
 
     Args:
         checkpoint: of ``training.detector.train``.
         scenes: the threshold is chosen on its held-out part, landmarks mended as in training.
         folder: the models' folder.
-        results: the benchmark's JSON, for the card.
         note: for the card, what else is to be known of this run.
 
     Returns:
@@ -117,6 +116,6 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, results: Path, note
     worst = to_onnx(network, target)
     digest = sha256(target)
     add_model(manifest_entry(digest, point.threshold), folder)
-    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, scenes, results, note)
+    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, scenes, note)
     (folder / "lrface-detector.md").write_text(text)
     return target

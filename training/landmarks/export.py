@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -13,7 +12,7 @@ from lrface.detection.refine import FRAME, LOOKS, REACH
 from training.files import replacing
 from training.landmarks.network import Deployed, Landmarker
 from training.landmarks.train import Recipe
-from training.manifest import WEIGHTS_LICENSE, add_model, sha256
+from training.manifest import MEASURED, WEIGHTS_LICENSE, add_model, sha256
 from training.onnx_file import strip
 
 OPSET = 18
@@ -60,10 +59,7 @@ def enter(target: Path) -> None:
     }, target.parent)  # fmt: skip
 
 
-def card(
-    network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: float, rows: list[dict[str, Any]],
-    milliseconds: float, pairs: int,
-) -> str:  # fmt: skip
+def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: float) -> str:
     """Markdown.
 
     Args:
@@ -72,9 +68,6 @@ def card(
         steps: ... and how far.
         digest: SHA-256 of the ONNX file.
         parity: largest difference between torch and ONNX.
-        rows: of ``training.landmarks.measure``.
-        milliseconds: of a look at a face.
-        pairs: looked for.
     """
     plan = {name: value for name, value in vars(recipe).items() if name != "views"}
     lines = [
@@ -92,7 +85,6 @@ def card(
         " align the face, in eye distances (trained as the scale of the error's own likelihood) |",
         f"| use | {LOOKS} looks at every face, each from where the one before ended |",
         f"| parity | ONNX against torch: {parity:.0e} |",
-        f"| time | {milliseconds:.2f} ms a look, cutting included, in batches of 16, one thread |",
         "| data | 63,748 aligned training faces, turned, sheared, blended into scenes and averaged down, and 1,831"
         " large faces of scenes, shrunk. **Research only**: for no set do its sources clear the people shown |",
         "| teacher | landmarks by YuNet-n (libfacedetection, BSD/MIT) on the full-size crop, its mean bias against the"
@@ -102,19 +94,7 @@ def card(
         f"| trained | {steps} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights |",
         "",
         "## Figures",
-        "Validation people pasted into held-out scenes, found by the bundled detector. Accuracy in % on those of"
-        f" {pairs:,} validation pairs of which both faces were found, LR-LR, by the shipped embedder; error"
-        " of the alignment: a landmark's distance in % of the eyes', median.",
-        "",
-        "| crop, px | found, % | accuracy: known landmarks | detector's | refined | error: detector's | refined |"
-        " rank correlation of its expected error |",
-        "|---|---|---|---|---|---|---|---|",
-        *(
-            f"| {row['width']} | {100 * row['found']:.0f} | {row['known']:.1f} | {row['detector']:.1f} |"
-            f" {row['refined']:.1f} | {100 * row['detector_error']:.1f} | {100 * row['refined_error']:.1f} |"
-            f" {row['rank']:.2f} |"
-            for row in rows
-        ),
+        *MEASURED,
         "",
         "The expected error says little that the embedders' own quality does not: on these pairs, rejecting by it, or"
         " by both, was no better than by quality alone. So nothing at run time depends on it.",

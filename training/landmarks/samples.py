@@ -82,7 +82,8 @@ def draw(sources: Sources, views: Views, rng: np.random.Generator) -> tuple[Imag
         picture, points = shrunk_face(sources, width, views, rng)
     else:
         pick = int(rng.integers(len(sources.pastes)))
-        background = random_background(sources.scenes, round(REACHED * width) + 2, rng)
+        scene = sources.scenes.image(int(rng.choice(sources.scenes.train)))
+        background = part_of(scene, round(REACHED * width) + 2, rng)
         crop = sources.pastes.crops[sources.pastes.rows[pick]]
         picture, points = blended_face(background, crop, sources.pastes.landmarks[pick], width, views, rng)
     if rng.random() < 0.5:
@@ -102,11 +103,8 @@ def looked_at(points: Floats, width: float, views: Views, rng: np.random.Generat
     return ((points - middle) @ turn.T + middle + moved).astype(np.float32)
 
 
-def random_background(
-    scenes: SceneSet, side: int, rng: np.random.Generator, of: npt.NDArray[np.int64] | None = None
-) -> Image:
-    """A square uint8 ``[side, side, 3]`` out of a scene (a training one unless told), at a random scale."""
-    scene = scenes.image(int(rng.choice(scenes.train if of is None else of)))
+def part_of(scene: Image, side: int, rng: np.random.Generator) -> Image:
+    """A square uint8 ``[side, side, 3]`` out of a scene, at a random scale."""
     span = min(*scene.shape[:2], max(8, round(side * rng.uniform(0.8, 3.0))))
     y, x = (int(rng.integers(0, limit - span + 1)) for limit in scene.shape[:2])
     how = cv2.INTER_AREA if span > side else cv2.INTER_LINEAR

@@ -1,0 +1,217 @@
+"""What the second look at landmarks is worth: validation people in small scenes, found, aligned, compared.
+
+    python benchmarks/refining.py
+
+Validation people (never a test set) are pasted into the held-out scenes at a given width of the canonical crop and
+found there by the bundled detector. Verified are those pairs of which both faces were found, by the shipped embedder,
+aligned by the landmarks that are known, by the detector's, and by those of the second look. Whether a second look is
+taken, and how many, was chosen by these figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common import RESULTS, SHARED, table, write_result
+from benchmarks.detection import held_out_scenes
+from lrface.align import TEMPLATE, align, cut, estimate_similarity
+from lrface.detection import FaceDetector, open_detector
+from lrface.detection.refine import FRAME, LandmarkRefiner, frame_matrix, through
+from lrface.embedding import Embedder, level_for, open_embedders
+from lrface.errors import ImageError
+from lrface.metrics import fold_accuracies
+from lrface.models import Manifest
+from lrface.session import open_session
+from training.faces import FaceSet, default_cache, validation_faces
+from training.landmarks.samples import REACHED, Views, blended_face, part_of
+from training.validate import Pairs, load_pairs, make_pairs
+
+Floats = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+WIDTHS = (12, 16, 24, 32, 48, 64, 96)
+PAIRS = 1500  # drawn from all of them
+SIDE = 256  # pixels of a scene: what a detector sees around a face
+VIEWS = Views(turn=8.0, stretch=0.0)
+LOOKED = 16  # faces at a time, to take the time of a look
+
+
+@dataclass(frozen=True)
+class Found:
+    """The faces of one size, each in its scene.
+
+    Attributes:
+        rows: of the face set, ``[n]``, those that the detector found.
+        crops: by whose landmarks (``known``, ``detector``, ``refined``): canonical crops uint8 ``[n, 112, 112, 3]``.
+        errors: by whose: how far the landmarks' alignment is off, see ``alignment_error``, ``[n]``.
+        expected: what the second look says of its own error, ``[n]``.
+        share: found, of those looked for.
+    """
+
+    rows: npt.NDArray[np.int64]
+    crops: dict[str, Image]
+    errors: dict[str, Floats]
+    expected: Floats
+    share: float
+
+
+def alignment_error(landmarks: Floats, known: Floats) -> float:
+    """How far two sets of landmarks ``[5, 2]`` align a face apart: a landmark's distance, in eye distances."""
+    moved = through(known, estimate_similarity(landmarks)) - through(known, estimate_similarity(known))
+    return float(np.sqrt((moved**2).sum(axis=1).mean()) / (TEMPLATE[1, 0] - TEMPLATE[0, 0]))
+
+
+def look_for(
+    rows: npt.NDArray[np.int64], faces: FaceSet, scenes: list[Image], width: float, detector: FaceDetector,
+    refiner: LandmarkRefiner,
+) -> Found:  # fmt: skip
+    """Put each face into a scene, ``width`` pixels wide (the canonical crop), and find it there.
+
+    Args:
+        rows: of ``faces``.
+        faces: aligned ones.
+        scenes: to put them into.
+        width: pixels.
+        detector: without a second look.
+        refiner: the second look.
+    """
+    kept = []
+    crops: dict[str, list[Image]] = {"known": [], "detector": [], "refined": []}
+    errors: dict[str, list[float]] = {name: [] for name in crops}
+    expected = []
+    for row in tqdm(rows, f"{width:g} px", leave=False):
+        rng = np.random.default_rng([row, round(width)])
+        picture, known = small_scene(np.asarray(faces.crops[row]), scenes, width, rng)
+        found = detector.detect(picture)
+        distance = np.linalg.norm(found.landmarks.mean(axis=1) - known.mean(axis=0), axis=1)
+        if not len(found) or distance.min() > width / 2:
+            continue
+        best = found[[int(distance.argmin())]]
+        better, error = refiner.closer(picture, best.landmarks)
+        points = {"known": known, "detector": best.landmarks[0], "refined": better[0]}
+        try:
+            cuts = {name: align(picture, given) for name, given in points.items()}
+        except ImageError:
+            continue
+        kept.append(row)
+        expected.append(float(error[0]))
+        for name, given in points.items():
+            crops[name].append(cuts[name])
+            errors[name].append(alignment_error(given, known))
+    return Found(
+        np.array(kept, np.int64), {name: np.stack(each) for name, each in crops.items()},
+        {name: np.array(each, np.float32) for name, each in errors.items()}, np.array(expected, np.float32),
+        len(kept) / max(1, len(rows)),
+    )  # fmt: skip
+
+
+def small_scene(crop: Image, scenes: list[Image], width: float, rng: np.random.Generator) -> tuple[Image, Floats]:
+    """A part of a scene, uint8 ``[256, 256, 3]``, with a face in its middle; the face's landmarks."""
+    picture = part_of(scenes[int(rng.integers(len(scenes)))], SIDE, rng)
+    side = round(REACHED * width) + 2
+    corner = (SIDE - side) // 2
+    place = np.s_[corner : corner + side, corner : corner + side]
+    part, points = blended_face(np.ascontiguousarray(picture[place]), crop, TEMPLATE, width, VIEWS, rng)
+    picture[place] = part
+    return picture, points + np.float32(corner)
+
+
+def verification(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float) -> dict[str, float]:
+    """Accuracy in % on the pairs of which both faces were found, by whose landmarks they are aligned."""
+    place = {int(row): i for i, row in enumerate(found.rows)}
+    both = np.array([a in place and b in place for a, b in zip(pairs.a, pairs.b, strict=True)])
+    a, b = (np.array([place[int(row)] for row in side[both]]) for side in (pairs.a, pairs.b))
+    embedder = embedders[level_for(width, embedders)]
+    rates = {}
+    for name, crops in found.crops.items():
+        vectors = embedder.embed(crops)
+        scores = np.sum(vectors[a] * vectors[b], axis=1)
+        rates[name] = round(100 * float(fold_accuracies(scores, pairs.same[both], pairs.fold[both]).mean()), 2)
+    return {**rates, "pairs": int(both.sum())}
+
+
+def milliseconds(refiner: LandmarkRefiner) -> float:
+    """Time of one look at a face, cutting included, in batches of ``LOOKED``: the median of 30."""
+    picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    matrix = frame_matrix(np.float32([[90, 90], [104, 90], [97, 98], [91, 106], [103, 106]]))
+    times = []
+    for _ in range(30):
+        began = time.thread_time()
+        refiner.look(np.stack([cut(picture, matrix, FRAME) for _ in range(LOOKED)]))
+        times.append(time.thread_time() - began)
+    return 1e3 * float(np.median(times)) / LOOKED
+
+
+def figures(row: dict[str, Any]) -> list[str]:
+    """A row of the table, see ``HEADER``."""
+    return [
+        str(row["width"]), f"{100 * row['found']:.0f}", *(f"{row[name]:.1f}" for name in WHOSE),
+        *(f"{100 * row[f'{name}_error']:.1f}" for name in WHOSE[1:]), f"{row['rank']:.2f}",
+    ]  # fmt: skip
+
+
+WHOSE = ("known", "detector", "refined")
+HEADER = [
+    "crop, px", "found, %", "accuracy: known landmarks", "detector's", "refined", "error: detector's", "refined",
+    "rank correlation of its expected error",
+]  # fmt: skip
+
+
+def main() -> None:
+    """Measure the bundled models, or those of a folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=Path, default=SHARED / "scenes")
+    parser.add_argument("--faces", type=Path, default=SHARED / "train")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for decoded crops; not in git")
+    parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
+    parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="of the canonical crop, pixels")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="drawn from the validation pairs")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+
+    manifest = Manifest.load(args.models)
+    entry = manifest.landmarkers[0]
+    refiner = LandmarkRefiner(open_session(manifest.read(entry), entry.sha256), entry)
+    detector, embedders = open_detector(manifest=manifest, refine=False), open_embedders(manifest)
+    faces, scenes = validation_faces(args.faces, args.cache), held_out_scenes(args.scenes)
+    listed = args.faces / "val_pairs.csv"
+    pairs = load_pairs(listed, faces) if listed.exists() else make_pairs(faces)
+    few = np.random.default_rng(0).permutation(len(pairs.a))[: args.pairs]
+    pairs = Pairs(pairs.a[few], pairs.b[few], pairs.same[few], pairs.fold[few])
+    people = np.unique(np.concatenate([pairs.a, pairs.b]))
+
+    rows: list[dict[str, Any]] = []
+    for width in args.widths:
+        found = look_for(people, faces, scenes, width, detector, refiner)
+        errors = {f"{name}_error": round(float(np.median(each)), 4) for name, each in found.errors.items()}
+        rank = float(spearmanr(found.expected, found.errors["refined"]).statistic)
+        accuracy = verification(found, pairs, embedders, width)
+        rows.append({"width": width, "found": round(found.share, 4), **accuracy, **errors, "rank": round(rank, 3)})
+    print(table(HEADER, [figures(row) for row in rows]))
+    shipped = [manifest.detector, entry, *manifest.embedders.values()]
+    path = write_result("refining", {
+        "protocol": "validation people pasted into held-out scenes, found by the bundled detector; accuracy in % on the"
+        " pairs of which both faces were found, LR-LR; error of the alignment: a landmark's distance in eye distances,"
+        " median",
+        "models": {model.name: model.sha256 for model in shipped}, "pairs": len(pairs.a),
+        "ms_a_look": round(milliseconds(refiner), 3), "rows": rows,
+    }, args.out)  # fmt: skip
+    print(f"\nwritten: {path}")
+
+
+if __name__ == "__main__":
+    main()
