@@ -49,7 +49,7 @@ def unfolded(file: Path, images: Tensor) -> Detector:
         images: float32 ``[n, 3, h, w]``, BGR, 0..255, samples of what it will be trained on; h and w multiples of 32.
 
     Raises:
-        onnx.onnx_cpp2py_export.checker.ValidationError, google.protobuf.message.DecodeError: it is no ONNX file.
+        google.protobuf.message.DecodeError: it is no ONNX file.
         RuntimeError: its weights are not of such a network.
     """
     weights = {
