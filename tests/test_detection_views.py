@@ -121,15 +121,15 @@ def crowd() -> tuple[np.ndarray, np.ndarray]:
 
 def test_tiny_faces_of_a_huge_picture_are_found_once_also_where_tiles_meet() -> None:
     picture, boxes = crowd()
-    # far from the score of any of them, which differs a little with what a tile shows around a face
-    detector = open_detector(min_face=8, score_threshold=0.4)
+    # between the scores of the faces and those of the wall, which differ a little with what a tile shows around them
+    detector = open_detector(min_face=8, score_threshold=0.23)
     assert isinstance(detector, OnnxDetector)
     whole, tiled = [], []
     for tile, target in ((4096, whole), (TILE, tiled), (640, tiled)):
         detector.tile = tile
         target.append(detector.detect(picture))
     overlap = box_iou(boxes, whole[0].boxes)
-    assert (overlap.max(axis=1) > 0.5).sum() >= 7
+    assert (overlap.max(axis=1) > 0.5).all()
     for found in tiled:
         assert len(found) == len(whole[0])
         order = box_iou(whole[0].boxes, found.boxes).argmax(axis=1)
