@@ -18,6 +18,7 @@ the full picture and by those of lrface's own detector; where it finds no face, 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import time
@@ -79,11 +80,8 @@ class Contender:
     macs: int = 0
 
 
-def lfw_faces(archive: Path, names: list[str], detector: FaceDetector, cache: Path | None) -> tuple[Crops, Embeddings]:
+def lfw_faces(archive: Path, names: list[str], detector: FaceDetector) -> tuple[Crops, Embeddings]:
     """Canonical crops uint8 [n, 112, 112, 3] of the face nearest to the middle of each picture, and its landmarks."""
-    kept = (cache, cache.with_name(cache.stem + "-landmarks.npy")) if cache is not None else ()
-    if kept and all(path.exists() for path in kept):
-        return np.load(kept[0]), np.load(kept[1])
     crops, points, missed = [], [], 0
     for image in tqdm(lfw_pictures(archive, names), desc="align LFW", unit="picture", total=len(names)):
         landmarks = middle_face(image, detector)
@@ -92,12 +90,7 @@ def lfw_faces(archive: Path, names: list[str], detector: FaceDetector, cache: Pa
         points.append(TEMPLATE * 120 / 112 + 65 if landmarks is None else landmarks)
         crops.append(align(image, points[-1]))
     print(f"{missed} of {len(names)} pictures without a detected face (the usual place taken)")
-    out = np.stack(crops), np.stack(points).astype(np.float32)
-    if kept:
-        kept[0].parent.mkdir(parents=True, exist_ok=True)
-        for path, array in zip(kept, out, strict=True):
-            np.save(path, array)
-    return out
+    return np.stack(crops), np.stack(points).astype(np.float32)
 
 
 def lfw_pictures(archive: Path, names: list[str]) -> Iterator[Crops]:
@@ -171,10 +164,16 @@ def bundled(manifest: Manifest, threads: int, sizes: list[int], label: str = "")
 
 
 class TeacherEmbeddings:
-    """Embeddings by teachers; those of the whole set are kept, since a teacher stands in the table alone and paired."""
+    """Embeddings by teachers; those of the whole set are kept, since a teacher stands in the table alone and paired.
+
+    Args:
+        whole: crops of the whole set.
+        cache: folder to keep them in from one time to the next, by what is in the crops.
+    """
 
     def __init__(self, whole: Crops, cache: Path | None) -> None:
         self._whole, self._cache = whole, cache
+        self._digest = hashlib.sha256(whole.tobytes()).hexdigest()[:8]
         self._known: dict[tuple[Path, int], Embeddings] = {}
 
     def embed(self, teacher: Teacher, crops: Crops, size: int) -> Embeddings:
@@ -183,14 +182,15 @@ class TeacherEmbeddings:
             return teacher.embed(upscaled(crops, size))
         key = (teacher.path, size)
         if key not in self._known:
-            name = f"-{teacher.path.stem}-{sha256(teacher.path)[:8]}-{size}.npy"
-            kept = self._cache.with_name(self._cache.stem + name) if self._cache else None
+            name = f"lfw-{self._digest}-{teacher.path.stem}-{sha256(teacher.path)[:8]}-{size}.npy"
+            kept = self._cache / name if self._cache else None
             if kept is not None and kept.exists():
                 self._known[key] = np.load(kept)
             else:
                 print(f"{teacher.path.stem} {size} ...", file=sys.stderr)
                 self._known[key] = spread(lambda part: embed_all([teacher], upscaled(part, size)), crops)
                 if kept is not None:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
                     np.save(kept, self._known[key])
         return self._known[key]
 
@@ -238,7 +238,7 @@ def main() -> None:
         "--cache",
         type=Path,
         default=None,
-        help="folder for the aligned crops and the teachers' embeddings; faces: not in git",
+        help="folder for the teachers' embeddings; not in git",
     )
     parser.add_argument("--threads", type=int, default=1, help="of each network; what speed is measured with")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -253,18 +253,15 @@ def main() -> None:
     row = {name: i for i, name in enumerate(pictures)}
     a, b = (np.array([row[pair[side]] for pair in names]) for side in (0, 1))
     detector = open_detector(None if args.detector == "bundled" else args.detector, threads=args.threads)
-    cache = None
-    if args.cache is not None:
-        cache = args.cache / f"lfw-{Path(args.detector).stem}-{len(pictures)}.npy"
     archive = args.lfw / "lfw-deepfunneled.zip"
-    crops, points = lfw_faces(archive, pictures, detector, cache)
+    crops, points = lfw_faces(archive, pictures, detector)
 
     manifest = Manifest.load(args.models)
     contenders = bundled(manifest, args.threads, args.sizes)
     exact = manifest.folder / "float32"
     if exact.exists():
         contenders += bundled(Manifest.load(exact), args.threads, args.sizes, ", float32")
-    embeddings, sizes = TeacherEmbeddings(crops, cache), tuple(args.sizes)
+    embeddings, sizes = TeacherEmbeddings(crops, args.cache), tuple(args.sizes)
     for path in args.model:
         teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)
         contenders.append(embeddings.contender(path.stem, [teacher], sizes, sha256(path)))

@@ -245,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, default=SHARED / "lfw", help="folder of the zip and pairs.txt")
     parser.add_argument("--faces", type=Path, default=SHARED / "train", help="of the validation people")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for aligned crops; not in git")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for decoded crops; not in git")
     parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
     parser.add_argument("--detector", type=Path, default=SHARED / "detectors" / "yunet_n_dynamic.onnx")
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32])
@@ -270,8 +270,7 @@ def main() -> None:
     if args.limit:
         keep = np.isin(names, np.unique(names)[: args.limit])
         pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
-    cache = args.cache / f"lfw-{args.detector.stem}-{len(pictures)}.npy"
-    crops, _ = lfw_faces(args.lfw / "lfw-deepfunneled.zip", pictures, matcher.detector, None if args.limit else cache)
+    crops, _ = lfw_faces(args.lfw / "lfw-deepfunneled.zip", pictures, matcher.detector)
     sets = {"LFW": People(names, crops, args.sizes, embedders, rng)}
     faces = validation_faces(args.faces, args.cache)
     source = faces.table["source"].astype(str).to_numpy()

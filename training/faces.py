@@ -78,6 +78,16 @@ def load_faces(source: Path, cache: Path) -> FaceSet:
     return FaceSet(np.load(folder / "crops.npy", mmap_mode="r"), table, key)
 
 
+def code_key(*sources: Path) -> str:
+    """Eight hex digits of the code that a cached file depends on, so that other code makes another file.
+
+    Args:
+        sources: modules, or folders of them.
+    """
+    files = [file for source in sources for file in (sorted(source.rglob("*.py")) if source.is_dir() else [source])]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
+
+
 def validation_faces(source: Path, cache: Path) -> FaceSet:
     """Only the ``val`` split of a set; of Parquet files it is read without building the cache of the whole set."""
     files = sorted(source.glob("*.parquet"))

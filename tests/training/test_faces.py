@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
-from training.faces import FaceSet, load_faces, validation_people
+from training.faces import FaceSet, code_key, load_faces, validation_people
 from training.validate import load_pairs, make_pairs
 
 
@@ -76,3 +76,16 @@ def test_a_users_own_folder_of_photos(shared: Path, tmp_path: Path, capsys: pyte
     assert len(val) == 2
     assert not val & set(faces.table["identity"][faces.rows("train")])
     make_pairs(faces)
+
+
+def test_other_code_is_another_key(tmp_path: Path) -> None:
+    (tmp_path / "package" / "part").mkdir(parents=True)
+    module, inner = tmp_path / "module.py", tmp_path / "package" / "part" / "inner.py"
+    for file in (module, inner):
+        file.write_text("x = 1\n")
+    keys = {code_key(module, tmp_path / "package")}
+    assert keys == {code_key(module, tmp_path / "package")}
+    for file in (module, inner):
+        file.write_text("x = 2\n")
+        keys.add(code_key(module, tmp_path / "package"))
+    assert len(keys) == 3

@@ -20,12 +20,13 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+import lrface.detection
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.suppression import NMS_IOU, suppress, vote
 from lrface.metrics.average_precision import box_iou
 from lrface.types import Detections
-from training.faces import load_faces
+from training.faces import code_key, load_faces
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -301,7 +302,8 @@ def _set(name: str) -> str:
 
 
 def _key(*files: Path) -> str:
-    digest = hashlib.sha256()
+    """Of data by name and size, and of the code that asks the teacher."""
+    digest = hashlib.sha256(code_key(Path(lrface.detection.__file__).parent, Path(__file__)).encode())
     for file in files:
         digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
     return digest.hexdigest()[:12]
