@@ -84,7 +84,13 @@ def _landmarker(entry: Entry, result: dict[str, Any]) -> str:
 
 
 def filled(models: Path, results: Path) -> dict[Path, str]:
-    """The text of each card with its section anew."""
+    """The text of each card with its section anew.
+
+    Raises:
+        SystemExit: it is no models folder, or a card has no such section.
+    """
+    if not (models / "manifest.json").is_file():
+        raise SystemExit(f"{models} holds no manifest.json: name a models folder")
     shipped, exact = (
         {entry["name"]: entry for entry in json.loads(file.read_text())["models"]} if file.is_file() else {}
         for file in (models / "manifest.json", models / "float32" / "manifest.json")

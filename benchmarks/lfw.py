@@ -173,7 +173,7 @@ class TeacherEmbeddings:
 
     def __init__(self, whole: Crops, cache: Path | None) -> None:
         self._whole, self._cache = whole, cache
-        self._digest = hashlib.sha256(whole.tobytes()).hexdigest()[:8]
+        self._digest = hashlib.sha256(np.ascontiguousarray(whole)).hexdigest()[:8] if cache else ""
         self._known: dict[tuple[Path, int], Embeddings] = {}
 
     def embed(self, teacher: Teacher, crops: Crops, size: int) -> Embeddings:

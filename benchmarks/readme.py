@@ -21,19 +21,25 @@ PLOT = "benchmarks/results/levels-accuracy-by-size.svg"
 def section(results: Path) -> str:
     """The Markdown between the markers."""
     parts = [
-        _lfw(read_result("lfw", results)),
-        _open_set(read_result("open_set", results)),
-        _uccs(read_result("uccs", results)),
-        _people(read_result("people", results)),
-        _detection(read_result("detection", results)),
-        _landmarks(read_result("landmarks", results)),
-        _methods(read_result("sweep-methods", results)),
+        _lfw(_read("lfw", results)),
+        _open_set(_read("open_set", results)),
+        _uccs(_read("uccs", results)),
+        _people(_read("people", results)),
+        _detection(_read("detection", results)),
+        _landmarks(_read("landmarks", results)),
+        _methods(_read("sweep-methods", results)),
     ]
     plot = (
         f"![Accuracy against the width of the face, a line for each network]({PLOT})\n\n"
         "Validation people: an ordinary photo against a face of so many pixels (`benchmarks/levels.py`)."
     )
     return "\n\n".join([*parts, plot])
+
+
+def _read(name: str, results: Path) -> dict[str, Any]:
+    if not (found := read_result(name, results)):
+        raise SystemExit(f"{results / name}.json is missing: run its benchmark first")
+    return found
 
 
 def _lfw(result: dict[str, Any]) -> str:

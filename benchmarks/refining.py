@@ -47,6 +47,11 @@ PAIRS = 1500  # drawn from all of them
 SIDE = 256  # pixels of a scene: what a detector sees around a face
 VIEWS = Views(turn=8.0, stretch=0.0)
 LOOKED = 16  # faces at a time, to take the time of a look
+WHOSE = ("known", "detector", "refined")
+HEADER = [
+    "crop, px", "found, %", "accuracy: known landmarks", "detector's", "refined", "error: detector's", "refined",
+    "rank correlation of its expected error",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,13 +166,6 @@ def figures(row: dict[str, Any]) -> list[str]:
         str(row["width"]), f"{100 * row['found']:.0f}", *(f"{row[name]:.1f}" for name in WHOSE),
         *(f"{100 * row[f'{name}_error']:.1f}" for name in WHOSE[1:]), f"{row['rank']:.2f}",
     ]  # fmt: skip
-
-
-WHOSE = ("known", "detector", "refined")
-HEADER = [
-    "crop, px", "found, %", "accuracy: known landmarks", "detector's", "refined", "error: detector's", "refined",
-    "rank correlation of its expected error",
-]  # fmt: skip
 
 
 def main() -> None:

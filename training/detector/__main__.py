@@ -17,8 +17,6 @@ from training.detector.train import train as run
 from training.faces import default_cache
 from training.manifest import MODELS
 
-BEGIN_BATCHES = 8  # to measure on what an exported network has lost
-
 
 @click.group()
 def main() -> None:
@@ -73,7 +71,7 @@ def train(
         trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
         batches = Batches(pictures, crops, Teacher(teacher), trainer.recipe)
         if begin and not resume:
-            trainer.begin(begin, torch.cat([batches[step].images for step in range(BEGIN_BATCHES)]))
+            trainer.begin(begin, batches)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     run(trainer, batches, out, every, workers)

@@ -29,6 +29,8 @@ from training.detector.targets import HINT, AsksTeacher, Word, cell_targets
 from training.detector.validate import validate
 from training.manifest import sha256
 
+MEASURED_ON = 8  # batches, to measure on what an exported network has lost
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -213,18 +215,19 @@ class Trainer:
         torch.save(state, part)
         part.replace(file)
 
-    def begin(self, file: Path, images: Tensor) -> None:
+    def begin(self, file: Path, batches: Dataset[Batch]) -> None:
         """Start with the averaged weights of another run's checkpoint or with exported ones; the recipe says which.
 
         Args:
             file: ``last.pt``, or what ``export`` made of one, which lacks the map to the teacher's features.
-            images: ``[n, 3, h, w]``, samples, see ``unfolded``.
+            batches: of the run; the first few are drawn to measure what an export has lost.
 
         Raises:
             ValueError: it is no checkpoint of such a network.
         """
         with _reading(file):
             if file.suffix == ".onnx":
+                images = torch.cat([batches[step].images for step in range(MEASURED_ON)])
                 weights, name = unfolded(file, images.float()).state_dict(), f"{file.name} ({sha256(file)[:8]})"
             else:
                 state = torch.load(file, weights_only=True)
@@ -271,7 +274,10 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError, DecodeError) as error:
-        raise ValueError(f"{file} is no run of this network: give last.pt as train wrote it") from error
+        raise ValueError(
+            f"{file} is no run of this network: give last.pt as train wrote it, "
+            "or to begin with an exported lrface-detector.onnx"
+        ) from error
 
 
 class Batches(Dataset[Batch]):

@@ -1,0 +1,71 @@
+"""The detector's export: folding and back, parity, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from training.detector.export import Deployed, to_onnx
+from training.detector.folding import folded
+from training.detector.network import Detector
+from training.detector.train import MEASURED_ON, Recipe, Trainer
+
+
+def moved_statistics() -> Detector:
+    network = Detector().train()
+    with torch.no_grad():
+        for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.weight.uniform_(-1.5, 1.5)
+            norm.weight[0] = 0  # a filter that training has switched off
+            norm.bias.uniform_(-1, 1)
+        for _ in range(3):
+            network(torch.rand(2, 3, 64, 64) * 255)
+    return network.eval()
+
+
+def test_folding_changes_nothing() -> None:
+    network = moved_statistics()
+    image = torch.rand(1, 3, 96, 64) * 255
+    with torch.no_grad():
+        for plain, fused in zip(network(image), folded(network)(image), strict=True):
+            torch.testing.assert_close(plain, fused, rtol=1e-4, atol=1e-4)
+
+
+def test_training_goes_on_from_what_was_exported(tmp_path: Path) -> None:
+    network, file = moved_statistics(), tmp_path / "lrface-detector.onnx"
+    to_onnx(network, file)
+    batches = [SimpleNamespace(images=(torch.rand(1, 3, 64, 96) * 255).byte()) for _ in range(MEASURED_ON)]
+    images = torch.cat([batch.images for batch in batches])
+    trainer = Trainer(Recipe())
+    trainer.begin(file, batches)
+    assert trainer.recipe.begin.startswith("lrface-detector.onnx (")
+    with torch.no_grad():
+        expected = network(images.float())
+        for found, value in zip(trainer.averaged.eval()(images.float()), expected, strict=True):
+            torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-3)
+        # with the statistics of these images, which it was begun with, it says the same
+        for found, value in zip(trainer.network.train()(images.float()), expected, strict=True):
+            torch.testing.assert_close(found, value, rtol=0.02, atol=0.02)
+    to_onnx(trainer.averaged.eval(), tmp_path / "again.onnx")
+
+
+def test_export_is_refused_where_it_differs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("training.detector.export.PARITY_PX", -1.0)
+    with pytest.raises(ValueError, match="differs from torch"):
+        to_onnx(Detector().eval(), tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_graph_decodes_as_torch_does() -> None:
+    network = Detector().eval()
+    image = torch.rand(2, 3, 64, 96) * 255
+    with torch.no_grad():
+        boxes, scores, marks = Deployed(network)(image)
+    assert boxes.shape == (2, 8 * 12 + 4 * 6 + 2 * 3, 4)
+    assert scores.shape == boxes.shape[:2]
+    assert marks.shape == (*scores.shape, 5, 2)
+    assert ((scores >= 0) & (scores <= 1)).all()
