@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,13 +14,13 @@ pd = pytest.importorskip("pandas")
 
 from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
-from training.detector.augment import MIRRORED, WARP, Views, mirror, random_view, settle, turned, warp
+from training.detector.augment import MIRRORED, WARP, Sample, Views, mirror, random_view, settle, turned, warp
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
 from training.detector.scenes import Labels, annotated, sightings, taught
-from training.detector.targets import Word, cell_targets
-from training.detector.train import Recipe, Trainer
+from training.detector.targets import HINT, Word, cell_targets
+from training.detector.train import Batches, Recipe, Trainer
 from training.detector.validate import operating_point
 
 RANDOM = np.random.default_rng(3)
@@ -300,3 +301,36 @@ def test_a_run_of_another_versions_recipe_is_not_told_with_todays_defaults(tmp_p
     with pytest.raises(ValueError, match=r"another recipe \(momentum, warped\).*--begin"):
         Trainer.resume(file)
     Trainer(Recipe()).begin(file, [])  # its weights are as good as any
+
+
+def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def drawn(*args: object) -> Sample:
+        asked.append(args[3])
+        image = np.full((64, 64, 3), 90, np.uint8)
+        return Sample(image, image, labels_of([[10, 10, 40, 50]]))
+
+    def teacher(image: np.ndarray) -> Word:
+        cells = sum((64 // s) ** 2 for s in STRIDES)
+        boxes, features = (
+            np.tile(np.float32([10, 10, 40, 50]), (cells, 1)),
+            [np.zeros((HINT, 64 // s, 64 // s)) for s in STRIDES],
+        )
+        return Word(np.full(cells, 0.5, np.float32), boxes, [value.astype(np.float32) for value in features])
+
+    monkeypatch.setattr("training.detector.train.draw", drawn)
+    recipe = Recipe(steps=10, batch=1, closing=0.3)
+    trainer, batches = Trainer(recipe), Batches(SimpleNamespace(train=np.arange(3)), None, teacher, recipe)
+    moved = []
+    for step in range(10):
+        before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+        trainer.train_step(batches[step])
+        after = trainer.network.state_dict()
+        moved.append(not torch.equal(after["norms.0.running_mean"], before["norms.0.running_mean"]))
+        assert not torch.equal(after["head.weight"], before["head.weight"]) or step == 9
+    assert moved == [True] * 7 + [False] * 3
+    assert asked[:7] == [recipe.views] * 7
+    assert [(views.mixed, views.warped, views.mosaic < recipe.views.mosaic) for views in asked[7:]] == [
+        (0, 0, True)
+    ] * 3

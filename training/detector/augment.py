@@ -76,6 +76,12 @@ class Views:
     hide: float = 0.25
     worn: float = 0.5
 
+    def natural(self) -> Views:
+        """Views as a camera may have them: in one piece more often, nothing mixed, tilted, warped or recoloured."""
+        return replace(
+            self, mosaic=self.mosaic / 2, behind=self.behind / 2, mixed=0.0, tilted=0.0, warped=0.0, recoloured=0.0
+        )
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -45,7 +45,10 @@ class Recipe:
         box: weight of this term beside the score's.
         landmark: likewise.
         hint: likewise, of the teacher's features.
-        views: how samples are drawn.
+        views: how samples are drawn ...
+        closing: ... but in this share of the steps, the last ones, as ``Views.natural``, and BatchNorm keeps the
+            statistics that it has by then: what is trained is what ships, on what it is to see (YOLOX, Ge et al., 2021,
+            for the views).
         seed: of weights and samples.
         begin: the run, or the exported file, whose weights it begins with; "" for random ones.
     """
@@ -60,8 +63,13 @@ class Recipe:
     landmark: float = 2.0
     hint: float = 0.05
     views: Views = field(default_factory=Views)
+    closing: float = 0.4
     seed: int = 1
     begin: str = ""
+
+    def closes(self, step: int) -> bool:
+        """Whether a step is one of the last, see ``closing``."""
+        return step >= self.steps * (1 - self.closing)
 
 
 @dataclass
@@ -178,6 +186,10 @@ class Trainer:
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One update; returns the terms of the loss."""
         self.network.train()
+        if self.recipe.closes(self.step):
+            for part in self.network.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, self.recipe)
         images = batch.images.float()  # sent as bytes by the workers
@@ -296,11 +308,12 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step."""
         recipe, samples = self.recipe, []
+        views = recipe.views.natural() if recipe.closes(step) else recipe.views
         for k in range(step * recipe.batch, (step + 1) * recipe.batch):
             epoch, place = divmod(k, len(self.scenes.train))
             order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
             rng = np.random.default_rng([recipe.seed, 7, k])
-            sample = draw(self.scenes, self.pastes, int(order[place]), recipe.views, rng)
+            sample = draw(self.scenes, self.pastes, int(order[place]), views, rng)
             samples.append((sample, self.teacher(sample.clean)))
         return collate(samples)
 
