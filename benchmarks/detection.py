@@ -28,12 +28,13 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import RESULTS, SHARED, sha256, table, write_result
+from benchmarks.common import RESULTS, SHARED, table, write_result
 from lrface.detection import FaceDetector, open_detector
 from lrface.metrics.average_precision import PictureResult, average_precision, match_all
 from lrface.models import Manifest
 from lrface.types import ImageArray
 from training.detector.scenes import held_out, is_empty_set
+from training.manifest import sha256
 
 LONG_SIDE = 640
 LEAST = 0.02  # score from which candidates count for AP

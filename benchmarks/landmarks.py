@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import RESULTS, SHARED, sha256, table, write_result
+from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.datasets.xqlfw import read_pairs
 from benchmarks.lfw import lfw_pictures, middle_face
 from benchmarks.plots import plot
@@ -36,6 +36,7 @@ from lrface.detection import FaceDetector, open_detector
 from lrface.errors import ImageError
 from lrface.models import Manifest
 from lrface.types import FloatArray, ImageArray
+from training.manifest import sha256
 
 SIZES = (32, 24, 16, 12)
 PEERS = ("yunet_n_dynamic", "scrfd_500m")

@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import RESULTS, SHARED, sha256, table, write_result
+from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.datasets.xqlfw import read_pairs
 from benchmarks.macs import count_macs
 from benchmarks.plots import histogram, plot, thin
@@ -46,6 +46,7 @@ from lrface.embedding import Embedder, level_for
 from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies, roc, tar_at_far
 from lrface.models import Manifest
+from training.manifest import sha256
 from training.teachers import Preprocessing, Teacher, embed_all
 
 PLAIN = ("full", "LR-LR", "HR-LR")

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
+from training.detector.__main__ import main
 from training.detector.augment import MIRRORED, WARP, Sample, Views, mirror, random_view, settle, turned, warp
 from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
@@ -334,3 +336,11 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
     assert [(views.mixed, views.warped, views.mosaic < recipe.views.mosaic) for views in asked[7:]] == [
         (0, 0, True)
     ] * 3
+
+
+def test_a_run_is_begun_or_resumed_not_both(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").touch()
+    where = [f"--{name}={tmp_path}" for name in ("scenes", "faces", "teacher", "out")]
+    ended = CliRunner().invoke(main, ["train", *where, f"--begin={tmp_path / 'last.pt'}", "--resume"])
+    assert ended.exit_code == 2
+    assert "give one of them" in ended.output

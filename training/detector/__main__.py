@@ -63,6 +63,8 @@ def train(
     workers: int, every: int, begin: Path | None, resume: bool,
 ) -> None:  # fmt: skip
     """Train from scratch, from another run's weights, or go on."""
+    if begin and resume:
+        raise click.UsageError("--begin starts a run and --resume goes on with one: give one of them")
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     pictures, crops = _load(scenes, faces, teacher, cache, pastes)
@@ -70,7 +72,7 @@ def train(
     try:
         trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
         batches = Batches(pictures, crops, Teacher(teacher), trainer.recipe)
-        if begin and not resume:
+        if begin:
             trainer.begin(begin, batches)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
