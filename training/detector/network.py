@@ -17,12 +17,24 @@ VALUES = 15  # score, box (dx, dy, log w, log h), five landmarks (dx, dy), see t
 MEAN_FACE = (-0.23, -0.12, 0.22, -0.12, 0.0, 0.08, -0.19, 0.28, 0.18, 0.28)  # landmarks in a box, where training starts
 
 
+class Depthwise(nn.Conv2d):
+    """A convolution without autocast: oneDNN trains depthwise ones in float32 twice as fast as in bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 def conv(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: bool = True
 ) -> nn.Sequential:
     """Convolution, BatchNorm and (unless it is off) ReLU; keeps the side at stride 1."""
+    kind = nn.Conv2d if groups == 1 else Depthwise
     parts: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        kind(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs, momentum=0.03),
     ]
     return nn.Sequential(*parts, nn.ReLU(inplace=True)) if act else nn.Sequential(*parts)
