@@ -315,11 +315,9 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
 
     def teacher(image: np.ndarray) -> Word:
         cells = sum((64 // s) ** 2 for s in STRIDES)
-        boxes, features = (
-            np.tile(np.float32([10, 10, 40, 50]), (cells, 1)),
-            [np.zeros((HINT, 64 // s, 64 // s)) for s in STRIDES],
-        )
-        return Word(np.full(cells, 0.5, np.float32), boxes, [value.astype(np.float32) for value in features])
+        boxes = np.tile(np.float32([10, 10, 40, 50]), (cells, 1))
+        features = [np.zeros((HINT, 64 // s, 64 // s), np.float32) for s in STRIDES]
+        return Word(np.full(cells, 0.5, np.float32), boxes, features)
 
     monkeypatch.setattr("training.detector.train.draw", drawn)
     recipe = Recipe(steps=10, batch=1, closing=0.3)
@@ -330,12 +328,12 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         trainer.train_step(batches[step])
         after = trainer.network.state_dict()
         moved.append(not torch.equal(after["norms.0.running_mean"], before["norms.0.running_mean"]))
-        assert not torch.equal(after["head.weight"], before["head.weight"]) or step == 9
+        assert not torch.equal(after["head.weight"], before["head.weight"])
     assert moved == [True] * 7 + [False] * 3
     assert asked[:7] == [recipe.views] * 7
-    assert [(views.mixed, views.warped, views.mosaic < recipe.views.mosaic) for views in asked[7:]] == [
-        (0, 0, True)
-    ] * 3
+    for views in asked[7:]:
+        assert views.mixed == views.tilted == views.warped == views.recoloured == 0
+        assert 0 < views.mosaic < recipe.views.mosaic
 
 
 def test_a_run_is_begun_or_resumed_not_both(tmp_path: Path) -> None:
