@@ -22,8 +22,6 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if not torch.is_autocast_enabled("cpu"):
-            return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float())
 
