@@ -26,12 +26,12 @@ from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.export import export
 from training.detector.network import MEAN_FACE, STRIDES, Detector
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, unbiased
-from training.detector.targets import HINT, Teacher, Word
+from training.detector.targets import HINT, Word
 from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, rate_at, train
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30
-PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, worn_for_both=0, portrait=0, paste=0, crowd=0, hide=0, worn=0)
+PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, portrait=0, paste=0, crowd=0, hide=0, worn=0)
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
 
 
@@ -158,16 +158,6 @@ def test_scenes_that_are_not_there(tmp_path: Path) -> None:
         load_scenes(tmp_path, tmp_path, tmp_path / "teacher.onnx")
 
 
-def test_the_teachers_word_is_its_detections(shared: Path) -> None:
-    model = shared / "data" / "detectors" / "yunet_n_dynamic.onnx"
-    portrait = next((shared / "data" / "images" / "stage").rglob("*.png"))
-    canvas = cv2.resize(cv2.imread(str(portrait)), (640, 448)).astype(np.uint8, copy=False)
-    said = Teacher(model)(canvas)
-    found = open_detector(model, score_threshold=0.0).detect(canvas)
-    assert said.scores.max() == pytest.approx(found.scores[0], abs=1e-6)
-    assert [level.shape for level in said.features] == [(HINT, 448 // s, 640 // s) for s in STRIDES]
-
-
 def test_hints_are_a_linear_map_away() -> None:
     hints = Hints(8)
     features = [F.batch_norm(torch.randn(2, 8, 6, 6), None, None, training=True) for _ in STRIDES]
@@ -195,9 +185,9 @@ def test_a_sample_is_a_function_of_its_seed(data: tuple[SceneSet, PasteSet]) -> 
     scenes, pastes = data
     index = int(scenes.train[0])
     one, two, other = (draw(scenes, pastes, index, Views(side=96), np.random.default_rng(s)) for s in (5, 5, 6))
-    np.testing.assert_array_equal(one.worn, two.worn)
+    np.testing.assert_array_equal(one.image, two.image)
     np.testing.assert_array_equal(one.labels.boxes, two.labels.boxes)
-    assert (one.worn != other.worn).any()
+    assert (one.image != other.image).any()
 
 
 def test_samples_are_whole(data: tuple[SceneSet, PasteSet]) -> None:
@@ -206,9 +196,8 @@ def test_samples_are_whole(data: tuple[SceneSet, PasteSet]) -> None:
     for k in range(80):
         sample = draw(scenes, pastes, int(scenes.train[k % 20]), Views(side=128), np.random.default_rng(k))
         labels = sample.labels
-        for image in (sample.clean, sample.worn):
-            assert image.shape == (128, 128, 3)
-            assert image.dtype == np.uint8
+        assert sample.image.shape == (128, 128, 3)
+        assert sample.image.dtype == np.uint8
         assert (labels.boxes >= 0).all()
         assert (labels.boxes <= 128).all()
         real = labels[~labels.ignored]
@@ -230,7 +219,6 @@ def test_crowds_are_many_small_faces(data: tuple[SceneSet, PasteSet]) -> None:
             draw(scenes, pastes, int(scenes.train[k]), replace(still, crowd=crowd), np.random.default_rng(k))
             for crowd in (0.0, 1.0)
         )
-        assert (crowded.worn == crowded.clean).all(), "what is not worn is seen as the teacher sees it"
         assert len(crowded.labels) >= len(alone.labels) + 10
         faces = crowded.labels[~crowded.labels.ignored & crowded.labels.marked].boxes
         assert np.median(faces[:, 3] - faces[:, 1]) < 34 * 1.3
@@ -250,14 +238,13 @@ def test_what_moves_the_pixels_of_faces_leaves_no_labels(data: tuple[SceneSet, P
 
 def test_a_mixture_has_the_labels_of_both_and_wear_keeps_them(data: tuple[SceneSet, PasteSet]) -> None:
     plain = drawn_with(data)
-    mixed, worn = drawn_with(data, mixed=1.0), drawn_with(data, worn_for_both=1.0)
+    mixed, worn = drawn_with(data, mixed=1.0), drawn_with(data, worn=1.0)
     for one, other, third in zip(plain, mixed, worn, strict=True):
         assert len(other.labels) > len(one.labels)
         rows = np.s_[: len(one.labels), 1::2]  # one of them may be mirrored
         np.testing.assert_array_equal(other.labels.boxes[rows], one.labels.boxes[rows])
         assert len(third.labels) == len(one.labels)
-        assert (third.clean == third.worn).all(), "the teacher is shown the same"
-    assert np.mean([(one.clean != third.clean).any() for one, third in zip(plain, worn, strict=True)]) > 0.9
+    assert np.mean([(one.image != third.image).any() for one, third in zip(plain, worn, strict=True)]) > 0.9
 
 
 def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[SceneSet, PasteSet]) -> None:
@@ -293,7 +280,7 @@ def test_one_cycle(step: float, expected: float) -> None:
 
 def sample_of(labels: Labels, side: int) -> tuple[Sample, Word]:
     image = np.zeros((side, side, 3), np.uint8)
-    return Sample(image, image, labels), says(labels.boxes[~labels.ignored], side, side)
+    return Sample(image, labels), says(labels.boxes[~labels.ignored], side, side)
 
 
 def test_loss_of_a_batch_without_faces_is_finite() -> None:
@@ -328,7 +315,7 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     """Real steps, stopped half way, resumed, exported; the runtime then opens what was made."""
     torch.set_num_threads(1)
     scenes, pastes = data
-    views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60), mixed=0, tilted=0, warped=0, worn_for_both=0)
+    views = Views(side=96, scale=(0.5, 1.0), zoom_height=(14, 60), mixed=0, tilted=0, warped=0)
     recipe = Recipe(steps=80, batch=8, views=views)
     trainer = Trainer(recipe)
     batches = Batches(scenes, pastes, bright, recipe)

@@ -311,7 +311,7 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
     def drawn(*args: object) -> Sample:
         asked.append(args[3])
         image = np.full((64, 64, 3), 90, np.uint8)
-        return Sample(image, image, labels_of([[10, 10, 40, 50]]))
+        return Sample(image, labels_of([[10, 10, 40, 50]]))
 
     def teacher(image: np.ndarray) -> Word:
         cells = sum((64 // s) ** 2 for s in STRIDES)

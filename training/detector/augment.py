@@ -41,7 +41,6 @@ class Views:
             show the student more of what the teacher knows (function matching: Beyer et al., CVPR 2022).
         tilted: probability that it is turned by a right angle or upside down; no labels then.
         warped: probability that it is pulled about like a rubber sheet; likewise.
-        worn_for_both: probability that the teacher too sees it as a cheap camera gives it, twice over.
         recoloured: probability that its colours are exchanged.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
             that are so large.
@@ -51,7 +50,8 @@ class Views:
             drawn from ``crowd_height`` pixels.
         crowd_height: pixels.
         hide: probability that something is put before some of the faces.
-        worn: probability that the student sees the sample as a cheap camera gives it, and not as the teacher does.
+        worn: probability that the sample is as a cheap camera gives it, half of these twice over. The teacher is shown
+            the same: what it would say of the clean picture is not to be seen in this one.
     """
 
     side: int = 320
@@ -64,7 +64,6 @@ class Views:
     mixed: float = 0.5
     tilted: float = 0.08
     warped: float = 0.1
-    worn_for_both: float = 0.4
     recoloured: float = 0.15
     portrait: float = 0.2
     portrait_height: tuple[float, float] = (80.0, 250.0)
@@ -74,7 +73,7 @@ class Views:
     crowd: float = 0.1
     crowd_height: tuple[float, float] = (8.0, 34.0)
     hide: float = 0.25
-    worn: float = 0.5
+    worn: float = 0.6
 
     def natural(self) -> Views:
         """Views as a camera may have them: in one piece more often, nothing mixed, tilted, warped or recoloured."""
@@ -88,13 +87,11 @@ class Sample:
     """One training sample.
 
     Attributes:
-        clean: uint8 ``[side, side, 3]`` BGR, what the teacher is shown.
-        worn: what the student is shown: the same, often as a cheap camera gives it.
-        labels: in pixels of both.
+        image: uint8 ``[side, side, 3]`` BGR.
+        labels: in its pixels.
     """
 
-    clean: Image
-    worn: Image
+    image: Image
     labels: Labels
 
 
@@ -118,8 +115,6 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
         image, labels = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4)))), labels[:0]
     if rng.random() < views.warped:
         image, labels = warp(image, rng), labels[:0]
-    if rng.random() < views.worn_for_both:
-        image = np.ascontiguousarray(wear(wear(image, rng), rng))
     if rng.random() < views.recoloured:
         image = np.ascontiguousarray(image[..., rng.permutation(3)])
     if rng.random() < views.portrait:
@@ -133,8 +128,9 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
     if rng.random() < views.hide:
         hide(image, labels, scenes, rng)
     image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
-    worn = wear(image, rng) if rng.random() < views.worn else image
-    return Sample(image, worn, settle(labels, views.side))
+    for _ in range(int(rng.integers(1, 3)) if rng.random() < views.worn else 0):
+        image = wear(image, rng)
+    return Sample(np.ascontiguousarray(image), settle(labels, views.side))
 
 
 def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:

@@ -3,9 +3,11 @@
 YuNet has the student's three grids, so its score of every cell can be taught as it is (Hinton et al., 2015; the same
 view for both: Beyer et al., CVPR 2022). That leaves no assignment to search for, and tells the student how face-like a
 half hidden face is. Its features go along, a hint for every cell, of the background too (FitNets, Romero et al., 2015):
-few pictures say much that way. Labels do not correct its scores: what YuNet misses or only suspects at this size would
-be taught as a face in a picture with labels and as none in its mixture with another, and the student learns neither.
-They give better boxes, of larger views, and the landmarks.
+few pictures say much that way. YuNet says something else of a picture's mirror image, and knows more of small faces
+when they are enlarged: it is asked in all three ways, which makes a better word, and one that is easier to learn.
+Labels do not correct its scores: what YuNet misses or only suspects at this size would be taught as a face in a picture
+with labels and as none in its mixture with another, and the student learns neither. They give better boxes, of larger
+views, and the landmarks.
 """
 
 from __future__ import annotations
@@ -15,18 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+from scipy.special import expit, logit
 
 from lrface.detection.decode import decode_yunet
+from lrface.detection.suppression import NMS_IOU, suppress
 from lrface.metrics.average_precision import box_iou
 from training.detector.network import STRIDES
 from training.detector.scenes import Floats, Image, Labels
 
 LEAST = 0.1  # a teacher's cell of a lower score learns no box
 OVERLAP = 0.4  # of a teacher's box with a known face's, from which on its cell learns that one instead
+CLOSER = 1.5  # times enlarged, for the closer look
+UNSEEN = 0.05  # score of what the teacher does not see at one of its looks
 HINT = 64  # channels of YuNet's features
 
 
@@ -66,7 +73,7 @@ AsksTeacher: TypeAlias = Callable[[Image], Word]
 
 
 class Teacher:
-    """YuNet's word on every cell.
+    """YuNet's word on every cell: the mean of the view and its mirror image, each face then at a closer look.
 
     Args:
         model: its ONNX file, with dynamic sides.
@@ -87,10 +94,60 @@ class Teacher:
 
     def __call__(self, image: Image) -> Word:
         """What it says of uint8 ``[h, w, 3]`` BGR, the sides multiples of 32."""
+        height, width = image.shape[:2]
+        own, other = self._look(image), self._look(image[:, ::-1])
+        scores, boxes = _mirrored(other.scores, height, width), _mirrored(other.boxes, height, width)
+        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        mean = (own.scores + scores) / 2
+        share = (own.scores / np.maximum(2 * mean, 1e-9))[:, None]
+        boxes = share * own.boxes + (1 - share) * boxes
+        # its features are the view's own: mirroring exchanges channels too, nobody knows which
+        return Word(self._reconsidered(image, boxes, mean), boxes, own.features)
+
+    def _reconsidered(self, image: Image, boxes: Floats, scores: Floats) -> Floats:
+        """The cells' scores ``[N]``, each face's brought halfway, in logits, to what a closer look says of it."""
+        height, width = image.shape[:2]
+        wide, tall = (round(side * CLOSER / STRIDES[-1]) * STRIDES[-1] for side in (width, height))
+        closer = self._look(cv2.resize(image, (wide, tall), interpolation=cv2.INTER_LINEAR))
+        ratio = np.array([wide / width, tall / height] * 2, np.float32)
+        (face, score), (there, said) = _faces(boxes, scores), _faces(closer.boxes / ratio, closer.scores)
+        if not len(face):
+            return scores
+        now = np.full(len(face), UNSEEN, np.float32)
+        if len(there):
+            overlap = box_iou(face, there)
+            now = np.where(overlap.max(axis=1) >= OVERLAP, said[overlap.argmax(axis=1)], now)
+        both = expit((_logit(score) + _logit(now)) / 2)
+        cells = np.flatnonzero(scores > UNSEEN)
+        own = box_iou(boxes[cells], face).argmax(axis=1)
+        changed = scores.copy()
+        changed[cells] = np.minimum(changed[cells] * (both / score)[own], 1)
+        return changed
+
+    def _look(self, image: Image) -> Word:
         tensor = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
         values = self._session.run([*self._outputs, *self._features], {self._session.get_inputs()[0].name: tensor})
         boxes, scores, _ = decode_yunet(dict(zip(self._outputs, values, strict=False)), *image.shape[:2])
         return Word(scores, boxes, [value[0] for value in values[len(self._outputs) :]])
+
+
+def _mirrored(cells: Floats, height: int, width: int) -> Floats:
+    """What cells ``[N, ...]`` say, left and right exchanged."""
+    grids = [(height // stride, width // stride) for stride in STRIDES]
+    levels = np.split(cells, np.cumsum([rows * columns for rows, columns in grids])[:-1])
+    turned = [level.reshape(*grid, -1)[:, ::-1] for level, grid in zip(levels, grids, strict=True)]
+    return np.concatenate([level.reshape(-1, *cells.shape[1:]) for level in turned])
+
+
+def _faces(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """A box and a score for each face of which cells say more than ``UNSEEN``."""
+    seen = np.flatnonzero(scores > UNSEEN)
+    kept = seen[suppress(boxes[seen], scores[seen], NMS_IOU)]
+    return boxes[kept], scores[kept]
+
+
+def _logit(scores: Floats) -> Floats:
+    return np.asarray(logit(np.clip(scores, UNSEEN, 1 - UNSEEN)), np.float32)
 
 
 def cell_targets(labels: Labels, word: Word) -> Targets:

@@ -98,7 +98,7 @@ class Batch:
 
 def collate(samples: list[tuple[Sample, Word]]) -> Batch:
     """Stack samples."""
-    images = torch.from_numpy(np.stack([sample.worn for sample, _ in samples])).permute(0, 3, 1, 2)
+    images = torch.from_numpy(np.stack([sample.image for sample, _ in samples])).permute(0, 3, 1, 2)
     every = [cell_targets(sample.labels, word) for sample, word in samples]
     return Batch(
         images,
@@ -314,7 +314,7 @@ class Batches(Dataset[Batch]):
             order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
             rng = np.random.default_rng([recipe.seed, 7, k])
             sample = draw(self.scenes, self.pastes, int(order[place]), views, rng)
-            samples.append((sample, self.teacher(sample.clean)))
+            samples.append((sample, self.teacher(sample.image)))
         return collate(samples)
 
 
