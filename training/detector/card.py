@@ -60,8 +60,8 @@ def card(
         " found by the teacher, and aligned faces pasted into them. **Research only**: for no set do its sources clear"
         " the people shown. No picture of WIDER FACE |",
         "| teacher | YuNet-n (libfacedetection, BSD/MIT), itself trained on WIDER FACE: its faces in six views of each"
-        " scene (three scales, mirrored), its word on every cell of each training view (the mean with its mirror image's,"
-        " halfway to that of the view enlarged 1.5 times) and its features, its landmarks"
+        " scene (three scales, mirrored), its word on every cell of each training view (the mean with its mirror"
+        " image's, halfway to that of the view enlarged 1.5 times) and its features, its landmarks"
         " (mean bias against the ArcFace template removed); no model with a non-commercial licence taught anything"
         " here |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
