@@ -166,3 +166,34 @@ def test_users_say_what_their_smallest_face_is(
     with pytest.raises(SystemExit):
         main()
     assert "x>=4" in capsys.readouterr().err
+
+
+def test_a_part_of_a_face_too_tall_for_the_first_look_is_no_second_face() -> None:
+    class TwoLooks(FakeSession):
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            side = feed["image"].shape[3]
+            self.boxes = np.array([[[300, 260, 480, 500]], [[70, 50, 130, 135]]][side < 800], np.float32)
+            self.boxes = self.boxes if side > 100 else self.boxes[:0]
+            self.scores = np.full(len(self.boxes), 0.8, np.float32)
+            return super().run(names, feed)
+
+    decode = decode_contract("boxes", "scores", "landmarks")
+    for quarters, expected in ((True, [[280, 200, 520, 540]]), (False, [[300, 260, 480, 500]])):
+        detector = OnnxDetector(TwoLooks([], []), decode, InputSpec(), 0.5, quarters=quarters)
+        np.testing.assert_allclose(detector.detect(np.zeros((600, 800, 3), np.uint8)).boxes, expected)
+
+
+@pytest.mark.parametrize("height", [200, 300, 330, 360, 400, 500])
+def test_a_large_face_is_found_once(shared: Path, height: int) -> None:
+    photos = sorted((shared / "data" / "images" / "cast").rglob("*1.png"))
+    detector, peer = open_detector(refine=False), open_detector(shared / "data" / "detectors" / "yunet_n_dynamic.onnx")
+    counts = []
+    for photo in photos:
+        image = cv2.imread(str(photo)).astype(np.uint8, copy=False)
+        (x1, y1, x2, y2) = peer.detect(image).boxes[0]
+        scale = height / (y2 - y1)
+        matrix = np.array([[scale, 0, 320 - scale * (x1 + x2) / 2], [0, scale, 320 - scale * (y1 + y2) / 2]])
+        view = cv2.warpAffine(image, matrix, (640, 640), borderMode=cv2.BORDER_REPLICATE)
+        counts.append(len(detector.detect(view.astype(np.uint8, copy=False))))
+    assert len(photos) >= 8
+    assert counts == [1] * len(photos)

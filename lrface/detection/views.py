@@ -23,6 +23,10 @@ QUARTER = 4
 LEAST_IN_QUARTER = 32
 """Height in pixels of a quarter's view from which on a face is taken from there."""
 
+TALLEST = 224
+"""Height in working pixels from which on a face is left to the next look: of one that outgrows the network's sight this
+one gives a part, which would be a second face beside the whole one of the next."""
+
 WHOLE = 192
 """Pixels: a face that fills a look with this long side is still found, so that none follows."""
 
@@ -69,11 +73,12 @@ def plan_views(height: int, width: int, scale: float, tile: int, multiple: int, 
     while True:
         size = working_size(height, width, scale)
         tiled = max(size) > tile
+        last = not (tiled or quarters) or max(size) <= WHOLE
         if tiled:
             views += _tiles(*size, scale, tile, multiple, least)
         else:
-            views.append(View(scale, 0, 0, size[1], size[0], least=least))
-        if not (tiled or quarters) or max(size) <= WHOLE:
+            views.append(View(scale, 0, 0, size[1], size[0], least=least, most=math.inf if last else TALLEST))
+        if last:
             return views
         scale, least = scale / QUARTER, LEAST_IN_QUARTER
 
