@@ -2,7 +2,7 @@
 
 A look is the picture at one scale. Detectors of small faces miss one that fills the picture, so each look (but a small
 one) is followed by one at a quarter of its scale, for a sixteenth of the time, from which faces are taken that are
-large in it too. A look that is too large for one run is cut into tiles.
+large in it too, and to which the largest are left. A look that is too large for one run is cut into tiles.
 """
 
 from __future__ import annotations

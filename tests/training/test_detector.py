@@ -374,6 +374,8 @@ def test_resumed_as_if_never_stopped_and_begun_with(data: tuple[SceneSet, PasteS
     (tmp_path / "bad.pt").write_bytes(b"garbage")
     another.save(tmp_path / "another.pt")
     assert Trainer.resume(tmp_path / "another.pt").recipe.begin == "a"
+    another.begin(tmp_path / "another.pt", batches)
+    assert another.recipe.begin == "another"
     (tmp_path / "bad.onnx").write_bytes(b"garbage")
     for bad in ("bad.pt", "missing.pt", "bad.onnx", "missing.onnx"):
         with pytest.raises(ValueError, match=r"give last\.pt as train wrote it"):

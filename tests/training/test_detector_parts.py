@@ -24,6 +24,7 @@ from training.detector.scenes import Labels, annotated, sightings, taught
 from training.detector.targets import HINT, Word, cell_targets
 from training.detector.train import Batches, Recipe, Trainer
 from training.detector.validate import operating_point
+from training.manifest import MODELS
 
 RANDOM = np.random.default_rng(3)
 FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
@@ -336,9 +337,18 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         assert 0 < views.mosaic < recipe.views.mosaic
 
 
-def test_a_run_is_begun_or_resumed_not_both(tmp_path: Path) -> None:
-    (tmp_path / "last.pt").touch()
-    where = [f"--{name}={tmp_path}" for name in ("scenes", "faces", "teacher", "out")]
-    ended = CliRunner().invoke(main, ["train", *where, f"--begin={tmp_path / 'last.pt'}", "--resume"])
-    assert ended.exit_code == 2
-    assert "give one of them" in ended.output
+def test_training_says_what_is_wrong_before_it_looks_at_pictures(tmp_path: Path) -> None:
+    checkpoint, teacher = tmp_path / "last.pt", tmp_path / "teacher.onnx"
+    checkpoint.touch()
+    where = [f"--{name}={tmp_path}" for name in ("scenes", "faces", "out")]
+
+    def ended(*options: str) -> str:
+        result = CliRunner().invoke(main, ["train", *where, f"--teacher={teacher}", *options])
+        assert result.exit_code == 2
+        return result.output
+
+    assert "does not exist" in ended()
+    for other in (b"garbage", (MODELS / "lrface-detector.onnx").read_bytes()):
+        teacher.write_bytes(other)
+        assert "is not YuNet" in ended()
+    assert "give one of them" in ended(f"--begin={checkpoint}", "--resume")

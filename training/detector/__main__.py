@@ -28,7 +28,9 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--pastes", type=int, default=64000, show_default=True, help="Aligned faces to look at."),
         click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="For decoded pictures."),
-        click.option("--teacher", type=click.Path(path_type=Path), required=True, help="YuNet-n."),
+        click.option(
+            "--teacher", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="YuNet-n."
+        ),
         click.option("--faces", type=click.Path(path_type=Path), required=True, help="Aligned: *.parquet or people/."),
         click.option("--scenes", type=click.Path(path_type=Path), required=True, help="Of scenes.zip and boxes.csv."),
     ):
@@ -67,11 +69,12 @@ def train(
         raise click.UsageError("--begin starts a run and --resume goes on with one: give one of them")
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    pictures, crops = _load(scenes, faces, teacher, cache, pastes)
     recipe = dataclasses.replace(Recipe(), steps=steps)
     try:
+        asked = Teacher(teacher)
         trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
-        batches = Batches(pictures, crops, Teacher(teacher), trainer.recipe)
+        pictures, crops = _load(scenes, faces, teacher, cache, pastes)
+        batches = Batches(pictures, crops, asked, trainer.recipe)
         if begin:
             trainer.begin(begin, batches)
     except ValueError as error:

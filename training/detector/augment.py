@@ -130,7 +130,7 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
     image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
     for _ in range(int(rng.integers(1, 3)) if rng.random() < views.worn else 0):
         image = wear(image, rng)
-    return Sample(np.ascontiguousarray(image), settle(labels, views.side))
+    return Sample(image, settle(labels, views.side))
 
 
 def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:

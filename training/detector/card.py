@@ -8,6 +8,7 @@ import numpy as np
 
 from training.detector.network import Detector
 from training.detector.scenes import REPEATED, SceneSet
+from training.detector.targets import CLOSER
 from training.detector.train import Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
 from training.manifest import MEASURED
@@ -61,7 +62,7 @@ def card(
         " the people shown. No picture of WIDER FACE |",
         "| teacher | YuNet-n (libfacedetection, BSD/MIT), itself trained on WIDER FACE: its faces in six views of each"
         " scene (three scales, mirrored), its word on every cell of each training view (the mean with its mirror"
-        " image's, halfway to that of the view enlarged 1.5 times) and its features, its landmarks"
+        f" image's, halfway to that of the view enlarged {CLOSER:g} times) and its features, its landmarks"
         " (mean bias against the ArcFace template removed); no model with a non-commercial licence taught anything"
         " here |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+from google.protobuf.message import DecodeError
 from scipy.special import expit, logit
 
 from lrface.detection.decode import decode_yunet
@@ -77,15 +78,21 @@ class Teacher:
 
     Args:
         model: its ONNX file, with dynamic sides.
+
+    Raises:
+        ValueError: it is another network's, or none.
     """
 
     def __init__(self, model: Path) -> None:
-        graph = onnx.load(model)
-        nodes = [node for node in graph.graph.node if node.op_type == "Conv"]
-        self._features = [
-            next(node.input[0] for node in nodes if node.input[1].startswith(f"bbox_head.multi_level_obj.{level}."))
-            for level in range(len(STRIDES))
-        ]
+        try:
+            graph = onnx.load(model)
+            nodes = [node for node in graph.graph.node if node.op_type == "Conv"]
+            self._features = [
+                next(node.input[0] for node in nodes if node.input[1].startswith(f"bbox_head.multi_level_obj.{level}."))
+                for level in range(len(STRIDES))
+            ]
+        except (DecodeError, StopIteration) as error:
+            raise ValueError(f"{model} is not YuNet: give its ONNX file with dynamic sides as the teacher") from error
         self._outputs = [output.name for output in graph.graph.output]
         graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._features)
         options = ort.SessionOptions()

@@ -243,7 +243,7 @@ class Trainer:
                 weights, name = unfolded(file, images.float()).state_dict(), f"{file.name} ({sha256(file)[:8]})"
             else:
                 state = torch.load(file, weights_only=True)
-                weights, name = state["averaged"], file.parent.name
+                weights, name = state["averaged"], file.parent.name if file.stem == "last" else file.stem
                 self.hints.load_state_dict(state["hints"])
             for own in (self.network, self.averaged):
                 own.load_state_dict(weights)
