@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+ort = pytest.importorskip("onnxruntime")
 torch = pytest.importorskip("torch")
 
-from training.detector.export import Deployed, to_onnx
+from training.detector.export import to_onnx
 from training.detector.folding import folded
 from training.detector.network import Detector
 from training.detector.train import MEASURED_ON, Recipe, Trainer
@@ -60,12 +62,15 @@ def test_export_is_refused_where_it_differs(monkeypatch: pytest.MonkeyPatch, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_the_graph_decodes_as_torch_does() -> None:
-    network = Detector().eval()
-    image = torch.rand(2, 3, 64, 96) * 255
-    with torch.no_grad():
-        boxes, scores, marks = Deployed(network)(image)
-    assert boxes.shape == (2, 8 * 12 + 4 * 6 + 2 * 3, 4)
-    assert scores.shape == boxes.shape[:2]
-    assert marks.shape == (*scores.shape, 5, 2)
-    assert ((scores >= 0) & (scores <= 1)).all()
+def test_what_is_exported_keeps_the_contract(tmp_path: Path) -> None:
+    worst = to_onnx(moved_statistics(), tmp_path / "lrface-detector.onnx")
+    assert 0 < worst["pixels"] < 1e-2
+    session = ort.InferenceSession(tmp_path / "lrface-detector.onnx", providers=["CPUExecutionProvider"])
+    for batch, height, width in ((2, 64, 96), (1, 160, 32)):
+        image = np.random.default_rng(0).uniform(0, 255, (batch, 3, height, width)).astype(np.float32)
+        boxes, scores, marks = session.run(["boxes", "scores", "landmarks"], {"image": image})
+        cells = height * width * 21 // 1024
+        assert (boxes.shape, scores.shape) == ((batch, cells, 4), (batch, cells))
+        assert marks.shape == (batch, cells, 5, 2)
+        assert ((scores >= 0) & (scores <= 1)).all()
+        assert (boxes[..., 2:] > boxes[..., :2]).all()

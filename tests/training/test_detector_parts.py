@@ -12,12 +12,14 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
+ort = pytest.importorskip("onnxruntime")
 
 from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
 from training.detector.__main__ import main
 from training.detector.augment import MIRRORED, WARP, Sample, Views, mirror, random_view, settle, turned, warp
-from training.detector.cells import cell_centres, decode, decode_maps, encode, flatten
+from training.detector.cells import cell_centres, decode, encode, flatten
+from training.detector.decoding import decoding
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
 from training.detector.scenes import Labels, annotated, sightings, taught
@@ -66,11 +68,14 @@ def test_decode_undoes_encode() -> None:
     torch.testing.assert_close(points, marks, rtol=1e-4, atol=1e-3)
 
 
-def test_decoding_whole_maps_is_decoding_cells() -> None:
-    maps = [torch.randn(2, 15, 64 // s, 96 // s) for s in STRIDES]
-    slow = decode(flatten(maps), *cell_centres(64, 96))
-    for one, other in zip(decode_maps(maps), slow, strict=True):
-        torch.testing.assert_close(one, other)
+def test_the_graph_decodes_as_torch_does() -> None:
+    session = ort.InferenceSession(decoding().SerializeToString(), providers=["CPUExecutionProvider"])
+    for batch, height, width in ((2, 64, 96), (1, 32, 32), (1, 352, 640)):
+        maps = {f"map{s}": 4 * torch.randn(batch, 15, height // s, width // s) for s in STRIDES}
+        boxes, logits, points = decode(flatten(list(maps.values())), *cell_centres(height, width))
+        found = session.run(["boxes", "scores", "landmarks"], {name: m.numpy() for name, m in maps.items()})
+        for one, other in zip(found, (boxes, logits.sigmoid(), points), strict=True):
+            torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From raw maps to boxes and landmarks, and back: the coding that training, validation and export share."""
+"""From raw maps to boxes and landmarks, and back: the coding that training and validation share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from training.detector.network import STRIDES, VALUES
+
+LARGEST = 6.0  # logarithm of a box's side in strides, at most: what random weights predict is finite
 
 
 def cell_centres(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -51,32 +53,9 @@ def decode(values: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Te
     """
     step = strides.unsqueeze(-1)
     centre = centres + values[..., 1:3] * step
-    half = values[..., 3:5].clamp(max=6.0).exp() * step * 0.5
+    half = values[..., 3:5].clamp(max=LARGEST).exp() * step * 0.5
     points = centre.unsqueeze(-2) + values[..., 5:].unflatten(-1, (5, 2)) * (2 * half).unsqueeze(-2)
     return torch.cat([centre - half, centre + half], dim=-1), values[..., 0], points
-
-
-def decode_maps(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``decode`` gives for all cells, by operations on whole maps: onnxruntime does them several times faster.
-
-    Args:
-        maps: ``[n, 15, h / s, w / s]`` of each stride s.
-
-    Returns:
-        boxes ``[n, N, 4]``, score logits ``[n, N]``, landmarks ``[n, N, 5, 2]``, in the order of ``cell_centres``.
-    """
-    logits, corners, points = [], [], []
-    for values, stride in zip(maps, STRIDES, strict=True):
-        rows, columns = ((torch.arange(side, dtype=torch.float32) + 0.5) * stride for side in values.shape[2:])
-        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
-        centre = values[:, 1:3] * stride + grid
-        half = values[:, 3:5].clamp(max=6.0).exp() * (stride * 0.5)
-        logits.append(values[:, 0].flatten(1))
-        corners.append(torch.cat([centre - half, centre + half], 1).flatten(2))
-        marks = values[:, 5:].unflatten(1, (5, 2)) * (2 * half).unsqueeze(1) + centre.unsqueeze(1)
-        points.append(marks.flatten(3).flatten(1, 2))
-    boxes, marks = torch.cat(corners, 2).transpose(1, 2), torch.cat(points, 2).transpose(1, 2)
-    return boxes, torch.cat(logits, 1), marks.unflatten(2, (5, 2))
 
 
 def encode(boxes: Tensor, landmarks: Tensor, centres: Tensor, strides: Tensor) -> Tensor:

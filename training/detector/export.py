@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
-from torch import Tensor, nn
 
 from training.detector.card import card
-from training.detector.cells import decode_maps
+from training.detector.cells import cell_centres, decode, flatten
+from training.detector.decoding import with_decoding
 from training.detector.folding import folded
-from training.detector.network import Detector
+from training.detector.network import STRIDES, Detector
 from training.detector.scenes import SceneSet
 from training.detector.train import Trainer
 from training.detector.validate import operating_point, predict, validate
@@ -26,23 +27,6 @@ PARITY_PX = 1e-2  # of coordinates, which reach thousands of pixels
 PARITY_SCORE = 1e-4
 
 
-class Deployed(nn.Module):
-    """What ships: the detector and its decoding, the manifest's contract.
-
-    Args:
-        detector: the trained network.
-    """
-
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``[n, 3, h, w]`` to boxes ``[n, N, 4]``, scores ``[n, N]``, landmarks ``[n, N, 5, 2]``."""
-        boxes, logits, points = decode_maps(self.detector(image))
-        return boxes, logits.sigmoid(), points
-
-
 def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
     """Write ``detector`` as ONNX with a dynamic batch, height and width.
 
@@ -53,14 +37,15 @@ def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
     Raises:
         ValueError: they are too large; nothing is left at ``target``.
     """
-    model, shipped = Deployed(detector).eval(), Deployed(folded(detector)).eval()
+    maps = [f"cells{stride}" for stride in STRIDES]
     temporary = target.with_suffix(".part")
     rows, columns = torch.export.Dim("rows", min=1, max=1024), torch.export.Dim("columns", min=1, max=1024)
     torch.onnx.export(
-        shipped, (torch.zeros(2, 3, 192, 256),), str(temporary), opset_version=OPSET, dynamo=True, external_data=False,
-        verbose=False, input_names=["image"], output_names=["boxes", "scores", "landmarks"],
+        folded(detector), (torch.zeros(2, 3, 192, 256),), str(temporary), opset_version=OPSET, dynamo=True,
+        external_data=False, verbose=False, input_names=["image"], output_names=maps,
         dynamic_shapes={"image": {0: torch.export.Dim("batch"), 2: MULTIPLE * rows, 3: MULTIPLE * columns}},
     )  # fmt: skip
+    onnx.save(with_decoding(onnx.load(temporary), maps), temporary)
     strip(temporary)
     session = ort.InferenceSession(temporary.read_bytes(), providers=["CPUExecutionProvider"])
     worst = {"pixels": 0.0, "score": 0.0}
@@ -68,7 +53,9 @@ def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
     for batch, height, width in ((1, 32, 32), (3, 96, 160), (1, 352, 640)):
         image = random.uniform(0, 255, (batch, 3, height, width)).astype(np.float32)
         with torch.no_grad():
-            expected = [value.numpy() for value in model(torch.from_numpy(image))]
+            values = flatten(detector.eval()(torch.from_numpy(image)))
+            boxes, logits, points = decode(values, *cell_centres(height, width))
+        expected = [value.numpy() for value in (boxes, logits.sigmoid(), points)]
         together = session.run(None, {"image": image})
         alone = [
             np.concatenate(v) for v in zip(*(session.run(None, {"image": one[None]}) for one in image), strict=True)

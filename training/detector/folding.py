@@ -15,7 +15,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training.detector.network import Detector
 
 KERNEL_RMS = 0.07  # of an unfolded kernel, about that of a trained one: its scale decides how fast it learns
-PREFIX = "detector."  # of the names in an exported graph
 
 
 def folded(detector: Detector) -> Detector:
@@ -52,14 +51,14 @@ def unfolded(file: Path, images: Tensor) -> Detector:
         google.protobuf.message.DecodeError: it is no ONNX file.
         RuntimeError: its weights are not of such a network.
     """
-    weights = {
-        value.name.removeprefix(PREFIX): torch.from_numpy(np.array(onnx.numpy_helper.to_array(value)))
-        for value in onnx.load(file).graph.initializer
-        if value.name.startswith(PREFIX)
-    }
     network = Detector()
     shipped = folded(network)
-    shipped.load_state_dict(weights)
+    names = shipped.state_dict()
+    shipped.load_state_dict({
+        value.name: torch.from_numpy(np.array(onnx.numpy_helper.to_array(value)))
+        for value in onnx.load(file).graph.initializer
+        if value.name in names
+    })  # fmt: skip
     blocks = [(own[0], own[1], its[0]) for own, its in zip(_blocks(network), _blocks(shipped), strict=True)]
     spread = _spread([conv for _, _, conv in blocks] + list(shipped.norms), shipped, images)
     shipped.stem[0][0].weight /= network.scale  # beside the statistics, which are of the scaled input
