@@ -213,13 +213,16 @@ class OnnxDetector:
         Returns:
             float32 [n, 3, height, width].
         """
-        tensor: FloatArray = np.zeros((len(pictures), 3, *shape), np.float32)
+        tensor: FloatArray = np.empty((len(pictures), 3, *shape), np.float32)
         for planes, picture in zip(tensor, pictures, strict=True):
+            height, width = picture.shape[:2]
+            planes[:, height:] = 0
+            planes[:, :height, width:] = 0
             channels = cv2.split(picture)  # contiguous: twice as fast to convert
             if self._spec.channels == "RGB":
                 channels = channels[::-1]
             for plane, channel in zip(planes, channels, strict=True):
-                plane[: picture.shape[0], : picture.shape[1]] = channel
+                plane[:height, :width] = channel
         if self._spec.mean != 0.0 or self._spec.scale != 1.0:
             tensor = (tensor - np.float32(self._spec.mean)) * np.float32(self._spec.scale)
         return tensor
