@@ -49,17 +49,6 @@ def fake(boxes: list[list[float]], scores: list[float], spec: InputSpec | None =
     return OnnxDetector(FakeSession(boxes, scores), decode, spec or InputSpec(), 0.5, **options)
 
 
-def test_what_a_picture_leaves_of_the_input_is_black() -> None:
-    detector = fake([], [])
-    picture = RANDOM.integers(1, 256, (40, 70, 3), np.uint8)
-    used = [np.full((2, 3, 64, 96), 7, np.float32) for _ in range(8)]
-    del used  # its memory is what comes next
-    tensor = detector.prepare([picture, picture[:20, :30]], (64, 96))
-    for planes, (height, width) in zip(tensor, ((40, 70), (20, 30)), strict=True):
-        np.testing.assert_array_equal(planes[:, :height, :width], picture[:height, :width].transpose(2, 0, 1))
-        assert np.count_nonzero(planes) == 3 * height * width
-
-
 def test_yunet_is_decoded_as_its_makers_do_cell_by_cell() -> None:
     height, width = 64, 96
     outputs, expected = {}, []

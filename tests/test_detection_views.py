@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_detection import FakeSession, fake, portraits
+from test_detection import RANDOM, FakeSession, fake, portraits
 
 from lrface.cli import main
 from lrface.detection import open_detector
@@ -74,6 +74,17 @@ def test_an_eye_of_a_large_face_is_no_face_of_its_own() -> None:
     assert len(sure) == 2, "the surer one stays"
     small = fake([[100, 100, 180, 220], [110, 110, 140, 140]], [0.9, 0.8]).detect(np.zeros((640, 640, 3), np.uint8))
     assert len(small) == 2, "a crowd overlaps"
+
+
+def test_what_a_picture_leaves_of_the_input_is_black() -> None:
+    detector = fake([], [])
+    picture = RANDOM.integers(1, 256, (40, 70, 3), np.uint8)
+    used = [np.full((2, 3, 64, 96), 7, np.float32) for _ in range(8)]
+    del used  # its memory is what comes next
+    tensor = detector.prepare([picture, picture[:20, :30]], (64, 96))
+    for planes, (height, width) in zip(tensor, ((40, 70), (20, 30)), strict=True):
+        np.testing.assert_array_equal(planes[:, :height, :width], picture[:height, :width].transpose(2, 0, 1))
+        assert np.count_nonzero(planes) == 3 * height * width
 
 
 def test_memory_is_bounded_by_a_tile() -> None:

@@ -19,7 +19,7 @@ VOTES = 256
 LARGE = 128.0
 """Height in source pixels of a face in which a smaller one is a part of it, an eye or a mouth: of the 39,218 faces
 of the training's scenes only 1 lies so in another."""
-INSIDE, PART = 0.8, 0.5
+INSIDE, PART = 0.8, VOTED_NMS_IOU
 """Share of the smaller box that lies in the larger one, at least, and of the larger one's area, at most: of
 what lies inside, suppression drops the rest."""
 
