@@ -352,7 +352,7 @@ def test_training_learns_to_find_drawn_faces_and_ships(
 def test_resumed_as_if_never_stopped_and_begun_with(data: tuple[SceneSet, PasteSet], tmp_path: Path) -> None:
     torch.set_num_threads(1)
     scenes, pastes = data
-    recipe = Recipe(steps=4, batch=2, views=Views(side=64))
+    recipe = Recipe(steps=4, batch=4, views=Views(side=64))
     batches = Batches(scenes, pastes, bright, recipe)
     through = Trainer(recipe)
     train(through, batches, tmp_path / "a", every=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -326,7 +327,7 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         return Word(np.full(cells, 0.5, np.float32), boxes, features)
 
     monkeypatch.setattr("training.detector.train.draw", drawn)
-    recipe = Recipe(steps=10, batch=1, closing=0.3)
+    recipe = Recipe(steps=10, batch=4, closing=0.3)
     trainer, batches = Trainer(recipe), Batches(SimpleNamespace(train=np.arange(3)), None, teacher, recipe)
     moved = []
     for step in range(10):
@@ -336,8 +337,8 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         moved.append(not torch.equal(after["norms.0.running_mean"], before["norms.0.running_mean"]))
         assert not torch.equal(after["head.weight"], before["head.weight"])
     assert moved == [True] * 7 + [False] * 3
-    assert asked[:7] == [recipe.views] * 7
-    for views in asked[7:]:
+    assert asked[:28] == [recipe.views] * 28
+    for views in asked[28::4]:  # the other three of a step's samples were drawn before the first
         assert views.mixed == views.tilted == views.warped == views.recoloured == 0
         assert 0 < views.mosaic < recipe.views.mosaic
 
@@ -357,3 +358,43 @@ def test_training_says_what_is_wrong_before_it_looks_at_pictures(tmp_path: Path)
         teacher.write_bytes(other)
         assert "is not YuNet" in ended()
     assert "give one of them" in ended(f"--begin={checkpoint}", "--resume")
+
+
+def test_a_sample_is_learned_four_times_twice_turned_over_each_time_among_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    centres = cell_centres(64, 64)[0].numpy()
+    names = itertools.count()
+
+    def drawn(*_: object) -> Sample:
+        """A picture that tells its number, with a face left of its middle."""
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[:] = np.frombuffer(next(names).to_bytes(3, "big"), np.uint8)
+        return Sample(image, labels_of([[4, 10, 24, 36]]))
+
+    def teacher(image: np.ndarray) -> Word:
+        scores = np.where((np.abs(centres - [14, 23]) < 8).all(axis=1), 0.5, 0).astype(np.float32)
+        features = [np.full((HINT, 64 // s, 64 // s), float(image[0, 0, 2]), np.float32) for s in STRIDES]
+        return Word(scores, np.tile(np.float32([4, 10, 24, 36]), (len(centres), 1)), features)
+
+    monkeypatch.setattr("training.detector.train.draw", drawn)
+    batches = Batches(SimpleNamespace(train=np.arange(3)), None, teacher, Recipe(batch=8))
+    learned: dict[int, list[int]] = {}
+    met = set()
+    for step in range(560):
+        batch = batches[step]
+        numbers = [int.from_bytes(bytes(image[:, 0, 0].tolist()), "big") for image in batch.images]
+        assert [len(hint) for hint in batch.hints] == [4] * 3
+        assert batch.hints[0][:, 0, 0, 0].tolist() == [number % 256 for number in numbers[:4]]
+        for row, number in enumerate(numbers):
+            own = batch.picture == row
+            middle = 50.0 if row >= 4 else 14.0
+            assert (batch.boxes[own, 0] + batch.boxes[own, 2]).unique().tolist() == [2 * middle]
+            assert centres[batch.cell[own]].mean(axis=0) == pytest.approx([middle, 23], abs=3)
+            learned.setdefault(number, []).append(row)
+        pairs = {(a, b) for a in numbers for b in numbers if b - a > 1}  # two are drawn at a time
+        assert not pairs & met
+        met |= pairs
+    assert sum(len(rows) == 4 for rows in learned.values()) > 560
+    for rows in learned.values():
+        assert len(rows) < 4 or sum(row >= 4 for row in rows) == 2

@@ -62,7 +62,8 @@ class Word:
     Attributes:
         scores: float32 ``[N]``, 0..1.
         boxes: float32 ``[N, 4]``, pixels.
-        features: float32, for each stride ``[HINT, h / stride, w / stride]``, what it makes its predictions from.
+        features: float32, for each stride ``[HINT, h / stride, w / stride]``, what it makes its predictions from; none
+            where they are not known.
     """
 
     scores: Floats
@@ -102,13 +103,10 @@ class Teacher:
     def __call__(self, image: Image) -> Word:
         """What it says of uint8 ``[h, w, 3]`` BGR, the sides multiples of 32."""
         height, width = image.shape[:2]
-        own, other = self._look(image), self._look(image[:, ::-1])
-        scores, boxes = _mirrored(other.scores, height, width), _mirrored(other.boxes, height, width)
-        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-        mean = (own.scores + scores) / 2
+        own, other = self._look(image), turned_over(self._look(image[:, ::-1]), height, width)
+        mean = (own.scores + other.scores) / 2
         share = (own.scores / np.maximum(2 * mean, 1e-9))[:, None]
-        boxes = share * own.boxes + (1 - share) * boxes
-        # its features are the view's own: mirroring exchanges channels too, nobody knows which
+        boxes = share * own.boxes + (1 - share) * other.boxes
         return Word(self._reconsidered(image, boxes, mean), boxes, own.features)
 
     def _reconsidered(self, image: Image, boxes: Floats, scores: Floats) -> Floats:
@@ -136,6 +134,19 @@ class Teacher:
         values = self._session.run([*self._outputs, *self._features], {self._session.get_inputs()[0].name: tensor})
         boxes, scores, _ = decode_yunet(dict(zip(self._outputs, values, strict=False)), *image.shape[:2])
         return Word(scores, boxes, [value[0] for value in values[len(self._outputs) :]])
+
+
+def turned_over(word: Word, height: int, width: int) -> Word:
+    """The word on the mirror image of a view, but for the features: there channels are exchanged, nobody knows which.
+
+    Args:
+        word: of the view.
+        height: of the view, pixels.
+        width: likewise.
+    """
+    scores, boxes = _mirrored(word.scores, height, width), _mirrored(word.boxes, height, width)
+    boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+    return Word(scores, boxes, [])
 
 
 def _mirrored(cells: Floats, height: int, width: int) -> Floats:

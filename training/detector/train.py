@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import time
 from collections.abc import Iterator
@@ -19,17 +20,24 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from training.detector.augment import Sample, Views, draw
+from training.detector.augment import Sample, Views, draw, mirror
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.folding import unfolded
 from training.detector.losses import eiou_loss, landmark_loss, score_divergence
 from training.detector.network import STRIDES, Detector
 from training.detector.scenes import PasteSet, SceneSet
-from training.detector.targets import HINT, AsksTeacher, Word, cell_targets
+from training.detector.targets import HINT, AsksTeacher, Word, cell_targets, turned_over
 from training.detector.validate import validate
 from training.manifest import sha256
 
 MEASURED_ON = 8  # batches, to measure on what an exported network has lost
+AGAIN = (0, 140, 60, 256)
+"""A sample is learned so many steps after it was drawn, from the third time on turned over.
+
+Drawing it and asking the teacher take longer than learning from it, which a few repetitions do not make less worth
+(data echoing, Choi et al., 2019). Each number can be divided by 4, so that the same of two or four workers has it
+still, and no two lie as far apart as two others: a sample meets others each time.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Recipe:
 
     Attributes:
         steps: of the training.
-        batch: samples a step.
+        batch: samples a step, a quarter of them new, see ``AGAIN``.
         rate: peak of the learning rate, reached after ``warmup`` of all steps, then a cosine down to zero.
         decay: of the weights of convolutions.
         average: of the exponential moving average of the weights.
@@ -53,9 +61,9 @@ class Recipe:
         begin: the run, or the exported file, whose weights it begins with; "" for random ones.
     """
 
-    steps: int = 15000
+    steps: int = 60000
     batch: int = 16
-    rate: float = 1.5e-3
+    rate: float = 2e-3
     warmup: float = 0.05
     decay: float = 0.02
     average: float = 0.9995
@@ -83,7 +91,8 @@ class Batch:
         boxes: ``[p, 4]``,
         landmarks: ``[p, 5, 2]``,
         marked: bool ``[p]``, whether these are known.
-        hints: float32, for each stride ``[n, HINT, side / stride, side / stride]``, the teacher's features.
+        hints: float32, for each stride ``[m, HINT, side / stride, side / stride]``, the teacher's features of the first
+            m images, as far as they are known.
     """
 
     images: Tensor
@@ -97,7 +106,8 @@ class Batch:
 
 
 def collate(samples: list[tuple[Sample, Word]]) -> Batch:
-    """Stack samples."""
+    """Stack samples, those of whose teacher's features nothing is known last."""
+    hints = [word.features for _, word in samples if word.features]
     images = torch.from_numpy(np.stack([sample.image for sample, _ in samples])).permute(0, 3, 1, 2)
     every = [cell_targets(sample.labels, word) for sample, word in samples]
     return Batch(
@@ -108,7 +118,7 @@ def collate(samples: list[tuple[Sample, Word]]) -> Batch:
             torch.from_numpy(np.concatenate([getattr(targets, name) for targets in every]))
             for name in ("cell", "boxes", "landmarks", "marked")
         ),
-        [torch.from_numpy(np.stack(level)) for level in zip(*(word.features for _, word in samples), strict=True)],
+        [torch.from_numpy(np.stack(level)) for level in zip(*hints, strict=True)],
     )
 
 
@@ -123,7 +133,9 @@ class Hints(nn.Module):
     def forward(self, features: list[Tensor], hints: list[Tensor]) -> Tensor:
         """Mean squared error in standard deviations of the teacher's channels, a scalar."""
         levels = zip(features, hints, self.maps, self.norms, strict=True)
-        return torch.stack([F.mse_loss(to(own).float(), norm(hint)) for own, hint, to, norm in levels]).mean()
+        return torch.stack([
+            F.mse_loss(to(own[: len(hint)]).float(), norm(hint)) for own, hint, to, norm in levels
+        ]).mean()  # fmt: skip
 
 
 def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe, hint: Tensor) -> dict[str, Tensor]:
@@ -192,7 +204,7 @@ class Trainer:
                     part.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, self.recipe)
-        images = batch.images.float()  # sent as bytes by the workers
+        images = batch.images.bfloat16()  # sent as bytes by the workers; grey levels, exact
         with torch.autocast("cpu", torch.bfloat16):
             features = self.network.features(images)
             maps = [self.network.out(feature) for feature in features]
@@ -299,23 +311,44 @@ class Batches(Dataset[Batch]):
         scenes: to view.
         pastes: to paste.
         teacher: says what the cells are to say.
-        recipe: says how.
+        recipe: says how; its batch is a multiple of four.
     """
 
     def __init__(self, scenes: SceneSet, pastes: PasteSet, teacher: AsksTeacher, recipe: Recipe) -> None:
         self.scenes, self.pastes, self.teacher, self.recipe = scenes, pastes, teacher, recipe
+        self._drawn: dict[int, list[tuple[Sample, Word]]] = {}
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step."""
-        recipe, samples = self.recipe, []
-        views = recipe.views.natural() if recipe.closes(step) else recipe.views
-        for k in range(step * recipe.batch, (step + 1) * recipe.batch):
-            epoch, place = divmod(k, len(self.scenes.train))
-            order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
-            rng = np.random.default_rng([recipe.seed, 7, k])
-            sample = draw(self.scenes, self.pastes, int(order[place]), views, rng)
-            samples.append((sample, self.teacher(sample.image)))
-        return collate(samples)
+        self._drawn = {drawn: samples for drawn, samples in self._drawn.items() if drawn > step - AGAIN[-1] - 4}
+        new, again, over, last = (self._samples(step - ago) for ago in AGAIN)
+        return collate([*new, *again, *(_over(*sample) for sample in (*over, *last))])
+
+    def _samples(self, step: int) -> list[tuple[Sample, Word]]:
+        """Those that are new at a step; the first steps repeat some of before the first."""
+        if step not in self._drawn:
+            recipe, samples = self.recipe, []
+            views = recipe.views.natural() if recipe.closes(step) else recipe.views
+            new = recipe.batch // len(AGAIN)
+            first = (step + AGAIN[-1]) * new
+            for k in range(first, first + new):
+                epoch, place = divmod(k, len(self.scenes.train))
+                order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
+                rng = np.random.default_rng([recipe.seed, 7, k])
+                sample = draw(self.scenes, self.pastes, int(order[place]), views, rng)
+                samples.append((sample, self.teacher(sample.image)))
+            self._drawn[step] = samples
+        return self._drawn[step]
+
+
+def _over(sample: Sample, word: Word) -> tuple[Sample, Word]:
+    """A sample's mirror image."""
+    return Sample(*mirror(sample.image, sample.labels)), turned_over(word, *sample.image.shape[:2])
+
+
+def _gives_way(_: int) -> None:
+    """The training itself, which is one process, comes before a worker."""
+    os.nice(10)
 
 
 def train(trainer: Trainer, batches: Batches, folder: Path, every: int = 1000, workers: int = 0) -> None:
@@ -334,7 +367,7 @@ def train(trainer: Trainer, batches: Batches, folder: Path, every: int = 1000, w
     context = "fork" if workers else None
     ahead = DataLoader(
         batches, batch_size=None, sampler=range(trainer.step, recipe.steps), num_workers=workers,
-        multiprocessing_context=context,
+        multiprocessing_context=context, worker_init_fn=_gives_way,
     )  # fmt: skip
     bar = tqdm(total=recipe.steps, initial=trainer.step, desc="detector", unit="step", mininterval=5)
     began = time.monotonic()
