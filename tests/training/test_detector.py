@@ -40,7 +40,7 @@ def labels_of(boxes: list[list[float]], ignored: list[bool] | None = None) -> La
     marks = array[:, None, :2] + (FACE - (30, 36)) / (40, 52) * (array[:, None, 2:] - array[:, None, :2])
     yes = np.ones(len(array), bool)
     ignore = np.array(ignored or ~yes, bool)
-    return Labels(array, marks.astype(np.float32), yes, ignore)
+    return Labels(array, marks.astype(np.float32), yes, ignore, np.zeros(len(array), bool))
 
 
 class Painter:
@@ -255,7 +255,10 @@ def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[S
         found = paste_face(image, before, pastes, 190.0, np.random.default_rng(2), over=over)
         assert found.ignored.tolist() == hidden
         assert image.any() == over
-    face = paste_face(image, before, pastes, 190.0, np.random.default_rng(2), over=True)[2:]
+    before = replace(before, nobody=np.array([True, True]))
+    found = paste_face(image, before, pastes, 190.0, np.random.default_rng(2), over=True)
+    assert found.nobody.tolist() == [False, True, False]
+    face = found[2:]
     assert face.boxes[0, 3] - face.boxes[0, 1] == pytest.approx(190, abs=1)
     assert ((face.landmarks[0] > face.boxes[0, :2]) & (face.landmarks[0] < face.boxes[0, 2:])).all()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,14 +19,15 @@ ort = pytest.importorskip("onnxruntime")
 
 from lrface.metrics.average_precision import PictureResult
 from lrface.types import Detections
+from training.detector import scenes
 from training.detector.__main__ import main
 from training.detector.augment import MIRRORED, WARP, Sample, Views, mirror, random_view, settle, turned, warp
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.decoding import decoding
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
-from training.detector.scenes import Labels, annotated, sightings, taught
-from training.detector.targets import HINT, Word, cell_targets
+from training.detector.scenes import Labels, annotated, mistaken, sightings, taught
+from training.detector.targets import HINT, Word, cell_targets, corrected
 from training.detector.train import Batches, Recipe, Trainer
 from training.detector.validate import operating_point
 from training.manifest import MODELS
@@ -43,7 +46,7 @@ def labels_of(boxes: list[list[float]], ignored: list[bool] | None = None) -> La
     marks = array[:, None, :2] + (FACE - (30, 36)) / (40, 52) * (array[:, None, 2:] - array[:, None, :2])
     yes = np.ones(len(array), bool)
     ignore = np.array(ignored or ~yes, bool)
-    return Labels(array, marks.astype(np.float32), yes, ignore)
+    return Labels(array, marks.astype(np.float32), yes, ignore, np.zeros(len(array), bool))
 
 
 def test_cells_are_in_the_order_of_the_flattened_maps() -> None:
@@ -288,6 +291,20 @@ def test_of_what_is_small_or_cut_off_nothing_is_known() -> None:
     assert found.marked.tolist() == [True, True, False, True]
 
 
+def test_what_the_teacher_mistakes_for_a_face_is_none_wherever_it_goes() -> None:
+    boxes = np.array([[10, 10, 30, 36], [60, 60, 90, 100], [64, 62, 92, 100]], np.float32)
+    animal = mistaken(Detections.from_arrays(boxes[:1], np.float32([0.7]), np.zeros((1, 5, 2), np.float32)))
+    assert (animal.ignored & animal.nobody).all()
+    both = Labels.joined([animal, labels_of([boxes[1].tolist()]), replace(animal, boxes=boxes[2:])])
+    word = Word(np.float32([0.7, 0.6, 0.9, 0.01]), boxes[[0, 0, 1, 1]] + 1, [])
+    assert corrected(word, both).scores.tolist() == pytest.approx([0, 0, 0.9, 0.01])  # the third is a face's sooner
+    assert corrected(word, both[1:2]) is word
+    assert word.scores[0] == pytest.approx(0.7)
+    over = mirror(np.zeros((128, 128, 3), np.uint8), animal)[1]
+    assert over.nobody.all()
+    assert settle(over, 128).nobody.all()
+
+
 def test_the_threshold_is_the_lowest_of_the_wanted_precision() -> None:
     truth = np.array([[0, 0, 20, 20], [50, 50, 70, 70], [90, 0, 110, 20]], np.float32)
     boxes = np.concatenate([truth, truth[:2] + 200]).astype(np.float32)
@@ -398,3 +415,29 @@ def test_a_sample_is_learned_four_times_twice_turned_over_each_time_among_others
     assert sum(len(rows) == 4 for rows in learned.values()) > 560
     for rows in learned.values():
         assert len(rows) < 4 or sum(row >= 4 for row in rows) == 2
+
+
+def test_only_what_the_teacher_sees_in_training_scenes_without_people_is_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sees:
+        def detect(self, image: np.ndarray) -> Detections:
+            box = np.float32([[0.25, 0.25, 0.5, 0.5]]) * image.shape[0]
+            return Detections.from_arrays(box, np.float32([0.2]), np.zeros((1, 5, 2), np.float32) + box[:, None, :2])
+
+    asked: list[float] = []
+    monkeypatch.setattr(scenes, "open_detector", lambda *_, score_threshold: asked.append(score_threshold) or Sees())
+    names = [f"raccoon_{i:04d}.webp" for i in range(20)]
+    with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as pack:
+        for name in names:
+            pack.writestr(name, cv2.imencode(".webp", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    (tmp_path / "boxes.csv").write_text("file,x1,y1,x2,y2,source,label\nraccoon_0000.webp,1,1,9,9,annotated,face\n")
+    (tmp_path / "teacher.onnx").touch()
+    loaded = scenes.load_scenes(tmp_path, tmp_path / "cache", tmp_path / "teacher.onnx")
+    assert min(asked) == scenes.LEAST
+    held = {loaded.names[i] for i in loaded.validation}
+    assert 0 < len(held) < 20
+    for i, name in enumerate(loaded.names):
+        nobody = loaded.labels(i).nobody
+        assert nobody.any() == (name not in held and name != "raccoon_0000.webp")
+        assert not len(nobody) or len(nobody) <= 4, "what several looks see is one thing"

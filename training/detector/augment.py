@@ -69,7 +69,7 @@ class Views:
     portrait_height: tuple[float, float] = (80.0, 250.0)
     paste: float = 0.3
     paste_most: int = 8
-    paste_height: tuple[float, float] = (7.0, 140.0)
+    paste_height: tuple[float, float] = (6.0, 140.0)
     crowd: float = 0.1
     crowd_height: tuple[float, float] = (8.0, 34.0)
     hide: float = 0.25
@@ -194,7 +194,7 @@ def random_view(
     back = cv2.invertAffineTransform(matrix)
     before_it = corners @ back[:, :2].T + back[:, 2]
     covered = ((before_it > 0) & (before_it < source.shape[1::-1])).all(axis=2)
-    theirs = replace(theirs, ignored=theirs.ignored | covered.any(axis=1))[~covered.all(axis=1)]
+    theirs = _doubted(theirs, covered.any(axis=1))[~covered.all(axis=1)]
     return canvas, Labels.joined([labels, theirs])
 
 
@@ -299,9 +299,14 @@ def paste_face(
         return labels
     _blend(image, pastes.crops[pastes.rows[pick]], scale, angle, place, rng)
     yes = np.array([True])
-    one = Labels(box[None], points[None], yes, ~yes)
+    one = Labels(box[None], points[None], yes, ~yes, ~yes)
     moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
-    return Labels.joined([replace(labels, ignored=labels.ignored | hidden), moved])
+    return Labels.joined([_doubted(labels, hidden), moved])
+
+
+def _doubted(labels: Labels, hidden: npt.NDArray[np.bool_]) -> Labels:
+    """Nothing more is known of what is ``hidden``."""
+    return replace(labels, ignored=labels.ignored | hidden, nobody=labels.nobody & ~hidden)
 
 
 def mirror(image: Image, labels: Labels) -> tuple[Image, Labels]:

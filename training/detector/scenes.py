@@ -2,7 +2,7 @@
 
 The teacher is YuNet-n (libfacedetection, permissive), which looks at each scene at several scales. A held-out scene
 keeps its annotation, to which the teacher adds landmarks only. In a training scene the teacher also adds faces that the
-annotation leaves out or to be ignored.
+annotation leaves out or to be ignored. What it sees in a training scene without people is known to be no face.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ VALIDATION_PERCENT = 5
 EMPTY = ("raccoon", "rooms", "kangaroo", "textures", "camvid")  # sets whose pictures without boxes show no face
 EMPTY_PERCENT = 30  # of these are held out, to count false alarms
 SCALES = (0.5, 1.0, 2.0)  # at which the teacher looks at a scene, and at its mirror image
+LEAST = 0.1  # the teacher's score from which on it sees a face at all
 SEEN = 0.25  # the teacher's score from which on a sighting is no background
 NEW = 0.4  # ... and from which on it is a face without any annotation
 SURE = 0.6  # ... and from which on its box is better than the annotation's, whose sets differ in convention
@@ -51,13 +52,15 @@ class Labels:
         boxes: float32 ``[n, 4]``, x1, y1, x2, y2 in pixels.
         landmarks: float32 ``[n, 5, 2]``; meaningless where ``marked`` is false.
         marked: bool ``[n]``, whether the landmarks are known.
-        ignored: bool ``[n]``, regions of which nothing is known.
+        ignored: bool ``[n]``, regions of which nothing is known ...
+        nobody: bool ``[n]``, ... or in which the teacher sees a face and there is none.
     """
 
     boxes: Floats
     landmarks: Floats
     marked: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
+    nobody: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -261,10 +264,11 @@ def annotated(boxes: Floats, ignored: npt.NDArray[np.bool_], seen: Detections) -
         ignored: bool ``[n]``.
         seen: what the teacher saw.
     """
+    no = np.zeros(len(boxes), bool)
     if not len(boxes) or not len(seen):
-        return Labels(boxes, np.zeros((len(boxes), 5, 2), np.float32), np.zeros(len(boxes), bool), ignored)
+        return Labels(boxes, np.zeros((len(boxes), 5, 2), np.float32), no, ignored, no)
     overlap = box_iou(boxes, seen.boxes)
-    return Labels(boxes, seen.landmarks[overlap.argmax(axis=1)], overlap.max(axis=1) >= 0.5, ignored)
+    return Labels(boxes, seen.landmarks[overlap.argmax(axis=1)], overlap.max(axis=1) >= 0.5, ignored, no)
 
 
 def taught(labels: Labels, seen: Detections) -> Labels:
@@ -286,10 +290,17 @@ def taught(labels: Labels, seen: Detections) -> Labels:
         boxes[better] = seen.boxes[best[better]]
         free = np.maximum(box_iou(boxes, seen.boxes), overlap).max(axis=0) < 0.3
     count = int(free.sum())
-    new = Labels(seen.boxes[free], seen.landmarks[free], np.ones(count, bool), seen.scores[free] < NEW)
+    known, weak = np.ones(count, bool), seen.scores[free] < NEW
+    new = Labels(seen.boxes[free], seen.landmarks[free], known, weak, ~known)
     if len(unknown) and count:
         unknown = unknown[box_iou(unknown.boxes, new.boxes).max(axis=1) < 0.4]
     return Labels.joined([replace(faces, boxes=boxes), new, unknown])
+
+
+def mistaken(seen: Detections) -> Labels:
+    """What the teacher saw in a picture without people."""
+    yes = np.ones(len(seen), bool)
+    return Labels(seen.boxes, seen.landmarks, ~yes, yes, yes)
 
 
 def is_empty_set(name: str) -> bool:
@@ -311,7 +322,7 @@ def _key(*files: Path) -> str:
 
 def _write_scenes(folder: Path, archive: Path, table: pd.DataFrame, teacher: Path) -> None:
     """Stream pixels to disk, then the index."""
-    detector = open_detector(teacher, score_threshold=SEEN)
+    detector, wary = open_detector(teacher, score_threshold=SEEN), open_detector(teacher, score_threshold=LEAST)
     rows = dict(list(table.groupby("file")))
     offsets, sizes, first, parts, at = [], [], [0], [], 0
     with zipfile.ZipFile(archive) as pack, (folder / "pixels.raw").open("wb") as out:
@@ -328,9 +339,12 @@ def _write_scenes(folder: Path, archive: Path, table: pd.DataFrame, teacher: Pat
             boxes = part[["x1", "y1", "x2", "y2"]].to_numpy(np.float32).reshape(-1, 4)
             ignored = ~part["label"].isin(TRAINED).to_numpy(bool)
             empty = not len(part) and is_empty_set(name)
-            seen = Detections.empty() if empty else sightings(image, detector)
-            labels = annotated(boxes, ignored, seen)
-            parts.append(labels if held_out(name) else taught(labels, seen))
+            if empty and not held_out(name):
+                parts.append(mistaken(sightings(image, wary)))
+            else:
+                seen = Detections.empty() if empty else sightings(image, detector)
+                labels = annotated(boxes, ignored, seen)
+                parts.append(labels if held_out(name) else taught(labels, seen))
             first.append(first[-1] + len(parts[-1]))
     every = Labels.joined(parts)
     np.savez(

@@ -6,14 +6,15 @@ half hidden face is. Its features go along, a hint for every cell, of the backgr
 few pictures say much that way. YuNet says something else of a picture's mirror image, and knows more of small faces
 when they are enlarged: it is asked in all three ways, which makes a better word, and one that is easier to learn.
 Labels do not correct its scores: what YuNet misses or only suspects at this size would be taught as a face in a picture
-with labels and as none in its mixture with another, and the student learns neither. They give better boxes, of larger
-views, and the landmarks.
+with labels and as none in its mixture with another, and the student learns neither. But what it takes for faces where
+there are no people, animals mostly, is known wherever such a picture goes. Labels give better boxes, of larger views,
+and the landmarks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,9 +30,8 @@ from lrface.detection.decode import decode_yunet
 from lrface.detection.suppression import NMS_IOU, suppress
 from lrface.metrics.average_precision import box_iou
 from training.detector.network import STRIDES
-from training.detector.scenes import Floats, Image, Labels
+from training.detector.scenes import LEAST, Floats, Image, Labels
 
-LEAST = 0.1  # a teacher's cell of a lower score learns no box
 OVERLAP = 0.4  # of a teacher's box with a known face's, from which on its cell learns that one instead
 CLOSER = 1.5  # times enlarged, for the closer look
 UNSEEN = 0.05  # score of what the teacher does not see at one of its looks
@@ -166,6 +166,23 @@ def _faces(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
 
 def _logit(scores: Floats) -> Floats:
     return np.asarray(logit(np.clip(scores, UNSEEN, 1 - UNSEEN)), np.float32)
+
+
+def corrected(word: Word, labels: Labels) -> Word:
+    """The teacher's word without the faces that are none.
+
+    Args:
+        word: the teacher's.
+        labels: of the view, in pixels.
+    """
+    if not labels.nobody.any():
+        return word
+    cell = np.flatnonzero(word.scores > UNSEEN)
+    overlap = np.where(labels.ignored & ~labels.nobody, 0, box_iou(word.boxes[cell], labels.boxes))
+    best = overlap.argmax(axis=1)
+    scores = word.scores.copy()
+    scores[cell[(overlap.max(axis=1) >= OVERLAP) & labels.nobody[best]]] = 0
+    return replace(word, scores=scores)
 
 
 def cell_targets(labels: Labels, word: Word) -> Targets:

@@ -26,7 +26,7 @@ from training.detector.folding import unfolded
 from training.detector.losses import eiou_loss, landmark_loss, score_divergence
 from training.detector.network import STRIDES, Detector
 from training.detector.scenes import PasteSet, SceneSet
-from training.detector.targets import HINT, AsksTeacher, Word, cell_targets, turned_over
+from training.detector.targets import HINT, AsksTeacher, Word, cell_targets, corrected, turned_over
 from training.detector.validate import validate
 from training.manifest import sha256
 
@@ -336,7 +336,7 @@ class Batches(Dataset[Batch]):
                 order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
                 rng = np.random.default_rng([recipe.seed, 7, k])
                 sample = draw(self.scenes, self.pastes, int(order[place]), views, rng)
-                samples.append((sample, self.teacher(sample.image)))
+                samples.append((sample, corrected(self.teacher(sample.image), sample.labels)))
             self._drawn[step] = samples
         return self._drawn[step]
 
