@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, between, read_result, table
-from benchmarks.refining import HEADER, figures
+from benchmarks.refining import ERROR_HEADER, HEADER, error_figures, figures
 from training.manifest import MEASURED, MODELS
 
 Entry = dict[str, Any]
@@ -79,7 +79,10 @@ def _landmarker(entry: Entry, result: dict[str, Any]) -> str:
         f" {result['pairs']:,} validation pairs of which both faces were found, LR-LR, by the shipped embedder; error"
         " of the alignment: a landmark's distance in % of the eyes', median. A look takes"
         f" {result['ms_a_look']:.2f} ms a face, cutting included, in batches, on one thread"
-        " (`python benchmarks/refining.py`).\n\n" + table(HEADER, [figures(row) for row in result["rows"]])
+        " (`python benchmarks/refining.py`).\n\n"
+        + table(HEADER, [figures(row) for row in result["rows"]])
+        + "\n\nWhat the expected error is worth: accuracy in %, refined landmarks.\n\n"
+        + table(ERROR_HEADER, [error_figures(row) for row in result["rows"]])
     )
 
 

@@ -5,7 +5,9 @@
 Validation people (never a test set) are pasted into the held-out scenes at a given width of the canonical crop and
 found there by the bundled detector. Verified are those pairs of which both faces were found, by the shipped embedder,
 aligned by the landmarks that are known, by the detector's, and by those of the second look. Whether a second look is
-taken, and how many, was chosen by these figures.
+taken, and how many, was chosen by these figures. The second table is about what the second look says of its own error:
+whether it knows better than the embedder's quality which pairs to reject, and whether a face with a large one is better
+seen at a smaller level.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -48,9 +50,15 @@ SIDE = 256  # pixels of a scene: what a detector sees around a face
 VIEWS = Views(turn=8.0, stretch=0.0)
 LOOKED = 16  # faces at a time, to take the time of a look
 WHOSE = ("known", "detector", "refined")
+REJECTED, WORST = 1 / 5, 1 / 3  # of the pairs
 HEADER = [
     "crop, px", "found, %", "accuracy: known landmarks", "detector's", "refined", "error: detector's", "refined",
     "rank correlation of its expected error",
+]  # fmt: skip
+BY = ("quality", "error", "both")
+ERROR_HEADER = [
+    "crop, px", "all pairs", "a fifth rejected by quality", "by expected error", "by both",
+    "the third of largest expected error", "at the next smaller level",
 ]  # fmt: skip
 
 
@@ -134,18 +142,52 @@ def small_scene(crop: Image, scenes: list[Image], width: float, rng: np.random.G
     return picture, points + np.float32(corner)
 
 
+def both_found(found: Found, pairs: Pairs) -> Pairs:
+    """The pairs of which both faces were found, as places in ``found.rows``."""
+    place = {int(row): i for i, row in enumerate(found.rows)}
+    both = np.flatnonzero([a in place and b in place for a, b in zip(pairs.a, pairs.b, strict=True)])
+    a, b = (np.array([place[int(row)] for row in side[both]], np.int64) for side in (pairs.a, pairs.b))
+    return Pairs(a, b, pairs.same[both], pairs.fold[both])
+
+
+def accuracy(vectors: Floats, pairs: Pairs, kept: npt.NDArray[np.bool_] | None = None) -> float:
+    """In %, on the pairs that are ``kept``, or all."""
+    scores = np.sum(vectors[pairs.a] * vectors[pairs.b], axis=1)
+    some = np.ones(len(scores), bool) if kept is None else kept
+    return round(100 * float(fold_accuracies(scores[some], pairs.same[some], pairs.fold[some]).mean()), 2)
+
+
 def verification(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float) -> dict[str, float]:
     """Accuracy in % on the pairs of which both faces were found, by whose landmarks they are aligned."""
-    place = {int(row): i for i, row in enumerate(found.rows)}
-    both = np.array([a in place and b in place for a, b in zip(pairs.a, pairs.b, strict=True)])
-    a, b = (np.array([place[int(row)] for row in side[both]]) for side in (pairs.a, pairs.b))
     embedder = embedders[level_for(width, embedders)]
-    rates = {}
-    for name, crops in found.crops.items():
-        vectors = embedder.embed(crops)
-        scores = np.sum(vectors[a] * vectors[b], axis=1)
-        rates[name] = round(100 * float(fold_accuracies(scores, pairs.same[both], pairs.fold[both]).mean()), 2)
-    return {**rates, "pairs": int(both.sum())}
+    own = both_found(found, pairs)
+    rates = {name: accuracy(embedder.embed(crops), own) for name, crops in found.crops.items()}
+    return {**rates, "pairs": len(own.a)}
+
+
+def worth_of_error(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float) -> dict[str, Any]:
+    """Accuracy in %, by the refined landmarks.
+
+    Returns:
+        ``rejecting``: by which of ``BY`` the poorest pairs are rejected, the share ``REJECTED`` of them (a pair is as
+        poor as its poorer face; by both: by the mean of both ranks). ``worst``: on the share ``WORST`` with the largest
+        expected error, at the level of the faces' size and at the next smaller one (None if there is none).
+    """
+    level = level_for(width, embedders)
+    vectors, quality = embedders[level].embed_with_quality(found.crops["refined"])
+    own = both_found(found, pairs)
+    poor = {"quality": -np.array(quality, np.float64), "error": found.expected.astype(np.float64)}
+    ranks = {name: rankdata(np.maximum(each[own.a], each[own.b])) / len(own.a) for name, each in poor.items()}
+    ranks["both"] = rankdata(ranks["quality"] + ranks["error"]) / len(own.a)
+    worst = ranks["error"] > 1 - WORST
+    smaller = max((other for other in embedders if other < level), default=None)
+    return {
+        "rejecting": {name: accuracy(vectors, own, ranks[name] <= 1 - REJECTED) for name in BY},
+        "worst": [
+            accuracy(vectors, own, worst),
+            None if smaller is None else accuracy(embedders[smaller].embed(found.crops["refined"]), own, worst),
+        ],
+    }  # fmt: skip
 
 
 def milliseconds(refiner: LandmarkRefiner) -> float:
@@ -166,6 +208,12 @@ def figures(row: dict[str, Any]) -> list[str]:
         str(row["width"]), f"{100 * row['found']:.0f}", *(f"{row[name]:.1f}" for name in WHOSE),
         *(f"{100 * row[f'{name}_error']:.1f}" for name in WHOSE[1:]), f"{row['rank']:.2f}",
     ]  # fmt: skip
+
+
+def error_figures(row: dict[str, Any]) -> list[str]:
+    """A row of the second table, see ``ERROR_HEADER``."""
+    values = [row["refined"], *(row["rejecting"][name] for name in BY), *row["worst"]]
+    return [str(row["width"]), *("" if value is None else f"{value:.1f}" for value in values)]
 
 
 def main() -> None:
@@ -197,9 +245,13 @@ def main() -> None:
         found = look_for(people, faces, scenes, width, detector, refiner)
         errors = {f"{name}_error": round(float(np.median(each)), 4) for name, each in found.errors.items()}
         rank = float(spearmanr(found.expected, found.errors["refined"]).statistic)
-        accuracy = verification(found, pairs, embedders, width)
-        rows.append({"width": width, "found": round(found.share, 4), **accuracy, **errors, "rank": round(rank, 3)})
+        rows.append({
+            "width": width, "found": round(found.share, 4), **verification(found, pairs, embedders, width), **errors,
+            "rank": round(rank, 3), **worth_of_error(found, pairs, embedders, width),
+        })  # fmt: skip
     print(table(HEADER, [figures(row) for row in rows]))
+    print()
+    print(table(ERROR_HEADER, [error_figures(row) for row in rows]))
     shipped = [manifest.detector, entry, *manifest.embedders.values()]
     path = write_result("refining", {
         "protocol": "validation people pasted into held-out scenes, found by the bundled detector; accuracy in % on the"

@@ -96,8 +96,7 @@ def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: f
         "## Figures",
         *MEASURED,
         "",
-        "The expected error says little that the embedders' own quality does not: on these pairs, rejecting by it, or"
-        " by both, was no better than by quality alone. So nothing at run time depends on it.",
+        "Nothing at run time depends on the expected error.",
         "",
         "Made by `python -m training landmarks`.",
     ]
