@@ -28,11 +28,14 @@ class Detections:
         scores: float32 [n], 0..1, falling.
         landmarks: float32 [n, 5, 2], x, y in pixels of the source picture; image-left eye, image-right eye, nose,
             image-left mouth corner, image-right mouth corner (the order of the ArcFace template).
+        errors: float32 [n], how far off the landmarks are expected to align each face, in eye distances (nan where they
+            form no face); None from a detector that does not say.
     """
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
+    errors: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.scores)
@@ -41,6 +44,8 @@ class Detections:
                 f"boxes {self.boxes.shape}, scores {self.scores.shape}, landmarks {self.landmarks.shape}: "
                 "expected [n, 4], [n], [n, 5, 2]"
             )
+        if self.errors is not None and self.errors.shape != (n,):
+            raise ValueError(f"errors {self.errors.shape}: expected [n], or None")
 
     @classmethod
     def from_arrays(cls, boxes: Array, scores: Array, landmarks: Array) -> Detections:
@@ -63,7 +68,8 @@ class Detections:
         where = index if isinstance(index, slice) else np.asarray(index)
         if not isinstance(where, slice) and where.size == 0 and where.dtype != bool:
             where = where.astype(np.intp)
-        return Detections(self.boxes[where], self.scores[where], self.landmarks[where])
+        errors = None if self.errors is None else self.errors[where]
+        return Detections(self.boxes[where], self.scores[where], self.landmarks[where], errors)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +83,9 @@ class Face:
         native_px: Width, in source pixels, of the canonical 112x112 crop: how large the face really is.
         level: The side in pixels of the network's input that embedded it: 16, 32, ...
         embedding: float32 [dim], of unit length; empty ([0]) where the face is too small to be embedded.
-        quality: The network's own estimate, 0..1, of how well it sees this face (the cosine to the teacher's embedding
-            that it expects); None where the model gives none, or the face was not embedded.
+        quality: The networks' own estimate, 0..1, of how well this face is seen: the cosine to the teacher's embedding
+            that the embedder expects, less where the landmarks are expected to be far off (`embedding.seen_quality`);
+            None where the model gives none, or the face was not embedded.
     """
 
     box: Box

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_models import DIM, TinyDetector, embedder_bytes, face, portrait, scene, write_models
 
-from lrface.embedding import BATCH, Embedder, embed_faces, level_for, open_embedders, template_levels
+from lrface.embedding import BATCH, Embedder, embed_faces, level_for, open_embedders, seen_quality, template_levels
 from lrface.errors import ImageError, ModelError
 from lrface.models import Manifest
 from lrface.session import open_session
@@ -120,6 +120,14 @@ def test_each_face_at_its_level_in_one_run_a_level(
     assert sorted(runs) == [(16, 2), (32, 2)]
     whole = embedders[16].embed(face("c")[None])[0]
     assert float(faces[2].embedding @ whole) > 0.99
+
+
+def test_quality_falls_with_what_the_landmarks_may_be_off_by() -> None:
+    assert seen_quality(0.5, 0.05) == 0.5
+    assert seen_quality(0.5, 0.15) == pytest.approx(0.5 * np.exp(-0.6))
+    assert 0.5 < (seen_quality(0.5, 0.03) or 0) < 0.6
+    assert seen_quality(0.99, 0.0) == 1.0
+    assert [seen_quality(0.5, None), seen_quality(0.5, float("nan")), seen_quality(None, 0.1)] == [0.5, 0.5, None]
 
 
 def test_a_detectors_slip_costs_only_its_own_face(embedders: dict[int, Embedder]) -> None:

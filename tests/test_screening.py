@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from tiny_gallery import CONTRACT, DIM
-from tiny_models import calibration, open_matcher, portrait, scene, write_models, write_people
+from tiny_models import TinyDetector, calibration, open_matcher, portrait, scene, write_models, write_people
 
 from lrface.decision import Calibration
+from lrface.embedding import seen_quality
 from lrface.errors import EnrolmentError
 from lrface.gallery import Gallery, PhotoTemplates
 from lrface.screening import Screen
+from lrface.types import Detections
 
 ENTRIES = [{"level": level, "name": f"t{level}", "sha256": "0"} for level in (16, 32)]
 
@@ -108,6 +111,17 @@ def flat(name: str, photo: int, contrast: float) -> np.ndarray:
     return picture
 
 
+class Unsure(TinyDetector):
+    """Knows how far off its landmarks may be."""
+
+    def __init__(self, error: float) -> None:
+        self.error = error
+
+    def detect(self, image: np.ndarray) -> Detections:
+        found = super().detect(image)
+        return replace(found, errors=np.full(len(found), self.error, np.float32))
+
+
 def test_quality_is_measured_gated_and_told(tmp_path: Path) -> None:
     """The tiny models' quality is contrast."""
     folder = write_models(tmp_path / "models", gate=0.6)
@@ -121,6 +135,13 @@ def test_quality_is_measured_gated_and_told(tmp_path: Path) -> None:
         assert (good.name, good.reason) == ("ana", "match")
         assert poor.quality is not None
         assert (poor.name, poor.quality < 0.6) == ("ana", True)  # a match is a match
+        matcher.detector = Unsure(0.4)
+        doubted = matcher.identify(portrait("ana", 3))[0]
+        assert doubted.quality == pytest.approx(seen_quality(good.quality, 0.4))
+        assert (doubted.name, matcher.identify(portrait("nobody", 3))[0].reason) == ("ana", "too poor")
+        with pytest.raises(EnrolmentError, match="too poor"):
+            matcher.enroll("bo", portrait("bo"))
+        matcher.detector = TinyDetector()
         stranger = matcher.identify(flat("somebody else", 3, 0.2))[0]
         assert (stranger.name, stranger.reason) == (None, "too poor")
         assert "too poor to decide" in stranger.explain()

@@ -42,7 +42,15 @@ def test_indexing_gives_detections(index: object, expected: list[int]) -> None:
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         Detections(np.zeros((2, 4), np.float32), np.zeros(3, np.float32), np.zeros((3, 5, 2), np.float32))
+    with pytest.raises(ValueError, match="errors"):
+        dataclasses.replace(detections(), errors=np.zeros(2, np.float32))
     assert len(Detections.empty()) == 0
+
+
+def test_what_landmarks_may_be_off_by_stays_with_its_face() -> None:
+    told = dataclasses.replace(detections(), errors=np.float32([0.1, 0.2, np.nan]))
+    assert told[[2, 0]].errors == pytest.approx([np.nan, 0.1], nan_ok=True)
+    assert detections()[[2, 0]].errors is None
 
 
 def test_an_identification_is_frozen_and_speaks_json_without_the_embedding() -> None:

@@ -43,7 +43,7 @@ class LandmarkRefiner:
             raise ModelError(f"{entry.file} sees {side} pixels, not {FRAME} x {FRAME}: export it again")
 
     def refine(self, image: ImageArray, found: Detections) -> Detections:
-        """The same faces with better landmarks.
+        """The same faces with better landmarks, and what is to be expected of these.
 
         Args:
             image: uint8 [h, w, 3], BGR.
@@ -52,7 +52,7 @@ class LandmarkRefiner:
         Raises:
             ModelError: The graph fails.
         """
-        return Detections(found.boxes, found.scores, self.closer(image, found.landmarks)[0])
+        return Detections(found.boxes, found.scores, *self.closer(image, found.landmarks))
 
     def closer(self, image: ImageArray, landmarks: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Better landmarks, and how good they are.
