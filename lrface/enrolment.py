@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrface.decision import Calibration
-from lrface.embedding import Embedder, seen_quality, template_levels
+from lrface.embedding import Embedder, template_levels
 from lrface.errors import EnrolmentError, ImageError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
 from lrface.images import SUFFIXES, Source
@@ -137,7 +137,7 @@ class Enroller:
             if rows:
                 vectors, qualities = embedder.embed_with_quality(np.stack([ready[i].crop for i in rows]))
                 for i, vector, quality in zip(rows, vectors, qualities, strict=True):
-                    found[i][level] = vector, seen_quality(quality, ready[i].error)
+                    found[i][level] = vector, quality
         return found
 
 

@@ -33,13 +33,11 @@ class Portrait:
         sha256: Of the photo's bytes (of an array: of its shape and pixels).
         crop: uint8 [112, 112, 3], BGR, aligned.
         native_px: How large the face was.
-        error: How far off its landmarks are expected to be, in eye distances; None from a detector that does not say.
     """
 
     sha256: str
     crop: ImageArray
     native_px: float
-    error: float | None
 
 
 def fingerprint(source: Source) -> tuple[bytes | Array, str]:
@@ -74,8 +72,7 @@ def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> P
     native_px = native_crop_px(detections.landmarks[row])
     if native_px < MIN_ENROL_PX:
         raise EnrolmentError(f"the face is {native_px:.0f} px wide, below {MIN_ENROL_PX:.0f}: use a closer photo")
-    error = None if detections.errors is None else float(detections.errors[row])
-    return Portrait(sha256, align(picture, detections.landmarks[row]), native_px, error)
+    return Portrait(sha256, align(picture, detections.landmarks[row]), native_px)
 
 
 def one_box_a_face(detections: Detections) -> Detections:

@@ -39,7 +39,7 @@ class Screen:
             name: Of the person it is said to show.
             level: The level of the face's own size.
             vector: float32 [dim], its embedding there.
-            quality: The networks' estimate, 0..1 (`embedding.seen_quality`).
+            quality: The network's estimate, 0..1.
         """
         least = self._calibration.min_quality.get(level, 0.0)
         if quality is not None and quality < least:

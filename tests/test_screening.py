@@ -139,8 +139,7 @@ def test_quality_is_measured_gated_and_told(tmp_path: Path) -> None:
         doubted = matcher.identify(portrait("ana", 3))[0]
         assert doubted.quality == pytest.approx(seen_quality(good.quality, 0.4))
         assert (doubted.name, matcher.identify(portrait("nobody", 3))[0].reason) == ("ana", "too poor")
-        with pytest.raises(EnrolmentError, match="too poor"):
-            matcher.enroll("bo", portrait("bo"))
+        assert matcher.enroll("bo", portrait("bo")).photos[0].quality > 0.6  # type: ignore[operator]  # of a still photo
         matcher.detector = TinyDetector()
         stranger = matcher.identify(flat("somebody else", 3, 0.2))[0]
         assert (stranger.name, stranger.reason) == (None, "too poor")
