@@ -9,7 +9,7 @@ import numpy as np
 from training.detector.network import Detector
 from training.detector.scenes import REPEATED, SceneSet
 from training.detector.targets import CLOSER
-from training.detector.train import Recipe
+from training.detector.train import AGAIN, Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
 from training.manifest import MEASURED
 
@@ -52,8 +52,8 @@ def card(
         " `landmarks [batch, N, 5, 2]` (image-left eye, image-right eye, nose, image-left mouth corner, image-right"
         " mouth corner) |",
         f"| parity | ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
-        "| score | trained towards YuNet's score of the same cell (Kullback-Leibler divergence); labels teach boxes and"
-        " landmarks |",
+        "| score | trained towards YuNet's score of the same cell (Kullback-Leibler divergence), in pictures without"
+        " people towards none; labels teach boxes and landmarks |",
         f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (precision"
         f" {point.precision:.3f}, recall {point.recall:.3f}, faces of 8 px and more) |",
         f"| data | {len(trained):,} scenes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet sites, pictures without"
@@ -65,7 +65,8 @@ def card(
         f" image's, halfway to that of the view enlarged {CLOSER:g} times) and its features, its landmarks"
         " (mean bias against the ArcFace template removed); no model with a non-commercial licence taught anything"
         " here |",
-        f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
+        f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())}; each sample is learned {len(AGAIN)} times, every"
+        " other time turned over |",
         f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; an epoch sees"
         f" {' and '.join(f'{name} {times} times' for name, times in REPEATED.items())}, every other scene once."
         f" From {1 - recipe.closing:.0%} of the steps on nothing mixed, tilted, warped or recoloured, mosaics and"
