@@ -32,7 +32,7 @@ from training.manifest import sha256
 
 MEASURED_ON = 8  # batches, to measure on what an exported network has lost
 AGAIN = (0, 140, 60, 256)
-"""A sample is learned so many steps after it was drawn, from the third time on turned over.
+"""A sample is learned so many steps after it was drawn, by the last two of these turned over: every other time.
 
 Drawing it and asking the teacher take longer than learning from it, which a few repetitions do not make less worth
 (data echoing, Choi et al., 2019). Each number can be divided by 4, so that the same of two or four workers has it
