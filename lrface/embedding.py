@@ -41,7 +41,7 @@ def level_for(native_px: float, levels: Collection[int]) -> int:
 def seen_quality(quality: float | None, error: float | None) -> float | None:
     """An embedder's quality less what a poor alignment costs: ``quality * exp(-6 (error - 0.05))``, 1 at most.
 
-    The embedder sees a crop, and hardly whether it was cut rightly. Of validation people's faces of 12 to 44 px the
+    The embedder sees a crop, and hardly whether it was cut rightly. Of validation people's faces of 12 to 96 px the
     product foretells the similarity to another photo better than either does alone (benchmarks/refining.py); a smaller
     level for poor landmarks was no better. Photos to enrol are screened by the embedder's quality alone: the
     product refused portraits that are good, but cut close or turned a little.

@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 import torch.nn.functional as F
+from labelled import labels_of
 
 from lrface.align import TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
@@ -32,15 +33,6 @@ from training.detector.train import Batches, Hints, Recipe, Trainer, collate, lo
 RANDOM = np.random.default_rng(3)
 COUNT = 30
 PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, portrait=0, paste=0, crowd=0, hide=0, worn=0)
-FACE = np.array([(38, 50), (62, 50), (50, 62), (41, 74), (59, 74)], np.float32)  # landmarks in a box 30, 36, 70, 88
-
-
-def labels_of(boxes: list[list[float]], ignored: list[bool] | None = None) -> Labels:
-    array = np.array(boxes, np.float32).reshape(-1, 4)
-    marks = array[:, None, :2] + (FACE - (30, 36)) / (40, 52) * (array[:, None, 2:] - array[:, None, :2])
-    yes = np.ones(len(array), bool)
-    ignore = np.array(ignored or ~yes, bool)
-    return Labels(array, marks.astype(np.float32), yes, ignore, np.zeros(len(array), bool))
 
 
 class Painter:

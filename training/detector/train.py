@@ -61,7 +61,7 @@ class Recipe:
         begin: the run, or the exported file, whose weights it begins with; "" for random ones.
     """
 
-    steps: int = 60000
+    steps: int = 90000
     batch: int = 16
     rate: float = 2e-3
     warmup: float = 0.05
