@@ -252,7 +252,9 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         assert 0 < views.mosaic < recipe.views.mosaic
 
 
-def test_training_says_what_is_wrong_before_it_looks_at_pictures(tmp_path: Path) -> None:
+def test_training_says_what_is_wrong_before_it_looks_at_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint, teacher = tmp_path / "last.pt", tmp_path / "teacher.onnx"
     checkpoint.touch()
     where = [f"--{name}={tmp_path}" for name in ("scenes", "faces", "out")]
@@ -267,3 +269,5 @@ def test_training_says_what_is_wrong_before_it_looks_at_pictures(tmp_path: Path)
         teacher.write_bytes(other)
         assert "is not YuNet" in ended()
     assert "give one of them" in ended(f"--begin={checkpoint}", "--resume")
+    monkeypatch.setattr("training.detector.__main__.Teacher", lambda _: None)
+    assert "name the folder that holds scenes.zip" in ended()

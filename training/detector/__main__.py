@@ -39,8 +39,11 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) -> tuple[SceneSet, PasteSet]:
-    pictures = load_scenes(scenes, cache / "detector", teacher)
-    crops = load_pastes(faces, cache / "detector", teacher, pastes, cache)
+    try:
+        pictures = load_scenes(scenes, cache / "detector", teacher)
+        crops = load_pastes(faces, cache / "detector", teacher, pastes, cache)
+    except (FileNotFoundError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
     pictures.mend_landmarks(crops.shape)
     return pictures, crops
 
@@ -51,7 +54,11 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
 @click.option("--steps", type=int, default=Recipe.steps, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option(
-    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that make batches ahead."
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Processes that make batches ahead: 1, 2 or 4.",
 )
 @click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
 @click.option(
