@@ -14,15 +14,15 @@ from lrface.cli import main
 from lrface.detection import open_detector
 from lrface.detection.decode import decode_contract
 from lrface.detection.onnx_detector import RUN_PIXELS, InputSpec, OnnxDetector
-from lrface.detection.views import OVERLAP, TALLEST_IN_TILE, TILE, View, plan_views
+from lrface.detection.views import OVERLAP, TALLEST_IN_TILE, TILE, View, plan_looks
 from lrface.matcher import FaceMatcher
 from lrface.metrics.average_precision import box_iou
 
 
-def seen(views: list[View]) -> list[tuple[float, int]]:
+def seen(looks: list[list[View]]) -> list[tuple[float, int]]:
     """(scale, number of views) of each look."""
-    scales = [view.scale for view in views]
-    return [(scale, scales.count(scale)) for scale in dict.fromkeys(scales)]
+    assert all(view.scale == look[0].scale for look in looks for view in look)
+    return [(look[0].scale, len(look)) for look in looks]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def seen(views: list[View]) -> list[tuple[float, int]]:
     ],
 )
 def test_looks(height: int, width: int, scale: float, quarters: bool, looks: list[tuple[float, int]]) -> None:
-    assert seen(plan_views(height, width, scale, TILE, 32, quarters)) == looks
+    assert seen(plan_looks(height, width, scale, TILE, 32, quarters)) == looks
 
 
 @pytest.mark.parametrize("size", [(2160, 3840), (2049, 700), (33, 5000), (6000, 8000)])
 @pytest.mark.parametrize("tile", [640, TILE])
 def test_tiles_share_enough_for_every_face_to_be_whole_in_its_own(size: tuple[int, int], tile: int) -> None:
-    views = [view for view in plan_views(*size, 1.0, tile, 32, True) if view.scale == 1.0]
+    views = plan_looks(*size, 1.0, tile, 32, True)[0]
     assert len({(view.height, view.width) for view in views}) == 1  # so that they run together
     for axis, length in ((0, size[1]), (1, size[0])):
         long = (views[0].width, views[0].height)[axis]
@@ -112,6 +112,12 @@ def test_frames_of_one_size_go_together_and_keep_their_own_faces() -> None:
     assert [faces.boxes.tolist() for faces in found] == [[[0, 0, v, v]] if v else [] for v in values]
     assert [len(tensor) for tensor in detector._session.fed] == [3, 1, 2]  # RUN_PIXELS hold three of 480 x 640
     assert detector.detect_batch([]) == []
+    detector.quarters, detector._session.fed = True, []
+    frames = [np.full((480, 640, 3), value, np.uint8) for value in (120, 20, 130)]
+    together = detector.detect_batch(frames)
+    assert [len(tensor) for tensor in detector._session.fed] == [3, 2], "a second look at two that have a large face"
+    for frame, faces in zip(frames, together, strict=True):
+        np.testing.assert_array_equal(detector.detect(frame).boxes, faces.boxes)
 
 
 def crowd() -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lrface.detection.decode import Decoded, Decoder
 from lrface.detection.suppression import NMS_IOU, VOTED_NMS_IOU, parts_of_faces, suppress, vote
-from lrface.detection.views import EVERYWHERE, TILE, View, plan_views, working_size
+from lrface.detection.views import EVERYWHERE, HINT, HINTED, TILE, View, hides_larger, plan_looks, working_size
 from lrface.errors import ModelError
 from lrface.types import Detections, FloatArray, ImageArray
 
@@ -79,7 +79,8 @@ class OnnxDetector:
             a picture that is then larger than `views.TILE` is searched in tiles. Time goes with 1 / min_face squared.
             None: pictures in their own size, faces from 8 px; those of more than 1,920 px shrunk to that, those of less
             than 640 px enlarged to that, twice at most.
-        quarters: Whether to look for large faces at a quarter of the scale, and so on; see `views`.
+        quarters: Whether to look for large faces at a quarter of the scale, and so on, where there may be some; see
+            `views`.
         votes: Whether what is suppressed has a say in the boxes and landmarks; see `suppression.vote`.
         refiner: Looks at each face once more for its landmarks.
         tile: Pixels; see `views.plan_views`.
@@ -144,17 +145,34 @@ class OnnxDetector:
             ModelError: The graph fails on this input or its outputs are not what they should be.
         """
         found: list[list[Decoded]] = [[] for _ in images]
-        waiting: dict[tuple[int, int], list[_Part]] = {}
-        for owner, image in enumerate(images):
-            for part in self._parts(owner, image):
-                shape = self._shape(part.view)
-                together = waiting.setdefault(shape, [])
-                together.append(part)
-                if (len(together) + 1) * shape[0] * shape[1] > RUN_PIXELS:
-                    self._run(waiting.pop(shape), shape, found)
-        for shape, together in waiting.items():
-            self._run(together, shape, found)
+        plans = [self._plan(*image.shape[:2]) for image in images]
+        works = list(images)
+        owners, depth = list(range(len(images))), 0
+        while owners:
+            hinting: set[int] = set()
+            waiting: dict[tuple[int, int], list[_Part]] = {}
+            for owner in owners:
+                look = plans[owner][depth]
+                works[owner] = _at_scale(images[owner], works[owner], look[0].scale)
+                for part in _parts(owner, images[owner], works[owner], look):
+                    shape = self._shape(part.view)
+                    together = waiting.setdefault(shape, [])
+                    together.append(part)
+                    if (len(together) + 1) * shape[0] * shape[1] > RUN_PIXELS:
+                        hinting |= self._run(waiting.pop(shape), shape, found)
+            for shape, together in waiting.items():
+                hinting |= self._run(together, shape, found)
+            depth += 1
+            owners = [
+                owner
+                for owner in owners
+                if depth < len(plans[owner]) and (owner in hinting or hides_larger(plans[owner][depth - 1]))
+            ]
         return [self._settled(image, parts) for image, parts in zip(images, found, strict=True)]
+
+    def _plan(self, height: int, width: int) -> list[list[View]]:
+        scale = self._scale(max(height, width))
+        return plan_looks(height, width, scale, self.tile, self._spec.multiple, self.quarters)
 
     def _scale(self, long_side: int) -> float:
         """Working pixels per pixel of a picture with this long side."""
@@ -164,32 +182,18 @@ class OnnxDetector:
             return self._spec.fixed / long_side
         return min(max(1.0, min(SMALLEST / MIN_FACE, SHORT_SIDE / long_side)), LONG_SIDE / long_side)
 
-    def _parts(self, owner: int, image: ImageArray) -> Iterator[_Part]:
-        height, width = image.shape[:2]
-        scale, work = 1.0, image
-        views = plan_views(
-            height, width, self._scale(max(height, width)), self.tile, self._spec.multiple, self.quarters
-        )
-        for view in views:
-            if view.scale != scale:
-                size = working_size(height, width, view.scale)
-                method = cv2.INTER_AREA if view.scale < 1 else cv2.INTER_LINEAR
-                source = work if view.scale < scale <= 1 else image  # the mean of means is the mean, for less time
-                if source.shape[:2] == (4 * size[0], 4 * size[1]):
-                    source = _resized(source, (2 * size[0], 2 * size[1]), method)  # likewise
-                work = _resized(source, size, method)
-                scale = view.scale
-            pixels = work[view.y : view.y + view.height, view.x : view.x + view.width]
-            ratio: FloatArray = np.array([work.shape[1] / width, work.shape[0] / height], np.float32)
-            yield _Part(owner, view, pixels, ratio)
-
     def _shape(self, view: View) -> tuple[int, int]:
         """Height and width of the graph's input for a view."""
         side, multiple = self._spec.fixed, self._spec.multiple
         return side or -(-view.height // multiple) * multiple, side or -(-view.width // multiple) * multiple
 
-    def _run(self, parts: list[_Part], shape: tuple[int, int], found: list[list[Decoded]]) -> None:
-        """Puts the candidates of some views of one shape to those of their pictures, in source pixels."""
+    def _run(self, parts: list[_Part], shape: tuple[int, int], found: list[list[Decoded]]) -> set[int]:
+        """Puts the candidates of some views of one shape to those of their pictures, in source pixels.
+
+        Returns:
+            The owners of views with a hint of a large face.
+        """
+        hinting: set[int] = set()
         for batch in [parts] if self._batched else [[part] for part in parts]:
             tensor = self.prepare([part.pixels for part in batch], shape)
             try:
@@ -197,11 +201,15 @@ class OnnxDetector:
                 for row, part in enumerate(batch):
                     own = (value[row : row + 1] if self._batched else value for value in values)
                     outputs = dict(zip(self._outputs, own, strict=True))
-                    found[part.owner].append(self._in_source(part, self._decode(outputs, *shape)))
+                    decoded = self._decode(outputs, *shape)
+                    found[part.owner].append(self._in_source(part, decoded))
+                    if _hints(decoded):
+                        hinting.add(part.owner)
             except Exception as error:  # onnxruntime's own exceptions share no base but Exception
                 raise ModelError(
                     f"the detector failed on a {tensor.shape} input ({error}): use another model"
                 ) from error
+        return hinting
 
     def prepare(self, pictures: Sequence[ImageArray], shape: tuple[int, int]) -> FloatArray:
         """The graph's input.
@@ -260,5 +268,33 @@ class OnnxDetector:
         return found if self.refiner is None else self.refiner.refine(image, found)
 
 
+def _at_scale(image: ImageArray, work: ImageArray, scale: float) -> ImageArray:
+    """A picture at a scale, made of what the look before was made of where that is smaller: for less time."""
+    height, width = image.shape[:2]
+    size = working_size(height, width, scale)
+    if scale == 1:
+        return image
+    if scale > 1:
+        return _resized(image, size, cv2.INTER_LINEAR)
+    source = work if work.size < image.size else image  # the mean of means is the mean
+    if source.shape[:2] == (4 * size[0], 4 * size[1]):
+        source = _resized(source, (2 * size[0], 2 * size[1]), cv2.INTER_AREA)  # likewise
+    return _resized(source, size, cv2.INTER_AREA)
+
+
 def _resized(image: ImageArray, size: tuple[int, int], method: int) -> ImageArray:
     return cv2.resize(image, size[::-1], interpolation=method).astype(np.uint8, copy=False)
+
+
+def _parts(owner: int, image: ImageArray, work: ImageArray, look: list[View]) -> Iterator[_Part]:
+    """The views of a look with their pixels, of a picture and of what it is at the look's scale."""
+    ratio: FloatArray = np.array([work.shape[1] / image.shape[1], work.shape[0] / image.shape[0]], np.float32)
+    for view in look:
+        yield _Part(owner, view, work[view.y : view.y + view.height, view.x : view.x + view.width], ratio)
+
+
+def _hints(decoded: Decoded) -> bool:
+    """Whether there may be a large face."""
+    boxes, scores, _ = decoded
+    seen = np.flatnonzero(scores >= HINT)
+    return bool((boxes[seen, 3] - boxes[seen, 1] >= HINTED).any())
