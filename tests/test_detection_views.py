@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from test_detection import RANDOM, FakeSession, fake, portraits
 
+from benchmarks.detection import held_out_scenes
 from lrface.cli import main
 from lrface.detection import open_detector
 from lrface.detection.decode import decode_contract
@@ -214,3 +216,17 @@ def test_a_large_face_is_found_once(shared: Path, height: int) -> None:
         counts.append(len(detector.detect(view.astype(np.uint8, copy=False))))
     assert len(photos) >= 8
     assert counts == [1] * len(photos)
+
+
+def test_the_second_look_that_is_saved_would_have_found_nothing(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = open_detector(refine=False)
+    assert isinstance(detector, OnnxDetector)
+    session, looks = detector._session, []
+    monkeypatch.setattr(detector, "_session", SimpleNamespace(run=lambda *fed: looks.append(1) or session.run(*fed)))
+    scenes = held_out_scenes(shared / "data" / "scenes")
+    found, taken = [detector.detect(scene) for scene in scenes], len(looks)
+    monkeypatch.setattr("lrface.detection.onnx_detector.hides_larger", lambda _: True)
+    always = [detector.detect(scene) for scene in scenes]
+    assert sum(len(a) for a in always) > 1000
+    assert [len(faces) for faces in found] == [len(faces) for faces in always]
+    assert taken < 0.9 * (len(looks) - taken), "looks are saved"
