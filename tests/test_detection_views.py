@@ -187,6 +187,48 @@ def test_users_say_what_their_smallest_face_is(
     assert "x>=4" in capsys.readouterr().err
 
 
+def test_a_look_at_a_quarter_finds_what_fills_the_picture() -> None:
+    hint = [300, 300, 380, 400]
+    detector = fake([[100, 100, 120, 140], [10, 10, 30, 30], hint], [0.9, 0.8, 0.03], quarters=True)
+    found = detector.detect(np.zeros((600, 800, 3), np.uint8))
+    assert [fed.shape[2:] for fed in detector._session.fed] == [(608, 800), (160, 224), (64, 64)]
+    # the smaller one is taken from the first look alone: a quarter's view of small faces is worth nothing
+    expected = [[10, 10, 30, 30], [100, 100, 120, 140], [400, 400, 480, 560]]
+    np.testing.assert_allclose(sorted(found.boxes.tolist()), expected)
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "size", "looks"),
+    [
+        ([300, 300, 380, 400], 0.03, (600, 800), 3),
+        ([300, 300, 380, 400], 0.01, (600, 800), 1),
+        ([300, 300, 380, 390], 0.9, (600, 800), 1),
+        ([300, 300, 380, 390], 0.9, (600, 1200), 2),  # too large a look to have a hint of all; the next has none
+    ],
+)
+def test_there_is_no_second_look_without_a_hint_of_a_large_face(
+    box: list[int], score: float, size: tuple[int, int], looks: int
+) -> None:
+    detector = fake([box], [score], quarters=True)
+    detector.detect(np.zeros((*size, 3), np.uint8))
+    assert len(detector._session.fed) == looks
+
+
+def test_of_one_face_seen_in_both_looks_the_better_score_stays() -> None:
+    class TwoLooks(FakeSession):
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            quarter = feed["image"].shape[3] < 800
+            self.boxes = np.array([[100, 100, 120, 140]], np.float32) * (1 if quarter else 4)
+            self.scores = np.array([0.8 if quarter else 0.6], np.float32)
+            return super().run(names, feed)
+
+    decode = decode_contract("boxes", "scores", "landmarks")
+    detector = OnnxDetector(TwoLooks([], []), decode, InputSpec(), 0.5, quarters=True)
+    found = detector.detect(np.zeros((600, 800, 3), np.uint8))
+    np.testing.assert_allclose(found.boxes, [[400, 400, 480, 560]])
+    np.testing.assert_allclose(found.scores, [0.8])
+
+
 def test_a_part_of_a_face_too_tall_for_the_first_look_is_no_second_face() -> None:
     class TwoLooks(FakeSession):
         def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -83,7 +83,7 @@ class OnnxDetector:
             `views`.
         votes: Whether what is suppressed has a say in the boxes and landmarks; see `suppression.vote`.
         refiner: Looks at each face once more for its landmarks.
-        tile: Pixels; see `views.plan_views`.
+        tile: Pixels; see `views.plan_looks`.
 
     Raises:
         ModelError: `min_face` is below 4.
@@ -146,15 +146,17 @@ class OnnxDetector:
         """
         found: list[list[Decoded]] = [[] for _ in images]
         plans = [self._plan(*image.shape[:2]) for image in images]
-        works = list(images)
+        sources = list(images)
         owners, depth = list(range(len(images))), 0
         while owners:
             hinting: set[int] = set()
             waiting: dict[tuple[int, int], list[_Part]] = {}
             for owner in owners:
-                look = plans[owner][depth]
-                works[owner] = _at_scale(images[owner], works[owner], look[0].scale)
-                for part in _parts(owner, images[owner], works[owner], look):
+                image, look = images[owner], plans[owner][depth]
+                work = _resized(sources[owner], working_size(image.shape[0], image.shape[1], look[0].scale))
+                if work.size < image.size:
+                    sources[owner] = work  # of the next look: the mean of means is the mean, for less time
+                for part in _parts(owner, image, work, look):
                     shape = self._shape(part.view)
                     together = waiting.setdefault(shape, [])
                     together.append(part)
@@ -268,21 +270,14 @@ class OnnxDetector:
         return found if self.refiner is None else self.refiner.refine(image, found)
 
 
-def _at_scale(image: ImageArray, work: ImageArray, scale: float) -> ImageArray:
-    """A picture at a scale, made of what the look before was made of where that is smaller: for less time."""
+def _resized(image: ImageArray, size: tuple[int, int]) -> ImageArray:
+    """A picture of this height and width; itself if it is so already."""
     height, width = image.shape[:2]
-    size = working_size(height, width, scale)
-    if scale == 1:
+    if (height, width) == size:
         return image
-    if scale > 1:
-        return _resized(image, size, cv2.INTER_LINEAR)
-    source = work if work.size < image.size else image  # the mean of means is the mean
-    if source.shape[:2] == (4 * size[0], 4 * size[1]):
-        source = _resized(source, (2 * size[0], 2 * size[1]), cv2.INTER_AREA)  # likewise
-    return _resized(source, size, cv2.INTER_AREA)
-
-
-def _resized(image: ImageArray, size: tuple[int, int], method: int) -> ImageArray:
+    method = cv2.INTER_AREA if size[0] * size[1] < height * width else cv2.INTER_LINEAR
+    if (height, width) == (4 * size[0], 4 * size[1]):
+        image = _resized(image, (2 * size[0], 2 * size[1]))  # likewise
     return cv2.resize(image, size[::-1], interpolation=method).astype(np.uint8, copy=False)
 
 
