@@ -32,8 +32,8 @@ HINT = 0.02
 """Score of a candidate that may be a larger face, or a part of it ..."""
 
 HINTED = 96
-"""... and its height in working pixels. In none of the training's 2,589 scenes this misses a face that only the second
-look finds (in 140 that look finds something), and in 44 of 100 it saves that look."""
+"""... and its height in working pixels. In none of the training's 2,589 scenes this misses a true face that only the
+second look finds, and in 44 of 100 it saves that look (benchmarks/looks.py)."""
 
 HINTING = 1024
 """Long side of a look in working pixels up to which it has a hint of whatever is larger: of a face of 1,500 px the
