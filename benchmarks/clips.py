@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
 from lrface.detection import open_detector
-from lrface.metrics.average_precision import box_iou
-from lrface.models import Manifest
+from lrface.geometry import box_iou
+from lrface.inputs.video import VideoSource
+from lrface.models.manifest import Manifest
 from lrface.types import Detections, ImageArray
-from lrface.video import VideoSource
 
 CLIPS = ("street.mp4", "stage.mp4", "classroom.gif", "face-demographics-walking.gif")
 PEERS = ("yunet_n_dynamic", "scrfd_500m")

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 from benchmarks.datasets.records import FaceRecord
-from lrface.align import CROP, TEMPLATE, align, native_crop_px
+from lrface.alignment import CROP, TEMPLATE, align, native_crop_px
 from lrface.detection import FaceDetector
 from lrface.errors import ImageError
-from lrface.images import read_image
-from lrface.metrics.average_precision import box_iou
+from lrface.geometry import box_iou
+from lrface.inputs.images import read_image
 from lrface.types import Detections, FloatArray, ImageArray
 
 FACE_BOX = (20.0, 13.0, 97.0, 115.0)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.common import RESULTS, SHARED, table, write_result
 from lrface.detection import FaceDetector, open_detector
 from lrface.metrics.average_precision import PictureResult, average_precision, match_all
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from lrface.types import ImageArray
 from training.detector.scenes import held_out, is_empty_set
 from training.manifest import sha256

@@ -31,10 +31,10 @@ from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.datasets.xqlfw import read_pairs
 from benchmarks.lfw import lfw_pictures, middle_face
 from benchmarks.plots import plot
-from lrface.align import estimate_similarity, native_crop_px
+from lrface.alignment import estimate_similarity, native_crop_px
 from lrface.detection import FaceDetector, open_detector
 from lrface.errors import ImageError
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from lrface.types import FloatArray, ImageArray
 from training.manifest import sha256
 

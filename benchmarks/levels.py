@@ -5,7 +5,7 @@
 On the validation pairs (never on a test set): one face of each pair is an ordinary photo, enrolled at every level; the
 other is shrunk by area to n x n pixels, brought back to 112 by bilinear interpolation as the runtime's alignment does,
 and embedded by each network. Accuracy, and TAR at FAR 1e-3, for each size, network and level of the template; the best
-network for a size sets ``lrface.embedding.LEVEL_BOUNDS``.
+network for a size sets ``lrface.embedding.levels.LEVEL_BOUNDS``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.plots import plot
-from lrface.embedding import open_embedders
+from lrface.embedding.embedders import open_embedders
 from lrface.metrics import fold_accuracies, tar_at_far
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from training.faces import default_cache, validation_faces
 from training.validate import load_pairs
 

@@ -40,12 +40,13 @@ from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.datasets.xqlfw import read_pairs
 from benchmarks.macs import count_macs
 from benchmarks.plots import histogram, plot, thin
-from lrface.align import TEMPLATE, align, native_crop_px
+from lrface.alignment import TEMPLATE, align, native_crop_px
 from lrface.detection import FaceDetector, open_detector
-from lrface.embedding import Embedder, level_for
+from lrface.embedding.embedders import Embedder
+from lrface.embedding.levels import level_for
 from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies, roc, tar_at_far
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from training.manifest import sha256
 from training.teachers import Preprocessing, Teacher, embed_all
 

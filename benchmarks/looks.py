@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
 from lrface.detection import onnx_detector, open_detector
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from lrface.types import ImageArray
 
 SIDES = (480, 640, 1000, 1920)

@@ -13,7 +13,7 @@ The same on the validation people alone: calibrated on one half of them, tested 
 
 Last, the case of frigate #23450: people enrolled from faces of 22x28 pixels, worn by a camera, and searched at 32. The
 aligned crop is then 33 px wide if that is the face's box, 22 px if it is the whole picture of the face. With the gate,
-enrolment refuses what `lrface.screening` objects to.
+enrolment refuses what `lrface.enrolment.screening` objects to.
 
 And *impostor attractors*: of the photos that one large gallery would be enrolled from, those that screening refuses
 because they resemble too many others, their share, and their share of the false matches by strangers.
@@ -43,14 +43,16 @@ from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.datasets.xqlfw import read_pairs
 from benchmarks.lfw import lfw_faces
 from benchmarks.plots import plot
-from lrface.decision import SCHEMA, Calibration, fmr_for
+from lrface.decisions.calibration import SCHEMA, Calibration
+from lrface.decisions.rates import fmr_for
 from lrface.detection import open_detector
-from lrface.embedding import Embedder, level_for, open_embedders, template_levels
+from lrface.embedding.embedders import Embedder, open_embedders
+from lrface.embedding.levels import level_for, template_levels
+from lrface.enrolment.screening import ATTRACTED, ATTRACTED_FMR, Screen
 from lrface.gallery import Contract, Gallery, PhotoTemplates
 from lrface.matcher import CANDIDATES, FaceMatcher
 from lrface.metrics import wilson_interval
-from lrface.models import Manifest
-from lrface.screening import ATTRACTED, ATTRACTED_FMR, Screen
+from lrface.models.manifest import Manifest
 from lrface.types import Face, Identification
 from training.calibrate import statistics, views_of
 from training.faces import default_cache, validation_faces
@@ -262,7 +264,7 @@ def main() -> None:
     embedders = open_embedders(manifest)
     matcher = FaceMatcher(
         Gallery.open(":memory:", Contract.of(manifest)), open_detector(str(args.detector)), embedders,
-        manifest.calibration(), args.fpir,
+        Calibration.of(manifest), args.fpir,
     )  # fmt: skip
 
     pictures = sorted({name for pair in read_pairs(args.lfw / "pairs.txt")[0] for name in pair})

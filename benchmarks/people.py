@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
 from lrface import FaceMatcher
-from lrface.align import align
+from lrface.alignment import align
 from lrface.detection import FaceDetector, open_detector
-from lrface.images import read_image
-from lrface.models import Manifest
-from lrface.video import VideoSource
+from lrface.inputs.images import read_image
+from lrface.inputs.video import VideoSource
+from lrface.models.manifest import Manifest
 from training.teachers import Teacher, embed_all
 
 SURE, APART, STRANGER = 0.35, 0.10, 0.20

@@ -26,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.plots import plot
-from lrface.align import shrink
-from lrface.decision import Population
+from lrface.alignment import shrink
+from lrface.decisions.calibration import Calibration, Population
 from lrface.detection import FaceDetector, open_detector
-from lrface.embedding import level_for, open_embedders
-from lrface.models import Manifest
+from lrface.embedding.embedders import open_embedders
+from lrface.embedding.levels import level_for
+from lrface.models.manifest import Manifest
 from training.faces import default_cache, validation_faces
 
 PHOTOS = 5
@@ -84,7 +85,7 @@ def main() -> None:
     args = parser.parse_args()
 
     manifest = Manifest.load(args.models)
-    embedders, calibration = open_embedders(manifest), manifest.calibration()
+    embedders, calibration = open_embedders(manifest), Calibration.of(manifest)
     detector = open_detector(manifest=manifest)
     faces = validation_faces(args.faces, args.cache)
     rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())

@@ -8,10 +8,10 @@ aligned by the landmarks that are known, by the detector's, and by those of the 
 taken, and how many, was chosen by these figures.
 
 The second table is about what the second look says of its own error: how well it, the embedder's quality and
-`lrface.embedding.seen_quality`, which is made of both, foretell the similarity of two photos of one person (rank
-correlation); FNMR in % at FMR 1 %, of all and of those that are left when the poorest fifth is rejected by one of the
-three; and accuracy in % on the third of all pairs with the largest expected error, at the level of their size and at
-the next smaller one. The formula and its constants were chosen by such figures.
+`lrface.embedding.quality.seen_quality`, which is made of both, foretell the similarity of two photos of one person
+(rank correlation); FNMR in % at FMR 1 %, of all and of those that are left when the poorest fifth is rejected by one of
+the three; and accuracy in % on the third of all pairs with the largest expected error, at the level of their size and
+at the next smaller one. The formula and its constants were chosen by such figures.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import RESULTS, SHARED, table, write_result
 from benchmarks.detection import held_out_scenes
-from lrface.align import TEMPLATE, align, cut, estimate_similarity
+from lrface.alignment import TEMPLATE, align, cut, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.refine import FRAME, LandmarkRefiner, frame_matrix, through
-from lrface.embedding import Embedder, level_for, open_embedders, seen_quality
+from lrface.embedding.embedders import Embedder, open_embedders
+from lrface.embedding.levels import level_for
+from lrface.embedding.quality import seen_quality
 from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies
-from lrface.models import Manifest
-from lrface.session import open_session
+from lrface.models.manifest import Manifest
+from lrface.models.sessions import open_session
 from training.faces import FaceSet, default_cache, validation_faces
 from training.landmarks.samples import REACHED, Views, blended_face, part_of
 from training.validate import Pairs, load_pairs, make_pairs

@@ -30,7 +30,7 @@ from benchmarks.plots import histogram, plot, thin
 from benchmarks.searching import Chain, Templates
 from lrface.detection import FaceDetector, open_detector
 from lrface.metrics import cmc, dir_curve, fnir_at_fpir, fold_accuracies, rank_error, roc, tar_interval, wilson_interval
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 
 READERS: dict[str, Callable[[Path], IdentificationTest | VerificationTest]] = {
     "tinyface": read_tinyface,

@@ -16,10 +16,12 @@ from tqdm import tqdm
 
 from benchmarks.cutting import Cut, cut_pictures, through
 from benchmarks.datasets.records import STRANGER, FaceRecord
+from lrface.decisions.calibration import Calibration
 from lrface.detection import FaceDetector
-from lrface.embedding import level_for, open_embedders, template_levels
+from lrface.embedding.embedders import open_embedders
+from lrface.embedding.levels import level_for, template_levels
 from lrface.metrics import UNRANKED, mate_ranks
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from lrface.types import FloatArray, ImageArray
 
 CHUNK = 512
@@ -83,7 +85,7 @@ class Chain:
         self.models = {entry.name: entry.sha256 for entry in manifest.entries}
         self.compare_at = {level: level for level in self.embedders}
         if (manifest.folder / "calibration.json").exists():
-            calibration = manifest.calibration()
+            calibration = Calibration.of(manifest)
             self.compare_at = {level: calibration.compare_at(level) for level in self.embedders}
 
     def embed(self, cuts: Sequence[Cut], enrolled: bool = False) -> Embedded:

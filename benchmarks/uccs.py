@@ -37,10 +37,10 @@ from benchmarks.plots import histogram, plot, thin
 from benchmarks.searching import Chain, Templates
 from benchmarks.uccs_standin import STANDIN, Standin, build
 from lrface.detection import FaceDetector, open_detector
-from lrface.images import read_image
+from lrface.geometry import box_iou
+from lrface.inputs.images import read_image
 from lrface.metrics import UNRANKED, cmc, dir_at, dir_curve, mate_ranks, rank_error, wilson_interval
-from lrface.metrics.average_precision import box_iou
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from lrface.types import Array, FloatArray
 
 SUBJECTS, PARTS, MATCHED = 180, 5, 0.5

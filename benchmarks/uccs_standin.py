@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.cutting import FACE_BOX
 from benchmarks.datasets.records import STRANGER, FaceRecord
 from benchmarks.datasets.uccs import write_csv
-from lrface.align import CROP
+from lrface.alignment import CROP
 from lrface.types import ImageArray
 
 WIDTH, HEIGHT, COLUMNS, LINES = 640, 480, 3, 2

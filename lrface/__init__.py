@@ -19,18 +19,18 @@ __version__ = "0.1.0"
 
 _HOME = {
     "FaceMatcher": "matcher",
-    "EnrolmentReport": "reports",
-    "PhotoReport": "reports",
+    "EnrolmentReport": "enrolment.reports",
+    "PhotoReport": "enrolment.reports",
     "Gallery": "gallery",
     "Contract": "gallery",
-    "Calibration": "decision",
-    "Embedder": "embedding",
+    "Calibration": "decisions.calibration",
+    "Embedder": "embedding.embedders",
     "FaceDetector": "detection",
     "open_detector": "detection",
-    "Manifest": "models",
-    "models_folder": "models",
-    "VideoSource": "video",
-    "read_image": "images",
+    "Manifest": "models.manifest",
+    "models_folder": "models.manifest",
+    "VideoSource": "inputs.video",
+    "read_image": "inputs.images",
     "Candidate": "types",
     "Detections": "types",
     "Face": "types",
@@ -49,10 +49,12 @@ _HOME = {
 __all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
-    from lrface.decision import Calibration as Calibration
+    from lrface.decisions.calibration import Calibration as Calibration
     from lrface.detection import FaceDetector as FaceDetector
     from lrface.detection import open_detector as open_detector
-    from lrface.embedding import Embedder as Embedder
+    from lrface.embedding.embedders import Embedder as Embedder
+    from lrface.enrolment.reports import EnrolmentReport as EnrolmentReport
+    from lrface.enrolment.reports import PhotoReport as PhotoReport
     from lrface.errors import CalibrationError as CalibrationError
     from lrface.errors import ContractError as ContractError
     from lrface.errors import EnrolmentError as EnrolmentError
@@ -64,17 +66,15 @@ if TYPE_CHECKING:
     from lrface.errors import VideoError as VideoError
     from lrface.gallery import Contract as Contract
     from lrface.gallery import Gallery as Gallery
-    from lrface.images import read_image as read_image
+    from lrface.inputs.images import read_image as read_image
+    from lrface.inputs.video import VideoSource as VideoSource
     from lrface.matcher import FaceMatcher as FaceMatcher
-    from lrface.models import Manifest as Manifest
-    from lrface.models import models_folder as models_folder
-    from lrface.reports import EnrolmentReport as EnrolmentReport
-    from lrface.reports import PhotoReport as PhotoReport
+    from lrface.models.manifest import Manifest as Manifest
+    from lrface.models.manifest import models_folder as models_folder
     from lrface.types import Candidate as Candidate
     from lrface.types import Detections as Detections
     from lrface.types import Face as Face
     from lrface.types import Identification as Identification
-    from lrface.video import VideoSource as VideoSource
 
 
 def __getattr__(name: str) -> object:

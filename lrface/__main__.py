@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lrface.cli import main
+from lrface.cli.app import main
 
 main()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrface.decision import DEFAULT_FPIR, Calibration, Population, check_fpir
-from lrface.embedding import MIN_NATIVE_PX, Embedder, embed_faces, open_embedders
-from lrface.enrolment import Enroller
+from lrface.decisions.calibration import Calibration, Population
+from lrface.decisions.rates import DEFAULT_FPIR, check_fpir
+from lrface.embedding.embedders import Embedder, embed_faces, open_embedders
+from lrface.embedding.levels import MIN_NATIVE_PX
+from lrface.enrolment.enroller import Enroller
+from lrface.enrolment.reports import EnrolmentReport
 from lrface.gallery import Contract, Gallery, Match, Person
-from lrface.images import Source, read_image
-from lrface.models import Manifest
-from lrface.reports import EnrolmentReport
+from lrface.inputs.images import Source, read_image
+from lrface.models.manifest import Manifest
 from lrface.types import Candidate, Detections, Face, Identification, ImageArray
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class FaceMatcher:
         if fpir is not None:
             check_fpir(fpir)
         manifest = Manifest.load(None if models is None else fspath(models))
-        contract, calibration = Contract.of(manifest), manifest.calibration()
+        contract, calibration = Contract.of(manifest), Calibration.of(manifest)
         embedders = open_embedders(manifest, device, threads)
         if detector is None or isinstance(detector, (str, PathLike)):
             from lrface.detection import open_detector

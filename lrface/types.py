@@ -84,8 +84,8 @@ class Face:
         level: The side in pixels of the network's input that embedded it: 16, 32, ...
         embedding: float32 [dim], of unit length; empty ([0]) where the face is too small to be embedded.
         quality: The networks' own estimate, 0..1, of how well this face is seen: the cosine to the teacher's embedding
-            that the embedder expects, less where the landmarks are expected to be far off (`embedding.seen_quality`);
-            None where the model gives none, or the face was not embedded.
+            that the embedder expects, less where the landmarks are expected to be far off
+            (`embedding.quality.seen_quality`); None where the model gives none, or the face was not embedded.
     """
 
     box: Box

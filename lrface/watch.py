@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrface.annotate import draw
-from lrface.contact_sheet import ContactSheet
-from lrface.sinks import JsonLines, VideoSink, frame_record
+from lrface.inputs.video import Frame, VideoSource
+from lrface.outputs.annotate import draw
+from lrface.outputs.contact_sheet import ContactSheet
+from lrface.outputs.sinks import JsonLines, VideoSink, frame_record
 from lrface.types import Identification
-from lrface.video import Frame, VideoSource
 
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher

@@ -38,7 +38,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def portrait() -> Path:
     """Eileen Collins, of the demo extra (public domain)."""
-    from lrface.demo_scene import COLLINS
+    from lrface.cli.demo_scene import COLLINS
 
     return COLLINS.file()
 
@@ -46,7 +46,7 @@ def portrait() -> Path:
 @pytest.fixture(scope="session")
 def stranger() -> Path:
     """Grace Hopper, of the demo extra (public domain)."""
-    from lrface.demo_scene import HOPPER
+    from lrface.cli.demo_scene import HOPPER
 
     return HOPPER.file()
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lrface.align import CROP, TEMPLATE, align, estimate_similarity, native_crop_px, shrink
+from lrface.alignment import CROP, TEMPLATE, align, estimate_similarity, native_crop_px, shrink
 from lrface.errors import ImageError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import identification, picture
 
-from lrface import annotate
+from lrface.outputs import annotate
 
 
 def has_colour(image: np.ndarray, colour: tuple[int, int, int]) -> bool:

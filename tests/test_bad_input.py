@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from shell import lrface, refused
 
-from lrface.models import models_folder
+from lrface.models.manifest import models_folder
 
 
 def odd_pictures(folder: Path, portrait: Path) -> list[Path]:

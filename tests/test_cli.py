@@ -14,9 +14,9 @@ import pytest
 from shell import ENVIRONMENT, lrface
 
 import lrface as package
-from lrface.demo_scene import COLLINS
-from lrface.models import models_folder
-from lrface.video import VideoSource
+from lrface.cli.demo_scene import COLLINS
+from lrface.inputs.video import VideoSource
+from lrface.models.manifest import models_folder
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_wrong_usage_is_exit_code_2(arguments):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("module", ["lrface", "lrface.cli"])
+@pytest.mark.parametrize("module", ["lrface", "lrface.cli.app"])
 def test_import_is_light(module):
     code = f"import sys, {module}; print([m for m in ('cv2','onnxruntime','faiss','torch','PIL') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)

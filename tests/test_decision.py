@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny_models import calibration, embedder_bytes, embedder_entry, write_models
 
-from lrface.decision import Calibration, Population
+from lrface.decisions.calibration import Calibration, Population
 from lrface.errors import CalibrationError
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 
 RATES = [0.1, 0.01, 0.001, 0.0001]
 SIMILARITIES = [0.2, 0.3, 0.45, 0.5]
@@ -188,9 +188,9 @@ def test_levels_that_were_not_measured(tmp_path: Path) -> None:
 def test_thresholds_of_other_models_are_refused(tmp_path: Path, change: Any) -> None:
     folder = write_models(tmp_path)
     manifest = Manifest.load(folder)
-    assert manifest.calibration().compare_at(16) == 16
+    assert Calibration.of(manifest).compare_at(16) == 16
     made = json.loads((folder / "calibration.json").read_text())
     change(made)
     (folder / "calibration.json").write_text(json.dumps(made))
     with pytest.raises(CalibrationError, match="calibrate"):
-        manifest.calibration()
+        Calibration.of(manifest)

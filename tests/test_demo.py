@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fakes import identification
 
-from lrface import demo, demo_scene
-from lrface.demo_scene import COLLINS, FRAMES, HEIGHT, HOPPER, LARGEST_PX, SMALLEST_PX, WIDTH
+from lrface.cli import demo, demo_scene
+from lrface.cli.demo_scene import COLLINS, FRAMES, HEIGHT, HOPPER, LARGEST_PX, SMALLEST_PX, WIDTH
 from lrface.errors import LrfaceError
-from lrface.video import VideoSource
+from lrface.inputs.video import VideoSource
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lrface.align import align
+from lrface.alignment import align
 from lrface.detection import open_detector
 from lrface.detection.decode import STRIDES, decode_contract, decode_scrfd, decode_yunet
 from lrface.detection.onnx_detector import InputSpec, OnnxDetector
 from lrface.errors import ModelError, ProviderError
-from lrface.metrics.average_precision import PictureResult, average_precision, box_iou
-from lrface.models import Manifest
+from lrface.geometry import box_iou
+from lrface.metrics.average_precision import PictureResult, average_precision
+from lrface.models.manifest import Manifest
 
 RANDOM = np.random.default_rng(7)
 

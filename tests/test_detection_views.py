@@ -12,13 +12,13 @@ import pytest
 from test_detection import RANDOM, FakeSession, fake, portraits
 
 from benchmarks.detection import held_out_scenes
-from lrface.cli import main
+from lrface.cli.app import main
 from lrface.detection import open_detector
 from lrface.detection.decode import decode_contract
 from lrface.detection.onnx_detector import RUN_PIXELS, InputSpec, OnnxDetector
 from lrface.detection.views import OVERLAP, TALLEST_IN_TILE, TILE, View, plan_looks
+from lrface.geometry import box_iou
 from lrface.matcher import FaceMatcher
-from lrface.metrics.average_precision import box_iou
 
 
 def seen(looks: list[list[View]]) -> list[tuple[float, int]]:

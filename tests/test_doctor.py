@@ -7,7 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from lrface import doctor, models
+from lrface.cli import doctor
+from lrface.models import manifest as models
 
 
 def raising(error):

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from tiny_models import DIM, TinyDetector, embedder_bytes, face, portrait, scene, write_models
 
-from lrface.embedding import BATCH, Embedder, embed_faces, level_for, open_embedders, seen_quality, template_levels
+from lrface.embedding.embedders import BATCH, Embedder, embed_faces, open_embedders
+from lrface.embedding.levels import level_for, template_levels
+from lrface.embedding.quality import seen_quality
 from lrface.errors import ImageError, ModelError
-from lrface.models import Manifest
-from lrface.session import open_session
+from lrface.models.manifest import Manifest
+from lrface.models.sessions import open_session
 from lrface.types import Detections
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tiny_models import MAGIC, TinyDetector, open_matcher, png, portrait, scene, write_models, write_people
 
-from lrface.align import TEMPLATE
+from lrface.alignment import TEMPLATE
+from lrface.enrolment.portraits import choose_face, one_box_a_face
 from lrface.errors import EnrolmentError, GalleryError
 from lrface.matcher import FaceMatcher
-from lrface.portraits import choose_face, one_box_a_face
 from lrface.types import Detections
 
 

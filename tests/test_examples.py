@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from shell import ENVIRONMENT, ROOT
 
-from lrface.demo_scene import COLLINS, HOPPER, render, write_clip
+from lrface.cli.demo_scene import COLLINS, HOPPER, render, write_clip
 
 
 @pytest.fixture(scope="module")

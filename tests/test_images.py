@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lrface.errors import ImageError
-from lrface.images import MAX_PIXELS, read_image
+from lrface.inputs.images import MAX_PIXELS, read_image
 
 COLOUR = (200, 100, 50)  # RGB
 

@@ -14,7 +14,7 @@ pytest.importorskip("pandas")
 
 from benchmarks.datasets.xqlfw import read_pairs
 from benchmarks.lfw import scene_crops
-from lrface.align import TEMPLATE, align
+from lrface.alignment import TEMPLATE, align
 from lrface.types import Detections
 
 SIDE, OFFSET, SCALE = 250, 60.0, 1.15

@@ -10,8 +10,8 @@ import pytest
 from tiny_models import embedder_bytes, external_data_model, write_models
 
 from lrface.errors import ModelError, ProviderError
-from lrface.models import Manifest
-from lrface.session import open_session, read_model
+from lrface.models.manifest import Manifest
+from lrface.models.sessions import open_session, read_model
 
 
 @pytest.fixture

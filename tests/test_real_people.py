@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lrface.detection import open_detector
-from lrface.images import read_image
+from lrface.inputs.images import read_image
 from lrface.matcher import FaceMatcher
 
 # Who is where, from left to right, by both teachers together (see benchmarks/people.py); None was never enrolled.

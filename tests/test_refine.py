@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from test_detection import portraits
 
-from lrface.align import CROP, TEMPLATE, estimate_similarity
+from lrface.alignment import CROP, TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
 from lrface.detection.refine import FRAME, FRAME_TEMPLATE, LOOKS, REACH, LandmarkRefiner, back, frame_matrix, through
 from lrface.errors import ModelError
-from lrface.models import LandmarkerEntry, ModelInput
+from lrface.models.manifest import LandmarkerEntry, ModelInput
 from lrface.types import Detections
 
 

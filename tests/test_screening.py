@@ -12,11 +12,11 @@ import pytest
 from tiny_gallery import CONTRACT, DIM
 from tiny_models import TinyDetector, calibration, open_matcher, portrait, scene, write_models, write_people
 
-from lrface.decision import Calibration
-from lrface.embedding import seen_quality
+from lrface.decisions.calibration import Calibration
+from lrface.embedding.quality import seen_quality
+from lrface.enrolment.screening import Screen
 from lrface.errors import EnrolmentError
 from lrface.gallery import Gallery, PhotoTemplates
-from lrface.screening import Screen
 from lrface.types import Detections
 
 ENTRIES = [{"level": level, "name": f"t{level}", "sha256": "0"} for level in (16, 32)]

@@ -12,11 +12,12 @@ from tiny_models import TinyDetector, face, png, scene, write_models
 from benchmarks.cutting import FACE_BOX, cut_face, cut_pictures, detect_alone, landmarks_in, through
 from benchmarks.datasets.records import FaceRecord
 from benchmarks.searching import Chain, Cut, Templates
-from lrface.align import TEMPLATE, align, native_crop_px
+from lrface.alignment import TEMPLATE, align, native_crop_px
+from lrface.decisions.calibration import Calibration
 from lrface.errors import CalibrationError, ImageError
 from lrface.gallery import Contract, Gallery, PhotoTemplates
 from lrface.metrics import UNRANKED
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from lrface.types import Detections
 
 
@@ -102,7 +103,7 @@ def test_the_search_is_the_gallerys(chain: Chain, tmp_path: Path) -> None:
     for i, (name, photo, size) in enumerate(enrolled):
         there = {level: vectors[i] for level, vectors in faces.vectors.items() if vectors[i].any()}
         gallery.add(name, [PhotoTemplates(f"{name}{photo}", size, there)])
-    calibration = manifest.calibration()
+    calibration = Calibration.of(manifest)
     for i, (name, _, _) in enumerate(probes):
         level = int(embedded.level[i])
         (matches,) = gallery.search(embedded.vectors[level][i : i + 1], calibration.compare_at(level), 5)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fakes import identification, picture
 
-from lrface.contact_sheet import MAX_ROWS, TILES, ContactSheet
 from lrface.errors import LrfaceError
-from lrface.sinks import JsonLines, VideoSink, frame_record, write_picture
-from lrface.video import VideoSource
+from lrface.inputs.video import VideoSource
+from lrface.outputs.contact_sheet import MAX_ROWS, TILES, ContactSheet
+from lrface.outputs.sinks import JsonLines, VideoSink, frame_record, write_picture
 
 
 def test_json_lines_are_on_disk_at_once_and_named_when_closed(tmp_path):

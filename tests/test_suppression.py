@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lrface.detection.suppression import VOTES, suppress, vote
-from lrface.metrics.average_precision import box_iou
+from lrface.geometry import box_iou
 
 RANDOM = np.random.default_rng(7)
 

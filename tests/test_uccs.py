@@ -22,9 +22,9 @@ from benchmarks.datasets.records import FaceRecord
 from benchmarks.datasets.uccs import Uccs, read_uccs
 from benchmarks.searching import Chain
 from benchmarks.uccs_standin import Standin, build
+from lrface.geometry import box_iou
 from lrface.metrics import rank_error
-from lrface.metrics.average_precision import box_iou
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from lrface.types import Detections
 from training.faces import FaceSet
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from fakes import FakeCapture, picture
 
-from lrface.capture import redact
 from lrface.errors import VideoError
-from lrface.live import backoff_s
-from lrface.video import StreamEvent, VideoSource
+from lrface.inputs.capture import redact
+from lrface.inputs.live import backoff_s
+from lrface.inputs.video import StreamEvent, VideoSource
 
 SECRET = "s3cret"
 

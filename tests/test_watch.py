@@ -5,7 +5,7 @@ import json
 import pytest
 from fakes import FakeCapture, FakeMatcher, identification, picture
 
-from lrface.video import VideoSource
+from lrface.inputs.video import VideoSource
 from lrface.watch import watch
 
 ADA, BOB, STRANGER = identification("Ada", 0.6), identification("Bob", 0.5), identification(None, 0.1)

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lrface.align import TEMPLATE
+from lrface.alignment import TEMPLATE
 from lrface.matcher import FaceMatcher
 from lrface.types import Detections
 

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from lrface.decision import SCHEMA
-from lrface.embedding import Embedder
+from lrface.decisions.calibration import SCHEMA
+from lrface.embedding.embedders import Embedder
 from lrface.metrics import tar_at_far
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 from training.faces import FaceSet
 from training.views import Degradation, moved_view
 

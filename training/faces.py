@@ -110,8 +110,8 @@ def _from_parquet(files: list[Path], split: str = "") -> Iterator[tuple[npt.NDAr
 
 def _from_folders(source: Path, files: list[Path]) -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]:
     from lrface.detection import open_detector
+    from lrface.enrolment.portraits import cut_portrait, fingerprint
     from lrface.errors import LrfaceError
-    from lrface.portraits import cut_portrait, fingerprint
 
     held_out = validation_people({file.parent.name for file in files})
     detector = open_detector()

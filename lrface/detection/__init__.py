@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lrface.detection.decode import Decoder
     from lrface.detection.onnx_detector import InputSpec
-    from lrface.models import Manifest
+    from lrface.models.manifest import Manifest
 
 __all__ = ["FaceDetector", "open_detector"]
 
@@ -69,8 +69,8 @@ def open_detector(
         return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
     from lrface.detection.onnx_detector import InputSpec, OnnxDetector
-    from lrface.models import Manifest
-    from lrface.session import open_session
+    from lrface.models.manifest import Manifest
+    from lrface.models.sessions import open_session
 
     if manifest is None or not manifest.detectors:
         manifest = Manifest.load()

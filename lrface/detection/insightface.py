@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lrface.errors import ModelError, ProviderError
-from lrface.session import PROVIDERS
+from lrface.models.sessions import PROVIDERS
 from lrface.types import Detections, ImageArray
 
 PACKS = Path("~/.insightface/models")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrface.align import CROP, TEMPLATE, cut, estimate_similarity, native_crop_px
+from lrface.alignment import CROP, TEMPLATE, cut, estimate_similarity, native_crop_px
 from lrface.errors import ImageError, ModelError
 from lrface.types import Array, Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     import onnxruntime
 
-    from lrface.models import LandmarkerEntry
+    from lrface.models.manifest import LandmarkerEntry
 
 FRAME = 48
 """Side in pixels of the square that is looked at."""

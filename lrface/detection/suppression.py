@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lrface.metrics.average_precision import box_iou
+from lrface.geometry import box_iou
 from lrface.types import FloatArray
 
 NMS_IOU = 0.45

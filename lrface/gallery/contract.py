@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lrface.errors import ContractError, GalleryError, ModelError
-from lrface.models import Manifest
+from lrface.models.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

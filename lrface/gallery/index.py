@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from lrface.decision import Population
+from lrface.decisions.calibration import Population
 from lrface.errors import GalleryError
 from lrface.gallery.contract import Contract
 from lrface.types import FloatArray

@@ -11,7 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
-from lrface.decision import check_fpir
+from lrface.decisions.rates import check_fpir
 from lrface.errors import ContractError, GalleryError
 from lrface.gallery.contract import Contract
 from lrface.gallery.index import Match, Projection

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lrface.geometry import box_iou
 from lrface.types import Array, FloatArray
 
 
@@ -71,17 +72,6 @@ def match_all(
         scores.append(score)
         hits.append(hit)
     return np.concatenate(scores), np.concatenate(hits), faces
-
-
-def box_iou(a: Array, b: Array) -> FloatArray:
-    """Intersection over union of every pair: [n, 4], [m, 4] to float32 [n, m]."""
-    # column by column: numpy is slow on an axis of two
-    wide = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
-    tall = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
-    inner = np.maximum(wide, 0) * np.maximum(tall, 0)
-    area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
-    union = area_a[:, None] + area_b - inner
-    return np.asarray(inner / np.maximum(union, 1e-9), np.float32)
 
 
 def _match(result: PictureResult, counted: Array, heights: tuple[float, float], iou: float) -> tuple[Array, Array]:

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
-from lrface.models import Manifest
+from lrface.decisions.calibration import Calibration
+from lrface.models.manifest import Manifest
 from training.calibrate import FALSE_MATCH_RATES, calibrate, fit_tail, gate, statistics
 from training.export import to_onnx
 from training.faces import FaceSet
@@ -61,7 +62,7 @@ def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, fa
         # Only people of the same source are impostors: 5 of 12 others, for 96 photos, clean and worn.
         assert item["comparisons"] == 192 * 5 * min(5, 7 // photos)
     # One-photo impostor scores at level 32, the slow way.
-    from lrface.embedding import Embedder
+    from lrface.embedding.embedders import Embedder
 
     unit = Embedder(Manifest.load(models).embedders[32], models).embed(faces.crops)
     person = np.arange(96) // 8
@@ -71,7 +72,7 @@ def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, fa
         for j in range(96)
         if person[i] != person[j] and (i < 48) == (j < 48)
     ]
-    calibration = Manifest.load(models).calibration()
+    calibration = Calibration.of(Manifest.load(models))
     threshold = calibration.curve(32, 32, 1).threshold(0.1)
     assert np.mean(np.array(scores) >= threshold) == pytest.approx(0.1, abs=0.05)
     assert calibration.impostor_mean[32] == pytest.approx(np.mean(scores), abs=1e-4)
@@ -82,12 +83,12 @@ def test_the_runtime_accepts_it_for_these_models_only(models: Path, faces: FaceS
     from lrface.errors import LrfaceError
 
     calibrate(models, faces)
-    assert Manifest.load(models).calibration() is not None
+    assert Calibration.of(Manifest.load(models)) is not None
     written = json.loads((models / "calibration.json").read_text())
     written["models"]["m16"] = "0" * 64
     (models / "calibration.json").write_text(json.dumps(written))
     with pytest.raises(LrfaceError):
-        Manifest.load(models).calibration()
+        Calibration.of(Manifest.load(models))
 
 
 @pytest.mark.parametrize("shape", [-0.3, -0.1, 0.0, 0.15])
@@ -121,9 +122,9 @@ def test_extrapolated_thresholds_hold_on_other_people() -> None:
     person = np.array([f"s/{i // 12}" for i in range(len(cohort))])
     probes = np.concatenate([cohort, cohort])
     made = statistics({16: cohort}, {16: probes}, {16: (probes, np.linspace(0, 1, len(probes)))}, person, rng)
-    from lrface.decision import _curve
+    from lrface.decisions.curves import read_curve
 
-    curve = next(_curve(item) for item in made["impostor"] if item["photos"] == 1)
+    curve = next(read_curve(item) for item in made["impostor"] if item["photos"] == 1)
     scores = (others @ others.T)[np.triu_indices(len(others), 1)]
     for fmr in (1e-2, 1e-3, 3e-4):
         assert np.mean(scores >= curve.threshold(fmr)) == pytest.approx(fmr, rel=0.5)

@@ -16,10 +16,10 @@ pd = pytest.importorskip("pandas")
 import torch.nn.functional as F
 from labelled import labels_of
 
-from lrface.align import TEMPLATE, estimate_similarity
+from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
-from lrface.metrics.average_precision import box_iou
-from lrface.models import Manifest
+from lrface.geometry import box_iou
+from lrface.models.manifest import Manifest
 from lrface.types import Detections
 from training.detector import scenes as scenes_module
 from training.detector.augment import Sample, Views, draw, paste_face

@@ -15,8 +15,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
-from lrface.embedding import Embedder
-from lrface.models import Manifest
+from lrface.embedding.embedders import Embedder
+from lrface.models.manifest import Manifest
 from training.averaging import Ema, learning_rate
 from training.distill import distill, load_student
 from training.export import Variant, choose, export, to_onnx

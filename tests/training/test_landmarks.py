@@ -12,10 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from benchmarks.refining import alignment_error
-from lrface.align import TEMPLATE, estimate_similarity
+from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection.refine import FRAME, FRAME_TEMPLATE, LandmarkRefiner, through
-from lrface.models import Manifest
-from lrface.session import open_session
+from lrface.models.manifest import Manifest
+from lrface.models.sessions import open_session
 from training.landmarks.export import NAME, card, enter, to_onnx
 from training.landmarks.network import EYES, Deployed, Landmarker, alignment_basis, loss
 from training.landmarks.samples import Sources, Views, blended_face, draw, looked_at, shrunk_face

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lrface.metrics.average_precision import box_iou
+from lrface.geometry import box_iou
 from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
 from training.detector.wear import wear
 

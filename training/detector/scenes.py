@@ -21,10 +21,10 @@ import pandas as pd
 from tqdm import tqdm
 
 import lrface.detection
-from lrface.align import TEMPLATE, estimate_similarity
+from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.suppression import NMS_IOU, suppress, vote
-from lrface.metrics.average_precision import box_iou
+from lrface.geometry import box_iou
 from lrface.types import Detections
 from training.faces import code_key, load_faces
 

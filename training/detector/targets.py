@@ -28,7 +28,7 @@ from scipy.special import expit, logit
 
 from lrface.detection.decode import decode_yunet
 from lrface.detection.suppression import NMS_IOU, suppress
-from lrface.metrics.average_precision import box_iou
+from lrface.geometry import box_iou
 from training.detector.network import STRIDES
 from training.detector.scenes import LEAST, Floats, Image, Labels
 

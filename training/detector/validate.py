@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from lrface.detection.suppression import VOTED_NMS_IOU, suppress, vote
-from lrface.metrics.average_precision import PictureResult, average_precision, box_iou, match_all
+from lrface.geometry import box_iou
+from lrface.metrics.average_precision import PictureResult, average_precision, match_all
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.network import Detector
 from training.detector.scenes import SceneSet

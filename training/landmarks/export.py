@@ -96,7 +96,7 @@ def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: f
         "## Figures",
         *MEASURED,
         "",
-        "At run time a face's quality falls with the expected error (`lrface.embedding.seen_quality`).",
+        "At run time a face's quality falls with the expected error (`lrface.embedding.quality.seen_quality`).",
         "",
         "Made by `python -m training landmarks`.",
     ]

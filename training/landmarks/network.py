@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lrface.align import TEMPLATE
+from lrface.alignment import TEMPLATE
 from lrface.detection.refine import FRAME, FRAME_TEMPLATE
 
 EYES = float(FRAME_TEMPLATE[1, 0] - FRAME_TEMPLATE[0, 0])

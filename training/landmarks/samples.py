@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lrface.align import CROP, cut, estimate_similarity
+from lrface.alignment import CROP, cut, estimate_similarity
 from lrface.detection.refine import FRAME, frame_matrix, through
 from training.detector.augment import MIRRORED
 from training.detector.scenes import Floats, Image, PasteSet, SceneSet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lrface.decision import Calibration
+from lrface.decisions.calibration import Calibration
 from lrface.gallery.index import Projection
 from lrface.types import FloatArray, one_in
 

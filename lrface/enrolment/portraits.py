@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from lrface.align import align, native_crop_px
+from lrface.alignment import align, native_crop_px
 from lrface.errors import EnrolmentError
-from lrface.images import Source, read_bytes, read_image
+from lrface.inputs.images import Source, read_bytes, read_image
 from lrface.types import Array, Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:

@@ -119,14 +119,15 @@ def check_doubles(installed: Set[str]) -> Iterator[Finding]:
 
 def check_models() -> Iterator[Finding]:
     """The bundled models' hashes, and whether the calibration is theirs."""
-    from lrface.models import Manifest
+    from lrface.decisions.calibration import Calibration
+    from lrface.models.manifest import Manifest
 
     mend = "reinstall lrface; in a checkout: git checkout -- models/"
     try:
         manifest = Manifest.load()
         for status in manifest.verify():
             yield Finding(OK if status.ok else PROBLEM, status.name, status.detail, "" if status.ok else mend)
-        manifest.calibration()
+        Calibration.of(manifest)
         yield Finding(OK, "calibration", "belongs to these models")
     except CalibrationError as error:
         yield Finding(PROBLEM, "calibration", str(error), mend)
@@ -138,8 +139,8 @@ def check_devices() -> Iterator[Finding]:
     """Which providers onnxruntime offers, and which really run a model."""
     import onnxruntime
 
-    from lrface.models import Manifest
-    from lrface.session import PROVIDERS, open_session
+    from lrface.models.manifest import Manifest
+    from lrface.models.sessions import PROVIDERS, open_session
 
     offered = onnxruntime.get_available_providers()
     yield Finding(OK, "providers offered", ", ".join(offered))
@@ -197,7 +198,7 @@ def check_pipeline() -> Finding:
 
 def check_portraits() -> Iterator[Finding]:
     """Whether `lrface demo` finds its two portraits."""
-    from lrface.demo_scene import COLLINS, HOPPER
+    from lrface.cli.demo_scene import COLLINS, HOPPER
 
     for portrait in (COLLINS, HOPPER):
         try:

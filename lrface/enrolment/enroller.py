@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrface.decision import Calibration
-from lrface.embedding import Embedder, template_levels
+from lrface.decisions.calibration import Calibration
+from lrface.embedding.embedders import Embedder
+from lrface.embedding.levels import template_levels
+from lrface.enrolment.portraits import Portrait, cut_portrait, fingerprint
+from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
+from lrface.enrolment.screening import Screen
 from lrface.errors import EnrolmentError, ImageError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
-from lrface.images import SUFFIXES, Source
-from lrface.portraits import Portrait, cut_portrait, fingerprint
-from lrface.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
-from lrface.screening import Screen
+from lrface.inputs.images import SUFFIXES, Source
 from lrface.types import FloatArray
 
 if TYPE_CHECKING:

@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from lrface.align import CROP, align, native_crop_px, shrink
+from lrface.alignment import CROP, align, native_crop_px, shrink
+from lrface.embedding.levels import MIN_NATIVE_PX, level_for
+from lrface.embedding.quality import seen_quality
 from lrface.errors import ImageError, ModelError
-from lrface.models import EmbedderEntry, Manifest
-from lrface.session import open_session, read_model
+from lrface.models.manifest import EmbedderEntry, Manifest
+from lrface.models.sessions import open_session, read_model
 from lrface.types import Box, Detections, Face, FloatArray, ImageArray
-
-MIN_NATIVE_PX = 6.0
-"""Below this width, in source pixels of the canonical crop, a face is not embedded."""
-
-LEVEL_BOUNDS = ((9.0, 8), (18.0, 16), (56.0, 32), (float("inf"), 112))
-"""(native_px below which, level): the level that does best with a face of that size (benchmarks/levels.py)."""
-
-ALIGNED, MISALIGNED = 0.05, 6.0
-"""Landmarks' expected error of a usual face, in eye distances, and how fast quality falls with more of it."""
 
 BATCH = 64
 """Faces in one run of a network, to bound its memory."""
-
-
-def level_for(native_px: float, levels: Collection[int]) -> int:
-    """The level for a face: the one made for its size, else the next smaller one that there is, else the smallest.
-
-    Args:
-        native_px: Width, in source pixels, of the canonical crop.
-        levels: Those of the loaded models; not empty.
-    """
-    wanted = next(level for bound, level in LEVEL_BOUNDS if native_px < bound)
-    return max((level for level in levels if level <= wanted), default=min(levels))
-
-
-def seen_quality(quality: float | None, error: float | None) -> float | None:
-    """An embedder's quality less what a poor alignment costs: ``quality * exp(-6 (error - 0.05))``, 1 at most.
-
-    The embedder sees a crop, and hardly whether it was cut rightly. Of validation people's faces of 12 to 96 px the
-    product foretells the similarity to another photo better than either does alone (benchmarks/refining.py); a smaller
-    level for poor landmarks was no better. Photos to enrol are screened by the embedder's quality alone: the
-    product refused portraits that are good, but cut close or turned a little.
-
-    Args:
-        quality: The embedder's, 0..1, or None.
-        error: What the landmarks are expected to be off by, in eye distances; None or nan if nobody knows.
-    """
-    if quality is None or error is None or math.isnan(error):
-        return quality
-    return min(1.0, quality * math.exp(-MISALIGNED * (error - ALIGNED)))
-
-
-def template_levels(native_px: float, levels: Collection[int]) -> list[int]:
-    """The levels at which an enrolled face gets a template: its own and all smaller ones, never a larger one."""
-    own = level_for(native_px, levels)
-    return sorted(level for level in levels if level <= own)
 
 
 class Embedder:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from lrface.capture import Capture, is_url, open_with_opencv, read_frame, redact
 from lrface.errors import VideoError
-from lrface.live import newest_frames
+from lrface.inputs.capture import Capture, is_url, open_with_opencv, read_frame, redact
+from lrface.inputs.live import newest_frames
 from lrface.types import ImageArray
 
 MAX_PIXELS = 40_000_000  # of one frame, as for pictures

@@ -153,7 +153,7 @@ def write_clip(path: Path, frames: Iterable[ImageArray]) -> None:
 def _cut_out(portrait: Portrait) -> _Actor:
     import cv2
 
-    from lrface.images import read_image
+    from lrface.inputs.images import read_image
 
     picture = read_image(portrait.file())
     mask = np.zeros(picture.shape[:2], np.float32)

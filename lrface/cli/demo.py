@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrface.demo_scene import COLLINS, FRAMES, HEIGHT, HOPPER, LARGEST_PX, SMALLEST_PX, WIDTH, render, write_clip
+from lrface.cli.demo_scene import COLLINS, FRAMES, HEIGHT, HOPPER, LARGEST_PX, SMALLEST_PX, WIDTH, render, write_clip
 from lrface.errors import LrfaceError
-from lrface.sinks import writing
+from lrface.inputs.video import VideoSource
+from lrface.outputs.sinks import writing
 from lrface.types import Box, Identification, ImageArray
-from lrface.video import VideoSource
 from lrface.watch import watch
 
 _SIZES = ((0, 24), (24, 32), (32, 1000))  # height of the face in the frame, px

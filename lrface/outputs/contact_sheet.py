@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lrface import annotate
-from lrface.sinks import write_picture
+from lrface.outputs import annotate
+from lrface.outputs.sinks import write_picture
 from lrface.types import Box, Identification, ImageArray
 
 TILES = 8  # a person

@@ -3,75 +3,28 @@
 How often strangers reach a similarity was measured on people of no other use (`python -m training calibrate`) and ships
 as score statistics: for each pair of levels and each number of photos a curve, false-match rate (FMR) against
 similarity. The mean of several photos draws both the person and strangers closer, so each count has its own curve.
-
-Rates that are too rare to count are extrapolated by extreme value theory: similarities beyond the curve's last point u
-follow a generalised Pareto distribution (Pickands 1975), FMR(s) = FMR(u) (1 + shape (s - u) / scale)^(-1 / shape).
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from lrface.decisions.curves import ImpostorCurve, read_curve
+from lrface.decisions.rates import fmr_for
 from lrface.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from lrface.models import Manifest
+    from lrface.models.manifest import Manifest
 
 SCHEMA = 2
 _MEND = "restore calibration.json, or make one for these models with `python -m training calibrate`"
 
-DEFAULT_FPIR = 0.01
-
 OWN_PEOPLE = 20
 """With so many people at a level, a gallery's own impostor scores count (the mean of fewer strays too far)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImpostorCurve:
-    """How often two different people reach a similarity.
-
-    Attributes:
-        comparisons: Impostor comparisons behind the curve.
-        log_fmr: log10 of the false-match rate, rising.
-        similarity: The threshold of each rate, falling.
-        scale: Of the tail beyond the first point, in similarity, above 0.
-        shape: Of the tail; below 0 it ends at first point - scale / shape, at 0 it is exponential.
-    """
-
-    comparisons: int
-    log_fmr: tuple[float, ...]
-    similarity: tuple[float, ...]
-    scale: float
-    shape: float
-
-    def threshold(self, fmr: float) -> float:
-        """The similarity that a share `fmr` of strangers reaches: from the tail's model, or linear in log10(fmr)."""
-        x = math.log10(fmr)
-        if x >= self.log_fmr[0]:
-            return float(np.interp(x, self.log_fmr, self.similarity))
-        rarer = (self.log_fmr[0] - x) * math.log(10.0)
-        excess = rarer if self.shape == 0.0 else math.expm1(self.shape * rarer) / self.shape
-        return self.similarity[0] + self.scale * excess
-
-    def fmr(self, similarity: float) -> float:
-        """The share of strangers that reach a similarity; the inverse of `threshold`, 0 beyond the tail's end."""
-        excess = (similarity - self.similarity[0]) / self.scale
-        if excess <= 0.0:
-            rising = self.similarity[::-1]
-            return float(10.0 ** np.interp(similarity, rising, self.log_fmr[::-1])) if similarity >= rising[0] else 1.0
-        if self.shape == 0.0:
-            share = math.exp(-excess)
-        else:
-            inside = 1.0 + self.shape * excess
-            share = inside ** (-1.0 / self.shape) if inside > 0.0 else 0.0
-        return float(share * 10.0 ** self.log_fmr[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +83,7 @@ class Calibration:
             curves: dict[tuple[int, int], dict[int, ImpostorCurve]] = {}
             for item in sorted(data["impostor"], key=lambda item: int(item["photos"])):
                 levels = int(item["probe_level"]), int(item["gallery_level"])
-                curves.setdefault(levels, {})[int(item["photos"])] = _curve(item)
+                curves.setdefault(levels, {})[int(item["photos"])] = read_curve(item)
             return cls(
                 str(data["space"]),
                 {str(name): str(sha256) for name, sha256 in data["models"].items()},
@@ -142,6 +95,17 @@ class Calibration:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(f"{path} is malformed ({error!r}): {_MEND}") from error
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Calibration:
+        """The thresholds that belong to the models of a manifest.
+
+        Raises:
+            CalibrationError: Missing, malformed, or of other models.
+        """
+        calibration = cls.load(manifest.folder / "calibration.json")
+        calibration.check(manifest)
+        return calibration
 
     def check(self, manifest: Manifest) -> None:
         """Refuses models that these curves were not measured with.
@@ -230,40 +194,3 @@ class Calibration:
             f"at most {fpir:g} of strangers named among {population.size} people, level {probe_level} against "
             f"{gallery_level}, {photos} photo{'s' * (photos != 1)}, by a cohort of {self.people} people{own}"
         )
-
-
-def fmr_for(fpir: float, size: int) -> float:
-    """The false-match rate that each of `size` comparisons may have for a false-positive identification rate.
-
-    Raises:
-        CalibrationError: The rate is out of range.
-    """
-    check_fpir(fpir)
-    return -math.expm1(math.log1p(-fpir) / max(1, size))
-
-
-def check_fpir(fpir: float) -> None:
-    """Refuses a false-positive identification rate out of range.
-
-    Raises:
-        CalibrationError: It is not above 0 and below 1.
-    """
-    if not 0.0 < fpir < 1.0:
-        raise CalibrationError(f"fpir is {fpir}: give a share above 0 and below 1, 0.01 for one stranger in a hundred")
-
-
-def _curve(item: Mapping[str, Any]) -> ImpostorCurve:
-    fmr, similarity = item["fmr"], item["similarity"]
-    if len(fmr) != len(similarity) or len(fmr) < 2:
-        raise ValueError("a curve needs two points or more, and a similarity for each rate")
-    rates, values = np.asarray(fmr, np.float64), np.asarray(similarity, np.float64)
-    falling = bool((np.diff(rates) < 0).all()) and rates[-1] > 0.0 and rates[0] <= 1.0
-    if not falling or not (np.diff(values) >= 0).all() or not np.isfinite(values).all():
-        raise ValueError("fmr must fall and similarity rise")
-    scale, shape = float(item["tail"]["scale"]), float(item["tail"]["shape"])
-    if not (0.0 < scale < math.inf and abs(shape) < 1.0) or int(item["photos"]) < 1:
-        raise ValueError("a tail needs a scale above 0 and a shape between -1 and 1, a curve one photo or more")
-    logs = np.log10(rates)[::-1]
-    return ImpostorCurve(
-        int(item["comparisons"]), tuple(map(float, logs)), tuple(map(float, values[::-1])), scale, shape
-    )

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from enum import Enum
 
-from lrface.capture import Capture, read_frame
 from lrface.errors import VideoError
+from lrface.inputs.capture import Capture, read_frame
 from lrface.types import ImageArray
 
 MAX_HUNG = 3

@@ -6,13 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lrface.errors import ModelError
-from lrface.session import read_model
-
-if TYPE_CHECKING:
-    from lrface.decision import Calibration
+from lrface.models.sessions import read_model
 
 SCHEMA = 1
 _MEND_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"
@@ -20,7 +17,7 @@ _MEND_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and 
 
 def models_folder() -> Path:
     """The models that belong to this installation: those of the wheel, else those of the checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     wheel = package / "_models"
     return wheel if (wheel / "manifest.json").is_file() else package.parent / "models"
 
@@ -172,18 +169,6 @@ class Manifest:
     def entries(self) -> tuple[ModelEntry, ...]:
         """All models."""
         return (*self.embedders.values(), *self.detectors, *self.landmarkers)
-
-    def calibration(self) -> Calibration:
-        """The thresholds that belong to these models.
-
-        Raises:
-            CalibrationError: Missing, malformed, or of other models.
-        """
-        from lrface.decision import Calibration
-
-        calibration = Calibration.load(self.folder / "calibration.json")
-        calibration.check(self)
-        return calibration
 
     def read(self, entry: ModelEntry) -> bytes:
         """The bytes of a model, hash checked.

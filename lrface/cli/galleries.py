@@ -1,0 +1,110 @@
+"""Commands that make and change a gallery: enroll, calibrate, gallery list, gallery remove."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_options
+from lrface.errors import EnrolmentError
+
+if TYPE_CHECKING:
+    from lrface.matcher import FaceMatcher
+
+
+@click.command()
+@GALLERY
+@click.argument("folder", type=click.Path())
+@click.option("--force", is_flag=True, help="Also photos that look like somebody else, like many, or too poor.")
+@JSON
+@matcher_options
+def enroll(gallery: str, folder: str, force: bool, as_json: bool, open_matcher: Callable[..., FaceMatcher]) -> None:
+    """Enrol FOLDER/<name>/*.jpg in GALLERY (created if new). Running it again adds only what is new."""
+    with open_matcher(gallery, must_exist=False) as matcher:
+        report = matcher.enroll_folder(folder, progress=sys.stderr.isatty(), force=force)
+    if as_json:
+        for photo in report.photos:
+            click.echo(json.dumps({key: getattr(photo, key) for key in photo.__slots__}, ensure_ascii=False))
+    else:
+        click.echo(str(report))
+    if report.without_photo:
+        names = ", ".join(report.without_photo)
+        raise EnrolmentError(f"no usable photo of {names} (reasons above): add another one; all others are enrolled")
+
+
+@click.command()
+@GALLERY
+@click.option("--fpir", type=float, help="Share of strangers that may be named. Default: the gallery's, else 0.01.")
+@MODELS
+@JSON
+def calibrate(gallery: str, fpir: float | None, models: str | None, as_json: bool) -> None:
+    """Choose how many strangers GALLERY may name, and show the thresholds that follow.
+
+    They follow the people enrolled: their number, each one's photos and, from 20 people on, how much they resemble each
+    other. So they are right again after every enrolment; nothing has to be repeated.
+    """
+    from lrface.decisions.calibration import Calibration
+    from lrface.decisions.rates import DEFAULT_FPIR
+    from lrface.gallery import Contract, Gallery
+    from lrface.models.manifest import Manifest
+
+    check_gallery(gallery)
+    manifest = Manifest.load(models)
+    calibration = Calibration.of(manifest)
+    with Gallery.open(gallery, Contract.of(manifest)) as opened:
+        if fpir is not None:
+            opened.set_fpir(fpir)
+        rate = opened.fpir or DEFAULT_FPIR
+        population = opened.projection().population
+    for level in sorted(calibration.gallery_level):
+        other = calibration.compare_at(level)
+        for photos in calibration.curves[level, other]:
+            threshold = calibration.threshold(level, other, photos, population, rate)
+            basis = calibration.basis(level, other, photos, population, rate)
+            if as_json:
+                record = {"level": level, "gallery_level": other, "photos": photos, "threshold": round(threshold, 5)}
+                click.echo(json.dumps({**record, "people": population.size, "fpir": rate, "basis": basis}))
+            else:
+                click.echo(f"{threshold:.3f}\t{basis}")
+
+
+@click.group()
+def gallery() -> None:
+    """See who is enrolled; take people out."""
+
+
+@gallery.command("list")
+@GALLERY
+@JSON
+def gallery_list(gallery: str, as_json: bool) -> None:
+    """List the people of GALLERY."""
+    from lrface.gallery import Gallery
+
+    check_gallery(gallery)
+    with Gallery.open(gallery) as opened:
+        people = opened.people()
+    for person in people:
+        if as_json:
+            record = {"name": person.name, "photos": person.photos, "levels": person.levels}
+            click.echo(json.dumps(record, ensure_ascii=False))
+        else:
+            click.echo(f"{person.name}\t{person.photos} photos")
+    click.echo(f"{len(people)} people", err=True)
+
+
+@gallery.command("remove")
+@GALLERY
+@click.argument("name")
+def gallery_remove(gallery: str, name: str) -> None:
+    """Delete NAME and every template of that person from GALLERY, and overwrite the bytes."""
+    from lrface.gallery import Gallery
+
+    check_gallery(gallery)
+    with Gallery.open(gallery) as opened:
+        photos = opened.remove(name)
+        opened.compact()
+    click.echo(f"removed {name} ({photos} photos)")

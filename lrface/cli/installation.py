@@ -1,0 +1,66 @@
+"""Commands that show and check what is installed: demo, models list, models verify, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lrface.cli.options import MODELS
+from lrface.errors import LrfaceError
+
+
+@click.command()
+@click.option("--out", default="lrface-demo", show_default=True, type=click.Path(file_okay=False), help="Folder.")
+def demo(out: str) -> None:
+    """Make a surveillance clip, enrol one of its two people, identify both."""
+    from lrface.cli.demo import run
+
+    run(Path(out), click.echo)
+
+
+@click.group()
+def models() -> None:
+    """See the models and check their hashes."""
+
+
+@models.command("list")
+@MODELS
+def models_list(models: str | None) -> None:
+    """List the models of the manifest."""
+    from lrface.models.manifest import Manifest
+
+    manifest = Manifest.load(models)
+    for entry in manifest.entries:
+        click.echo(f"{entry.name}\t{entry.file}\t{entry.sha256[:12]}\t{entry.license}")
+    click.echo(f"in {manifest.folder}", err=True)
+
+
+@models.command("verify")
+@MODELS
+def models_verify(models: str | None) -> None:
+    """Compare each model's SHA-256 with the manifest's, and the calibration with the models."""
+    from lrface.decisions.calibration import Calibration
+    from lrface.models.manifest import Manifest
+
+    manifest = Manifest.load(models)
+    found = manifest.verify()
+    for status in found:
+        click.echo(f"{status.name}\t{status.detail}")
+    Calibration.of(manifest)
+    click.echo("calibration\tok")
+    if not all(status.ok for status in found):
+        raise LrfaceError("a model is not what the manifest says: reinstall lrface or restore the file")
+
+
+@click.command()
+def doctor() -> None:
+    """Check this installation; each problem is shown with its mend."""
+    from lrface.cli.doctor import examine
+
+    broken = 0
+    for finding in examine():
+        click.echo(str(finding))
+        broken += not finding.ok
+    if broken:
+        raise LrfaceError(f"{broken} problems found; the mends are above")

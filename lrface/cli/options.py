@@ -1,0 +1,59 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrface.errors import GalleryError
+
+if TYPE_CHECKING:
+    from lrface.matcher import FaceMatcher
+
+GALLERY = click.argument("gallery", type=click.Path(dir_okay=False))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+MODELS = click.option("--models", type=click.Path(), metavar="DIR", help="Models folder. Default: the bundled one.")
+
+
+def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of FaceMatcher.open and passes on a function that opens it for a gallery."""
+
+    @MODELS
+    @click.option("--detector", metavar="MODEL", help="YuNet or SCRFD .onnx, or insightface:PACK. Default: bundled.")
+    @click.option(
+        "--min-face",
+        type=click.FloatRange(4),
+        metavar="PX",
+        help="Height of the smallest face to be found; half of it takes four times as long. "
+        "Default: 8 in pictures of 640 to 1920 pixels, proportionally more in larger ones.",
+    )
+    @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or coreml.")
+    @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads a network.")
+    @click.option("--fpir", type=float, help="Share of strangers that may be named. Default: the gallery's, else 0.01.")
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any, models: Any, detector: Any, min_face: float | None, device: str, threads: int, fpir: float | None,
+        **rest: Any,
+    ) -> Any:  # fmt: skip
+        def open_matcher(gallery: str, must_exist: bool = True) -> FaceMatcher:
+            from lrface.matcher import FaceMatcher
+
+            if must_exist:
+                check_gallery(gallery)
+            return FaceMatcher.open(
+                gallery, models=models, detector=detector, min_face=min_face, device=device, threads=threads, fpir=fpir
+            )
+
+        return command(*args, open_matcher=open_matcher, **rest)
+
+    return wrapped
+
+
+def check_gallery(path: str) -> None:
+    """Refuses a gallery that is not there, before one is made by a mistyped name."""
+    if path != ":memory:" and not Path(path).exists():
+        raise GalleryError(f"no gallery at {path}: check the path, or make it with `lrface enroll {path} people/`")

@@ -1,0 +1,1 @@
+"""Calibration curves, thresholds and the rates that they promise."""

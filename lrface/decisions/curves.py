@@ -1,0 +1,77 @@
+"""Score statistics of strangers: how often two different people reach a similarity.
+
+Rates that are too rare to count are extrapolated by extreme value theory: similarities beyond the curve's last point u
+follow a generalised Pareto distribution (Pickands 1975), FMR(s) = FMR(u) (1 + shape (s - u) / scale)^(-1 / shape).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class ImpostorCurve:
+    """How often two different people reach a similarity.
+
+    Attributes:
+        comparisons: Impostor comparisons behind the curve.
+        log_fmr: log10 of the false-match rate, rising.
+        similarity: The threshold of each rate, falling.
+        scale: Of the tail beyond the first point, in similarity, above 0.
+        shape: Of the tail; below 0 it ends at first point - scale / shape, at 0 it is exponential.
+    """
+
+    comparisons: int
+    log_fmr: tuple[float, ...]
+    similarity: tuple[float, ...]
+    scale: float
+    shape: float
+
+    def threshold(self, fmr: float) -> float:
+        """The similarity that a share `fmr` of strangers reaches: from the tail's model, or linear in log10(fmr)."""
+        x = math.log10(fmr)
+        if x >= self.log_fmr[0]:
+            return float(np.interp(x, self.log_fmr, self.similarity))
+        rarer = (self.log_fmr[0] - x) * math.log(10.0)
+        excess = rarer if self.shape == 0.0 else math.expm1(self.shape * rarer) / self.shape
+        return self.similarity[0] + self.scale * excess
+
+    def fmr(self, similarity: float) -> float:
+        """The share of strangers that reach a similarity; the inverse of `threshold`, 0 beyond the tail's end."""
+        excess = (similarity - self.similarity[0]) / self.scale
+        if excess <= 0.0:
+            rising = self.similarity[::-1]
+            return float(10.0 ** np.interp(similarity, rising, self.log_fmr[::-1])) if similarity >= rising[0] else 1.0
+        if self.shape == 0.0:
+            share = math.exp(-excess)
+        else:
+            inside = 1.0 + self.shape * excess
+            share = inside ** (-1.0 / self.shape) if inside > 0.0 else 0.0
+        return float(share * 10.0 ** self.log_fmr[0])
+
+
+def read_curve(item: Mapping[str, Any]) -> ImpostorCurve:
+    """A curve of `calibration.json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is malformed, or not monotone.
+    """
+    fmr, similarity = item["fmr"], item["similarity"]
+    if len(fmr) != len(similarity) or len(fmr) < 2:
+        raise ValueError("a curve needs two points or more, and a similarity for each rate")
+    rates, values = np.asarray(fmr, np.float64), np.asarray(similarity, np.float64)
+    falling = bool((np.diff(rates) < 0).all()) and rates[-1] > 0.0 and rates[0] <= 1.0
+    if not falling or not (np.diff(values) >= 0).all() or not np.isfinite(values).all():
+        raise ValueError("fmr must fall and similarity rise")
+    scale, shape = float(item["tail"]["scale"]), float(item["tail"]["shape"])
+    if not (0.0 < scale < math.inf and abs(shape) < 1.0) or int(item["photos"]) < 1:
+        raise ValueError("a tail needs a scale above 0 and a shape between -1 and 1, a curve one photo or more")
+    logs = np.log10(rates)[::-1]
+    return ImpostorCurve(
+        int(item["comparisons"]), tuple(map(float, logs)), tuple(map(float, values[::-1])), scale, shape
+    )

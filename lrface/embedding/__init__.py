@@ -1,0 +1,1 @@
+"""Faces -> unit vectors: levels, embedders, quality."""

@@ -1,0 +1,1 @@
+"""Photo -> portrait -> screening -> templates -> gallery."""

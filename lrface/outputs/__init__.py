@@ -1,0 +1,1 @@
+"""Where results go: JSON lines, annotated pictures and videos, contact sheets."""
