@@ -1,6 +1,6 @@
 """Detectors on real clips: faces found in each frame, and the frames drawn, to be judged by eye.
 
-    python benchmarks/clips.py --sheets /tmp/sheets
+    python -m benchmarks.clips --sheets /tmp/sheets
 
 There is no truth for these clips. Faces are counted by height at each detector's usual threshold, in every n-th frame;
 ``also by another`` is the share of a detector's faces that some other detector found too (IoU 0.4 or more): what a
@@ -11,7 +11,6 @@ belong outside git.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.detection import open_detector
 from lrface.geometry import box_iou
 from lrface.inputs.video import VideoSource

@@ -1,6 +1,6 @@
 """Detectors side by side: AP by face height on WIDER FACE pictures, false alarms, speed on one thread.
 
-    python benchmarks/detection.py
+    python -m benchmarks.detection
 
 prints a table and writes ``benchmarks/results/detection.json``. The test set is 200 WIDER FACE validation pictures
 (``detection/wider200``), brought back to their original aspect with a long side of 640 px; AP is at IoU 0.5. Precision
@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,15 +24,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.scenes import held_out_scenes
 from lrface.detection import FaceDetector, open_detector
 from lrface.metrics.average_precision import PictureResult, average_precision, match_all
 from lrface.models.manifest import Manifest
 from lrface.types import ImageArray
-from training.detector.scenes import held_out, is_empty_set
-from training.manifest import sha256
+from training.common.manifest import sha256
 
 LONG_SIDE = 640
 LEAST = 0.02  # score from which candidates count for AP
@@ -81,18 +77,6 @@ def operating(detector: FaceDetector, data: list[Picture]) -> tuple[float, float
         results.append(PictureResult(found.boxes, found.scores, boxes, invalid))
     scores, hits, faces = match_all(results, (16.0, np.inf))
     return round(float(hits.sum() / max(1, len(scores))), 4), round(float(hits.sum() / max(1, faces)), 4)
-
-
-def held_out_scenes(folder: Path, empty: bool = False) -> list[ImageArray]:
-    """The scenes that the detector's training does not see, uint8 [h, w, 3] each; only those without people if told."""
-    peopled = {line.partition(",")[0] for line in (folder / "boxes.csv").read_text().splitlines()}
-    with zipfile.ZipFile(folder / "scenes.zip") as pack:
-        names = [name for name in sorted(pack.namelist()) if name.endswith(".webp") and held_out(name)]
-        return [
-            cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
-            for name in names
-            if not empty or (is_empty_set(name) and name not in peopled)
-        ]
 
 
 def false_alarms(detector: FaceDetector, scenes: list[ImageArray]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Landmarks of small faces: how far off they are, and how far off they align a face.
 
-    python benchmarks/landmarks.py
+    python -m benchmarks.landmarks
 
 LFW pictures (a test set; nothing was chosen here) shrunk by area until the face, its canonical crop, is 32, 24, 16 or
 12 pixels wide. Truth is what YuNet-n says on the full picture. Three errors, medians over the faces that a detector
@@ -17,7 +17,6 @@ The bundled detector stands twice: with its second look at each face, as it is u
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.datasets.xqlfw import read_pairs
-from benchmarks.lfw import lfw_pictures, middle_face
-from benchmarks.plots import plot
+from benchmarks.lib.datasets.xqlfw import read_pairs
+from benchmarks.lib.lfw_data import lfw_pictures, middle_face
+from benchmarks.lib.plots import plot
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.alignment import estimate_similarity, native_crop_px
 from lrface.detection import FaceDetector, open_detector
 from lrface.errors import ImageError
 from lrface.models.manifest import Manifest
 from lrface.types import FloatArray, ImageArray
-from training.manifest import sha256
+from training.common.manifest import sha256
 
 SIZES = (32, 24, 16, 12)
 PEERS = ("yunet_n_dynamic", "scrfd_500m")

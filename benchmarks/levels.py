@@ -1,6 +1,6 @@
 """Which network for which size of face, and which level of template to compare it with: measured, not guessed.
 
-    python benchmarks/levels.py
+    python -m benchmarks.levels
 
 On the validation pairs (never on a test set): one face of each pair is an ordinary photo, enrolled at every level; the
 other is shrunk by area to n x n pixels, brought back to 112 by bilinear interpolation as the runtime's alignment does,
@@ -11,22 +11,19 @@ network for a size sets ``lrface.embedding.levels.LEVEL_BOUNDS``.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.plots import plot
+from benchmarks.lib.plots import plot
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.embedding.embedders import open_embedders
 from lrface.metrics import fold_accuracies, tar_at_far
 from lrface.models.manifest import Manifest
-from training.faces import default_cache, validation_faces
-from training.validate import load_pairs
+from training.data.faces import default_cache, validation_faces
+from training.embedder.validate import load_pairs
 
 SIZES = [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 112]
 

@@ -1,7 +1,7 @@
 """LFW verification at low resolution: our models, any ONNX embedder, and the teachers fed the up-scaled face.
 
-    python benchmarks/lfw.py                                # the bundled models and the two teachers
-    python benchmarks/lfw.py --model other.onnx             # any embedder: RGB, (x - 127.5) / 127.5, its own input size
+    python -m benchmarks.lfw                                # the bundled models and the two teachers
+    python -m benchmarks.lfw --model other.onnx             # any embedder: RGB, (x - 127.5) / 127.5, its own input size
 
 Protocol: the standard 6,000 pairs in 10 folds (View 2), each fold's threshold chosen on the other nine; mean and
 standard deviation of the accuracy in %, TAR in % at FAR 1e-2 and 1e-3 over all pairs. Faces are detected and aligned
@@ -22,8 +22,7 @@ import hashlib
 import os
 import sys
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,21 +33,20 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.datasets.xqlfw import read_pairs
-from benchmarks.macs import count_macs
-from benchmarks.plots import histogram, plot, thin
-from lrface.alignment import TEMPLATE, align, native_crop_px
+from benchmarks.lib.datasets.xqlfw import read_pairs
+from benchmarks.lib.lfw_data import lfw_faces, lfw_pictures, middle_face
+from benchmarks.lib.macs import count_macs
+from benchmarks.lib.plots import histogram, plot, thin
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from lrface.alignment import align, native_crop_px
 from lrface.detection import FaceDetector, open_detector
 from lrface.embedding.embedders import Embedder
 from lrface.embedding.levels import level_for
 from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies, roc, tar_at_far
 from lrface.models.manifest import Manifest
-from training.manifest import sha256
-from training.teachers import Preprocessing, Teacher, embed_all
+from training.common.manifest import sha256
+from training.embedder.teachers import Preprocessing, Teacher, embed_all
 
 PLAIN = ("full", "LR-LR", "HR-LR")
 PEERS = ("edgeface_xs", "both teachers concatenated")
@@ -80,36 +78,6 @@ class Contender:
     level: int = 0
     sha256: str = ""
     macs: int = 0
-
-
-def lfw_faces(archive: Path, names: list[str], detector: FaceDetector) -> tuple[Crops, Embeddings]:
-    """Canonical crops uint8 [n, 112, 112, 3] of the face nearest to the middle of each picture, and its landmarks."""
-    crops, points, missed = [], [], 0
-    for image in tqdm(lfw_pictures(archive, names), desc="align LFW", unit="picture", total=len(names)):
-        landmarks = middle_face(image, detector)
-        missed += landmarks is None
-        # Deep funneling puts every face in the same place.
-        points.append(TEMPLATE * 120 / 112 + 65 if landmarks is None else landmarks)
-        crops.append(align(image, points[-1]))
-    print(f"{missed} of {len(names)} pictures without a detected face (the usual place taken)")
-    return np.stack(crops), np.stack(points).astype(np.float32)
-
-
-def lfw_pictures(archive: Path, names: list[str]) -> Iterator[Crops]:
-    """The named pictures, BGR."""
-    with zipfile.ZipFile(archive) as pictures:
-        for name in names:
-            data = np.frombuffer(pictures.read(f"lfw-deepfunneled/{name}"), np.uint8)
-            yield np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-
-
-def middle_face(image: Crops, detector: FaceDetector) -> Embeddings | None:
-    """Landmarks [5, 2] of the detected face nearest to the middle of a picture."""
-    found = detector.detect(image)
-    if not len(found):
-        return None
-    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-    return found.landmarks[int(np.argmin(np.linalg.norm(centres - np.array(image.shape[1::-1]) / 2, axis=1)))]
 
 
 def scene_crops(

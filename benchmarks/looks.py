@@ -1,6 +1,6 @@
 """What the rule costs and saves by which the bundled detector looks a second time for large faces.
 
-    python benchmarks/looks.py
+    python -m benchmarks.looks
 
 prints a table and writes ``benchmarks/results/looks.json``: in the detector's own scenes (``scenes``), and in squares
 cut around their annotated faces so that one fills a given share of them, how many of the looks after the first the rule
@@ -11,7 +11,6 @@ chosen on such pictures; no test set is touched.
 from __future__ import annotations
 
 import argparse
-import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,9 +22,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.detection import onnx_detector, open_detector
 from lrface.models.manifest import Manifest
 from lrface.types import ImageArray

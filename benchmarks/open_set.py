@@ -1,13 +1,14 @@
 """Are strangers named as often as was asked for? By people never seen in training or calibration.
 
-    python benchmarks/open_set.py
+    python -m benchmarks.open_set
 
 Galleries of LFW's people, enrolled with one or with up to five ordinary photos; searches by the pictures of them that
 are left and by strangers (at most ten each), at 16 and at 32 pixels: the aligned crop shrunk by area, half of them also
-worn by a camera (``training.views``). Every decision is `FaceMatcher.decide`'s, with the bundled calibration, which was
-made from the validation people and saw nobody of LFW. FPIR: strangers named; FNIR: enrolled people not named rightly.
-Beside it, what a quality gate would do, which the product has only at enrolment: a face too poor to decide is never
-named; ``undecided`` is their share of the searches by enrolled people and ``fnir_decided`` the FNIR of the others.
+worn by a camera (``training.data.views``). Every decision is `FaceMatcher.decide`'s, with the bundled calibration,
+which was made from the validation people and saw nobody of LFW. FPIR: strangers named; FNIR: enrolled people not named
+rightly. Beside it, what a quality gate would do, which the product has only at enrolment: a face too poor to decide is
+never named; ``undecided`` is their share of the searches by enrolled people and ``fnir_decided`` the FNIR of the
+others.
 
 The same on the validation people alone: calibrated on one half of them, tested on the other (`half`).
 
@@ -37,12 +38,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.datasets.xqlfw import read_pairs
-from benchmarks.lfw import lfw_faces
-from benchmarks.plots import plot
+from benchmarks.lib.datasets.xqlfw import read_pairs
+from benchmarks.lib.lfw_data import lfw_faces
+from benchmarks.lib.plots import plot
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.decisions.calibration import SCHEMA, Calibration
 from lrface.decisions.rates import fmr_for
 from lrface.detection import open_detector
@@ -54,9 +53,10 @@ from lrface.matcher import CANDIDATES, FaceMatcher
 from lrface.metrics import wilson_interval
 from lrface.models.manifest import Manifest
 from lrface.types import Face, Identification
-from training.calibrate import statistics, views_of
-from training.faces import default_cache, validation_faces
-from training.views import Degradation, moved_view
+from training.data.faces import default_cache, validation_faces
+from training.data.views import moved_view
+from training.embedder.calibrate import statistics, views_of
+from training.recipe import Degradation
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 FRIGATE = (33, 22)

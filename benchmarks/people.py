@@ -1,6 +1,6 @@
 """Whole pictures and a clip, from enrolment photos to names: television stills (cast) and a talk show (stage).
 
-    python benchmarks/people.py
+    python -m benchmarks.people
 
 Enrols the portraits of ``../shared/data/images/<set>/enroll`` through ``FaceMatcher`` and identifies the people of the
 group pictures, at their full size and shrunk until the median face is as wide as asked for, and of ``video/stage.mp4``
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import collections
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface import FaceMatcher
 from lrface.alignment import align
 from lrface.detection import FaceDetector, open_detector
 from lrface.inputs.images import read_image
 from lrface.inputs.video import VideoSource
 from lrface.models.manifest import Manifest
-from training.teachers import Teacher, embed_all
+from training.embedder.teachers import Teacher, embed_all
 
 SURE, APART, STRANGER = 0.35, 0.10, 0.20
 UNSURE = "?"

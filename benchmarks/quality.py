@@ -1,6 +1,6 @@
 """Which faces are too poor to decide: error against reject, by the network's own quality and by what a picture shows.
 
-    python benchmarks/quality.py
+    python -m benchmarks.quality
 
 Every photo of the validation people (never a test set) once as a camera may see it: 8 to 64 pixels wide, blurred,
 noisy, compressed. It is compared with its person's template of five other, ordinary photos and matches where at most
@@ -13,7 +13,6 @@ the cosine to the person's own template.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,15 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.plots import plot
+from benchmarks.lib.plots import plot
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.alignment import shrink
 from lrface.decisions.calibration import Calibration, Population
 from lrface.detection import FaceDetector, open_detector
 from lrface.embedding.embedders import open_embedders
 from lrface.embedding.levels import level_for
 from lrface.models.manifest import Manifest
-from training.faces import default_cache, validation_faces
+from training.data.faces import default_cache, validation_faces
 
 PHOTOS = 5
 FMR = 1e-3

@@ -1,6 +1,6 @@
 """What the second look at landmarks is worth: validation people in small scenes, found, aligned, compared.
 
-    python benchmarks/refining.py
+    python -m benchmarks.refining
 
 Validation people (never a test set) are pasted into the held-out scenes at a given width of the canonical crop and
 found there by the bundled detector. Verified are those pairs of which both faces were found, by the shipped embedder,
@@ -17,7 +17,6 @@ at the next smaller one. The formula and its constants were chosen by such figur
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,10 +29,8 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.detection import held_out_scenes
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.scenes import held_out_scenes
 from lrface.alignment import TEMPLATE, align, cut, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.refine import FRAME, LandmarkRefiner, frame_matrix, through
@@ -44,9 +41,9 @@ from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
-from training.faces import FaceSet, default_cache, validation_faces
+from training.data.faces import FaceSet, default_cache, validation_faces
+from training.embedder.validate import Pairs, load_pairs, make_pairs
 from training.landmarks.samples import REACHED, Views, blended_face, part_of
-from training.validate import Pairs, load_pairs, make_pairs
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]

@@ -1,9 +1,9 @@
 """Public sets of small faces, read as they are released: TinyFace, QMUL-SurvFace, SCface, XQLFW.
 
-    python benchmarks/released.py --set tinyface --root <its folder>
+    python -m benchmarks.released --set tinyface --root <its folder>
 
 None of them may be passed on, so none is here: ask their authors, and name the folder. What must lie in it is said in
-``benchmarks/datasets/<set>.py``. Faces are found by the bundled detector in the given pictures (those of XQLFW are
+``benchmarks/lib/datasets/<set>.py``. Faces are found by the bundled detector in the given pictures (those of XQLFW are
 aligned); where it finds nothing, the picture is taken to be filled by an upright face, and counted as not detected.
 Nothing is trained. Writes ``benchmarks/results/released-<set>.json``.
 """
@@ -11,23 +11,20 @@ Nothing is trained. Writes ``benchmarks/results/released-<set>.json``.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, table, write_result
-from benchmarks.datasets.records import IdentificationTest, VerificationTest
-from benchmarks.datasets.scface import read_scface
-from benchmarks.datasets.survface import read_survface, read_survface_pairs
-from benchmarks.datasets.tinyface import read_tinyface
-from benchmarks.datasets.xqlfw import read_xqlfw
-from benchmarks.plots import histogram, plot, thin
-from benchmarks.searching import Chain, Templates
+from benchmarks.lib.datasets.records import IdentificationTest, VerificationTest
+from benchmarks.lib.datasets.scface import read_scface
+from benchmarks.lib.datasets.survface import read_survface, read_survface_pairs
+from benchmarks.lib.datasets.tinyface import read_tinyface
+from benchmarks.lib.datasets.xqlfw import read_xqlfw
+from benchmarks.lib.plots import histogram, plot, thin
+from benchmarks.lib.results import RESULTS, table, write_result
+from benchmarks.lib.searching import Chain, Templates
 from lrface.detection import FaceDetector, open_detector
 from lrface.metrics import cmc, dir_curve, fnir_at_fpir, fold_accuracies, rank_error, roc, tar_interval, wilson_interval
 from lrface.models.manifest import Manifest

@@ -1,8 +1,8 @@
 """Identification on UCCS, or on a stand-in for it.
 
-    python benchmarks/uccs.py --root <folder of the release>   # either release of the challenge (datasets/uccs.py)
-    python benchmarks/uccs.py                                  # a stand-in of the validation people: NOT UCCS
-    python benchmarks/uccs.py --people people                  # a stand-in of people/<name>/*.jpg
+    python -m benchmarks.uccs --root <folder of the release>   # either release of the challenge (lib/datasets/uccs.py)
+    python -m benchmarks.uccs                                  # a stand-in of the validation people: NOT UCCS
+    python -m benchmarks.uccs --people people                  # a stand-in of people/<name>/*.jpg
 
 *HORKD's protocol* (Ge et al., AAAI 2020): 180 subjects drawn at random, each one's faces split 4:1, the aligned face
 shrunk by area to r x r, top-1 and top-5 error of the smaller part; mean and standard deviation over the seeds. The
@@ -18,7 +18,6 @@ detections above it.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -27,15 +26,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import RESULTS, SHARED, table, write_result
-from benchmarks.cutting import Cut, cut_face, cut_pictures
-from benchmarks.datasets.records import STRANGER, FaceRecord
-from benchmarks.datasets.uccs import NAME, Uccs, read_uccs
-from benchmarks.plots import histogram, plot, thin
-from benchmarks.searching import Chain, Templates
-from benchmarks.uccs_standin import STANDIN, Standin, build
+from benchmarks.lib.cutting import Cut, cut_face, cut_pictures
+from benchmarks.lib.datasets.records import STRANGER, FaceRecord
+from benchmarks.lib.datasets.uccs import NAME, Uccs, read_uccs
+from benchmarks.lib.plots import histogram, plot, thin
+from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.searching import Chain, Templates
+from benchmarks.lib.uccs_standin import STANDIN, Standin, build
 from lrface.detection import FaceDetector, open_detector
 from lrface.geometry import box_iou
 from lrface.inputs.images import read_image
@@ -173,7 +170,7 @@ def watch_list(release: Uccs, chain: Chain, detector: FaceDetector) -> tuple[Row
 
 
 def main() -> None:
-    from training.faces import default_cache, load_faces, validation_faces
+    from training.data.faces import default_cache, load_faces, validation_faces
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="a release of UCCS; else a stand-in is made")

@@ -1,4 +1,4 @@
-"""``python -m training``: adapt, distil, landmarks, export, calibrate."""
+"""``python -m training``: adapt, distil, export, calibrate, landmarks, detector."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 
 import click
 
-from training.faces import default_cache, validation_faces
-from training.manifest import MODELS
-from training.recipe import load_recipe
+from training.common.manifest import MODELS
+from training.data.faces import default_cache, validation_faces
+from training.detector.cli import detector
+from training.embedder.recipes import load_recipe
 
 SHARED = Path("../shared/data")
-RESULTS = MODELS.parent / "benchmarks" / "results"
 
 
 @click.group()
 def main() -> None:
     """Make lrface's models: teachers in, ONNX students out."""
 
+
+main.add_command(detector)
 
 _faces = click.option("--faces", type=click.Path(exists=True, path_type=Path), default=SHARED / "train",
                       show_default=True, help="Folder of Parquet files, or people/<name>/*.jpg.")  # fmt: skip
@@ -55,10 +57,10 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
 
     Several processes: torchrun --nproc-per-node 2 -m training distill RECIPE.
     """
-    from training.adapt import load_adaptation, load_low_teacher, open_bank
-    from training.distill import distill as train
-    from training.processes import first_goes_first, join_processes
-    from training.workplace import open_workplace
+    from training.common.processes import first_goes_first, join_processes
+    from training.embedder.adapt import load_adaptation, load_low_teacher, open_bank
+    from training.embedder.distill import distill as train
+    from training.embedder.workplace import open_workplace
 
     with _clear_errors(threads), join_processes():
         plan = load_recipe(recipe)
@@ -81,9 +83,9 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
 @_threads
 def adapt(recipe: Path, faces: Path, teachers: Path, cache: Path, threads: int) -> None:
     """Fine-tune a teacher on up-scaled low-resolution faces (a training aid); started again, it resumes."""
-    from training.adapt import adapt as tune
-    from training.adapt import load_adaptation
-    from training.workplace import open_workplace
+    from training.embedder.adapt import adapt as tune
+    from training.embedder.adapt import load_adaptation
+    from training.embedder.workplace import open_workplace
 
     with _clear_errors(threads):
         plan = load_adaptation(recipe)
@@ -99,9 +101,9 @@ def adapt(recipe: Path, faces: Path, teachers: Path, cache: Path, threads: int) 
 @_cache
 def export(run: Path, models: Path, faces: Path, teachers: Path, cache: Path) -> None:
     """Export the student of a RUN to ONNX: float32 and int8, parity check, manifest entries, card."""
-    from training.distill import load_student
-    from training.export import export as write
-    from training.workplace import open_workplace
+    from training.embedder.distill import load_student
+    from training.embedder.export import export as write
+    from training.embedder.workplace import open_workplace
 
     with _clear_errors(1):
         place = open_workplace(load_student(run)[0].teachers, faces, teachers, cache)
@@ -134,40 +136,10 @@ def landmarks(
 @click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS)
 def calibrate(faces: Path, cache: Path, models: Path) -> None:
     """Measure the shipped models' impostor scores on the validation people: models/calibration.json."""
-    from training.calibrate import calibrate as measure
+    from training.embedder.calibrate import calibrate as measure
 
     with _clear_errors():
         result = measure(models, validation_faces(faces, cache))
     for item in result["impostor"]:
         click.echo(f"probe {item['probe_level']}, gallery {item['gallery_level']}: {item['comparisons']} comparisons")
     click.echo(f"best gallery level: {result['gallery_level']}")
-
-
-@main.command()
-@click.argument("what", nargs=-1, required=True)
-@click.option("--recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path), show_default=True,
-              default=Path("training/recipes/sweep.toml"), help="The small recipe that is varied.")  # fmt: skip
-@click.option("--count", default=10_000, show_default=True, help="Training faces, drawn at random.")
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of results.")
-@_faces
-@_teachers
-@_cache
-@_threads
-def sweep(
-    what: tuple[str, ...], recipe: Path, count: int, out: Path, faces: Path, teachers: Path, cache: Path, threads: int
-) -> None:
-    """Compare small runs: WHAT of orders, negatives, temperature, stages, methods, histograms, tsne."""
-    from training.sweep import part
-    from training.sweep_report import COMMANDS, report
-    from training.teachers import open_teachers
-    from training.workplace import open_workplace
-
-    if unknown := sorted(set(what) - set(COMMANDS)):
-        raise click.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(COMMANDS)}")
-    with _clear_errors(threads):
-        base = load_recipe(recipe)
-        place = part(open_workplace(base.teachers, faces, teachers, cache), count, base.seed)
-        for name in what:
-            click.echo(
-                report(name, base, place, open_teachers(base.teachers, teachers), cache / "runs" / "sweeps", out)
-            )

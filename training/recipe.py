@@ -1,22 +1,34 @@
-"""A recipe: one small TOML file that says how a student is made."""
+"""A recipe: what a student is made of. `training.embedder.recipes` reads and checks it."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 
-from training.losses import LOSSES, LossContext
-from training.students import Student
-from training.views import Degradation
+@dataclass(frozen=True)
+class Degradation:
+    """How a training view is made.
+
+    Attributes:
+        shift: largest shift of the crop, as a fraction of its side.
+        scale: largest relative change of scale.
+        rotation: largest rotation in degrees. These three stand for a detector's uncertain landmarks.
+        camera: probability (0..1) that the face also goes through a camera: shrunk to 0.8 to 1.7 times the level by a
+            random filter, blurred, noisy, JPEG-compressed and brought back, as the runtime's alignment does.
+        light: largest relative change of gain; an offset of up to 60 times as many grey levels goes with it.
+    """
+
+    shift: float = 0.03
+    scale: float = 0.06
+    rotation: float = 3.0
+    camera: float = 0.4
+    light: float = 0.2
 
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """A teacher that ``training.teachers`` does not know by name: its file and how it wants its 112x112 crop."""
+    """A teacher unknown to ``training.embedder.teachers``: its file and how it wants its 112x112 crop."""
 
     file: str
     size: int = 112
@@ -27,7 +39,7 @@ class TeacherSpec:
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """The student's network, see ``training.students.Student``."""
+    """The student's network, see ``training.embedder.students.Student``."""
 
     level: int
     dim: int = 256
@@ -54,7 +66,7 @@ class Schedule:
         rate: peak learning rate.
         weight_decay: of all weights.
         warmup: share of the steps, 0..1.
-        ema: decay of the average of weights, which is what ships; see ``training.averaging``.
+        ema: decay of the average of weights, which is what ships; see ``training.common.averaging``.
 
     Raises:
         ValueError: a value out of range.
@@ -78,7 +90,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class BankSpec:
-    """Mixtures that go into each batch beside the training faces, see ``training.bank``.
+    """Mixtures that go into each batch beside the training faces, see ``training.data.bank``.
 
     Attributes:
         teacher: name of the low-resolution teacher's recipe (``python -m training adapt``), which lies in ``adapt/``
@@ -114,7 +126,7 @@ class Recipe:
             of the teachers: HORKD's second stage. "" for the teachers.
         mirror: the exported network looks at the face and at its mirror image, and means their features: more accurate,
             at twice the cost.
-        quality: weight of ``training.objective.length_loss``.
+        quality: weight of ``training.embedder.objective.length_loss``.
         seed: of weights, order and views.
         space: whose embeddings may be compared: give it to recipes of the same teachers, data and dim, to no others;
             empty stands for the recipe's name, which is comparable with nothing else.
@@ -137,104 +149,3 @@ class Recipe:
     space: str = ""
     license: str = "not stated"
     terms: str = "not stated: say in the recipe what data and teachers allow"
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
-
-    Raises:
-        ValueError: an unknown key, loss or loss argument, or a value of the wrong kind or out of range, with its place.
-    """
-    return recipe_from(read_toml(path), str(path))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
-
-    Raises:
-        ValueError: it is none.
-    """
-    with path.open("rb") as file:
-        try:
-            return tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: not TOML: {error}") from error
-
-
-def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
-    """A recipe from its plain tables, checked; ``where`` names them in an error. Raises as ``load_recipe``."""
-    raw = dict(raw)
-    listed = raw.pop("losses", [])
-    if not isinstance(listed, (list, tuple)) or not listed:
-        raise ValueError(f"{where}: no [[losses]]; name at least one of {sorted(LOSSES)}")
-    losses = tuple(build(LossSpec, item, f"{where}: losses") for item in listed)
-    teachers = raw.pop("teachers", [])
-    if not isinstance(teachers, (list, tuple)) or not teachers:
-        raise ValueError(f"{where}: no teachers; give a list of ONNX files")
-    parts = {
-        "teachers": tuple(t if isinstance(t, str) else build(TeacherSpec, t, f"{where}: teachers") for t in teachers),
-        "student": build(StudentSpec, raw.pop("student", {}), f"{where}: student"),
-        "schedule": build(Schedule, raw.pop("schedule", {}), f"{where}: schedule"),
-        "bank": build(BankSpec, raw.pop("bank", {}), f"{where}: bank"),
-        "degradation": build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
-    }
-    recipe: Recipe = build(Recipe, {**raw, **parts, "losses": losses}, where)
-    _try_out(recipe, where)
-    return recipe
-
-
-def _try_out(recipe: Recipe, where: str) -> None:
-    """Build student and losses once to see whether they can be: a run does so only after hours of preparation.
-
-    Raises:
-        ValueError: they cannot, with the place.
-    """
-    dim, at = recipe.student.dim, "student"
-    try:
-        with torch.device("meta"):  # no weights, no random numbers
-            Student(**asdict(recipe.student))
-        for spec in recipe.losses:
-            at = f"losses: {spec.name}"
-            if spec.name not in LOSSES:
-                raise ValueError(f"unknown loss {spec.name!r}; one of {sorted(LOSSES)}")
-            with torch.random.fork_rng(devices=[]):
-                LOSSES[spec.name].build(LossContext(dim, dim, torch.ones(1, dim)), **spec.arguments)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {at}: {error}") from error
-
-
-def build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
-    """A dataclass from plain values, each checked against its annotation.
-
-    Raises:
-        ValueError: an unknown key or a value of the wrong kind or out of range, with its place.
-    """
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: {values!r}, expected a table")
-    known = {f.name: f for f in fields(kind)}
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-    checked = {}
-    for name, value in values.items():
-        want = str(known[name].type)
-        if want.startswith("tuple"):
-            value = _as_tuple(value, want, f"{where}: {name}")
-        elif want == "float" and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        elif want.split("[")[0] in ("int", "float", "str", "bool", "dict") and not want.startswith(
-            type(value).__name__
-        ):
-            raise ValueError(f"{where}: {name} = {value!r} is a {type(value).__name__}, expected {want}")
-        checked[name] = value
-    try:
-        return kind(**checked)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _as_tuple(value: Any, want: str, where: str) -> tuple[Any, ...]:
-    inner = want.removeprefix("tuple[").removesuffix("]").split(", ")
-    right = isinstance(value, (list, tuple)) and (inner[-1] == "..." or len(value) == len(inner))
-    if not right or (inner[0] == "int" and any(type(each) is not int for each in value)):
-        raise ValueError(f"{where} = {value!r}, expected a list like {want}")
-    return tuple(value)

@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import numpy as np
 
+from training.common.manifest import MEASURED
 from training.detector.network import Detector
 from training.detector.scenes import REPEATED, SceneSet
 from training.detector.targets import CLOSER
 from training.detector.train import AGAIN, Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
-from training.manifest import MEASURED
 
 RANGES = ("8-16", "16-32", "32-64", ">64")
 
@@ -89,6 +89,6 @@ def card(
         " and many below 8 px. Accuracy by group of people has not been measured; the scenes show mostly East Asian"
         " classrooms and news pictures with masks.",
         "",
-        "Made by `python -m training.detector train` and `python -m training.detector export`.",
+        "Made by `python -m training detector train` and `python -m training detector export`.",
     ]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,8 @@ import onnx
 import onnxruntime as ort
 import torch
 
+from training.common.manifest import WEIGHTS_LICENSE, add_model, sha256
+from training.common.onnx_file import strip
 from training.detector.card import card
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.decoding import with_decoding
@@ -18,8 +20,6 @@ from training.detector.network import STRIDES, Detector
 from training.detector.scenes import SceneSet
 from training.detector.train import Trainer
 from training.detector.validate import operating_point, predict, validate
-from training.manifest import WEIGHTS_LICENSE, add_model, sha256
-from training.onnx_file import strip
 
 OPSET = 18
 MULTIPLE = 32

@@ -26,7 +26,7 @@ from lrface.detection import FaceDetector, open_detector
 from lrface.detection.suppression import NMS_IOU, suppress, vote
 from lrface.geometry import box_iou
 from lrface.types import Detections
-from training.faces import code_key, load_faces
+from training.data.faces import code_key, load_faces
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -172,7 +172,7 @@ def load_pastes(source: Path, cache: Path, teacher: Path, count: int, faces_cach
     """Aligned training crops that the teacher finds, through the cache.
 
     Args:
-        source: as for ``training.faces.load_faces``.
+        source: as for ``training.data.faces.load_faces``.
         cache: folder for derived files.
         teacher: YuNet.
         count: crops to look at, the sharpest of an even sample; those it misses are left out.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from training.common.manifest import sha256
 from training.detector.augment import Sample, Views, draw, mirror
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.folding import unfolded
@@ -28,7 +29,6 @@ from training.detector.network import STRIDES, Detector
 from training.detector.scenes import PasteSet, SceneSet
 from training.detector.targets import HINT, AsksTeacher, Word, cell_targets, corrected, turned_over
 from training.detector.validate import validate
-from training.manifest import sha256
 
 MEASURED_ON = 8  # batches, to measure on what an exported network has lost
 AGAIN = (0, 140, 60, 256)

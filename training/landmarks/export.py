@@ -9,11 +9,11 @@ import onnxruntime as ort
 import torch
 
 from lrface.detection.refine import FRAME, LOOKS, REACH
-from training.files import replacing
+from training.common.files import replacing
+from training.common.manifest import MEASURED, WEIGHTS_LICENSE, add_model, sha256
+from training.common.onnx_file import strip
 from training.landmarks.network import Deployed, Landmarker
 from training.landmarks.train import Recipe
-from training.manifest import MEASURED, WEIGHTS_LICENSE, add_model, sha256
-from training.onnx_file import strip
 
 OPSET = 18
 PARITY = 1e-3  # pixels of the frame, and eye distances

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from training.common.manifest import sha256
 from training.detector.scenes import load_pastes, load_scenes
 from training.landmarks.export import NAME, card, enter, to_onnx
 from training.landmarks.samples import Sources
 from training.landmarks.train import Recipe, load, train
-from training.manifest import sha256
 
 CROPS = 64_000  # aligned faces that the teacher is asked about
 
@@ -21,7 +21,7 @@ def make(
 
     Args:
         scenes: folder of scenes.zip and boxes.csv.
-        faces: as for ``training.faces.load_faces``.
+        faces: as for ``training.data.faces.load_faces``.
         teacher: YuNet, for the landmarks.
         cache: for derived files.
         run: folder of the run.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.averaging import Ema, learning_rate
-from training.files import save_state
+from training.common.averaging import Ema, learning_rate
+from training.common.files import save_state
 from training.landmarks.network import Landmarker, loss
 from training.landmarks.samples import Sources, Views, draw
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from training.distributed import gather
+from training.common.distributed import gather
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Loss(nn.Module):
     """A distillation loss: a scalar of the student's and the guide's features of one batch.
 
     ``forward`` prepares the batch, ``compute`` is what a subclass writes. Where ``torch.distributed`` runs, the batch
-    is that of all ranks together and every rank computes the same value on it (see ``training.distributed.gather`` for
-    the gradient), so that relations and negatives span ranks, buffers stay equal on all of them, and N processes train
-    as one does. Ranks must hold batches of one size.
+    is that of all ranks together and every rank computes the same value on it (see
+    ``training.common.distributed.gather`` for the gradient), so that relations and negatives span ranks, buffers stay
+    equal on all of them, and N processes train as one does. Ranks must hold batches of one size.
 
     Attributes:
         monitor: what a log should show besides the loss, from the last ``forward``.

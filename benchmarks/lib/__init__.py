@@ -1,0 +1,1 @@
+"""What several benchmarks use: results, plots, crops, searches, data sets."""

@@ -1,0 +1,98 @@
+"""kill -9 at any instant of an enrolment: what was acknowledged is there, nothing is half-done."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shell import ENVIRONMENT
+from tiny_gallery import CONTRACT, photo
+
+from lrface.gallery import Gallery
+
+PHOTOS = 6
+CHILD = """
+import itertools, sys
+from tiny_gallery import CONTRACT, Gallery, photo
+start, photos = int(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+with Gallery.open(sys.argv[1], CONTRACT) as gallery:
+    for i in itertools.count(start):
+        gallery.add(f"person {i}", [photo(1000 * i + n) for n in range(photos)])
+        print("enrolled", i, flush=True)
+        if i % 5 == 4:
+            gallery.remove(f"person {i}")
+            print("removed", i, flush=True)
+"""
+
+
+def run_and_kill(path: Path, start: int, lines: int, delay_s: float) -> list[list[str]]:
+    """Starts a child that enrols without end, kills it a moment after so many lines, and gives all that it had said."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path), str(start), str(PHOTOS)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        said = "".join(child.stdout.readline() for _ in range(lines))
+        time.sleep(delay_s)
+    finally:
+        child.send_signal(signal.SIGKILL)
+    said += child.stdout.read()
+    child.wait()
+    child.stdout.close()
+    return [line.split() for line in said.splitlines() if line.endswith(tuple("0123456789"))]
+
+
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL: run the test on Linux or macOS"
+)
+def test_kill_at_any_instant(tmp_path: Path) -> None:
+    rng = np.random.default_rng()
+    path = tmp_path / "staff.gallery"
+    there: set[str] = set()
+    gone: set[str] = set()
+    journals = 0
+    for round_ in range(14):
+        # the first rounds hit the creation of the file, the later ones any step of a commit
+        said = run_and_kill(path, 1000 * round_, 0 if round_ < 3 else int(rng.integers(1, 7)), rng.uniform(0, 0.03))
+        journals += (tmp_path / "staff.gallery-journal").exists()
+        there |= {f"person {i}" for word, i in said if word == "enrolled"}
+        gone |= {f"person {i}" for word, i in said if word == "removed"}
+        with Gallery.open(path, CONTRACT) as gallery:
+            people = {person.name: person for person in gallery.people()}
+            # the last one may have been committed, or removed, just before it could be said
+            unsaid = {f"person {int(i) + step}" for _, i in said[-1:] for step in (0, 1)} or {f"person {1000 * round_}"}
+            assert there - gone - unsaid <= set(people), "an acknowledged enrolment is lost"
+            assert set(people) - there <= unsaid, "somebody is there who was never enrolled"
+            assert not (gone & set(people)), "an acknowledged removal came back"
+            assert all(p.photos == PHOTOS and p.levels == (16, 32) for p in people.values()), "a person is half there"
+            assert len(gallery) == len(people)
+            there = set(people)
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+            templates = connection.execute("SELECT count(*) FROM templates").fetchone()[0]
+            assert templates == 2 * PHOTOS * len(there)
+    assert len(there) > 10
+    assert journals > 0, "no kill hit a transaction: the test shows nothing"
+
+
+def test_an_acknowledged_person_is_exactly_what_was_enrolled(tmp_path: Path) -> None:
+    said = run_and_kill(tmp_path / "g", 0, 9, 0.0)
+    with Gallery.open(tmp_path / "g", CONTRACT) as gallery:
+        for word, i in said:
+            if word == "enrolled" and ["removed", i] not in said and (word, i) != tuple(said[-1]):
+                mean = np.mean([photo(1000 * int(i) + n).embeddings[32] for n in range(PHOTOS)], axis=0)
+                found = gallery.search((mean / np.linalg.norm(mean))[None].astype(np.float32), 32, 1)[0][0]
+                assert found.name == f"person {i}"
+                assert found.similarity == pytest.approx(1, abs=1e-5)

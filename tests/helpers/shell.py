@@ -1,0 +1,40 @@
+"""The real command line, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HELPERS = Path(__file__).resolve().parent
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": os.pathsep.join((str(ROOT), str(HELPERS), os.environ.get("PYTHONPATH", ""))),
+    "PYTHONIOENCODING": "utf-8",
+}
+
+
+def lrface(*arguments: object, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lrface", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=180,
+        env=ENVIRONMENT,
+        preexec_fn=before,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 1, a clear last line on stderr with all the words, and no traceback."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("lrface: "), done.stderr
+    for word in words:
+        assert word in done.stderr, (word, done.stderr)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pd = pytest.importorskip("pandas")
+
+from lrface.decisions.calibration import Calibration
+from lrface.models.manifest import Manifest
+from training.common.manifest import add_model, sha256
+from training.data.faces import FaceSet
+from training.embedder.calibrate import FALSE_MATCH_RATES, calibrate, fit_tail, gate, statistics
+from training.embedder.export import to_onnx
+from training.embedder.students import Student
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for level in (16, 32):
+        to_onnx(Student(level, 8, (8, 8, 8)).eval(), folder / f"m{level}.onnx")
+        add_model(
+            {
+                "name": f"m{level}", "kind": "embedder", "level": level, "file": f"m{level}.onnx", "license": "-",
+                "sha256": sha256(folder / f"m{level}.onnx"), "card": "-", "template": "arcface-112", "space": "toy",
+                "input": {"name": "faces", "height": level, "width": level, "channels": "RGB", "mean": 127.5,
+                          "scale": 0.0078125},
+                "output": {"name": "embedding", "dim": 8, "normalized": True},
+            },
+            folder,
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def faces() -> FaceSet:
+    """12 people of 8 photos in two sources: each person a colour pattern, each photo a noisy copy."""
+    rng = np.random.default_rng(0)
+    looks = rng.integers(40, 215, (12, 7, 7, 3))
+    crops = [np.kron(look, np.ones((16, 16, 1))) + rng.normal(0, 12, (112, 112, 3)) for look in looks for _ in range(8)]
+    table = pd.DataFrame({
+        "name": [f"f{i}" for i in range(96)], "source": ["a"] * 48 + ["b"] * 48,
+        "identity": [str(i // 8) for i in range(96)], "split": "val", "native_crop_px": 112,
+    })  # fmt: skip
+    return FaceSet(np.clip(np.stack(crops), 0, 255).astype(np.uint8), table, "toy")
+
+
+def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, faces: FaceSet) -> None:
+    calibrate(models, faces)
+    written = json.loads((models / "calibration.json").read_text())
+    assert written["models"] == {e.name: e.sha256 for e in Manifest.load(models).embedders.values()}
+    curves = {(t["probe_level"], t["gallery_level"], t["photos"]): t for t in written["impostor"]}
+    # Eight photos a person, one of which is always left over: templates of ten cannot be made.
+    assert set(curves) == {(p, g, k) for p in (16, 32) for g in (16, 32) for k in (1, 2, 3, 4, 5, 7)}
+    for (_, _, photos), item in curves.items():
+        assert item["similarity"] == sorted(item["similarity"])
+        assert len(item["fmr"]) == len(item["similarity"]) == len(FALSE_MATCH_RATES)
+        # Only people of the same source are impostors: 5 of 12 others, for 96 photos, clean and worn.
+        assert item["comparisons"] == 192 * 5 * min(5, 7 // photos)
+    # One-photo impostor scores at level 32, the slow way.
+    from lrface.embedding.embedders import Embedder
+
+    unit = Embedder(Manifest.load(models).embedders[32], models).embed(faces.crops)
+    person = np.arange(96) // 8
+    scores = [
+        float(unit[i] @ unit[j])
+        for i in range(96)
+        for j in range(96)
+        if person[i] != person[j] and (i < 48) == (j < 48)
+    ]
+    calibration = Calibration.of(Manifest.load(models))
+    threshold = calibration.curve(32, 32, 1).threshold(0.1)
+    assert np.mean(np.array(scores) >= threshold) == pytest.approx(0.1, abs=0.05)
+    assert calibration.impostor_mean[32] == pytest.approx(np.mean(scores), abs=1e-4)
+    assert calibration.min_quality == {}
+
+
+def test_the_runtime_accepts_it_for_these_models_only(models: Path, faces: FaceSet) -> None:
+    from lrface.errors import LrfaceError
+
+    calibrate(models, faces)
+    assert Calibration.of(Manifest.load(models)) is not None
+    written = json.loads((models / "calibration.json").read_text())
+    written["models"]["m16"] = "0" * 64
+    (models / "calibration.json").write_text(json.dumps(written))
+    with pytest.raises(LrfaceError):
+        Calibration.of(Manifest.load(models))
+
+
+@pytest.mark.parametrize("shape", [-0.3, -0.1, 0.0, 0.15])
+def test_a_tail_is_found_again(shape: float) -> None:
+    """From drawn values; what it says of a rate of one in 1,000 holds within a third."""
+    pareto = pytest.importorskip("scipy.stats").genpareto
+    drawn = pareto.rvs(shape, scale=0.05, size=20_000, random_state=3)
+    scale, found = fit_tail(drawn)
+    assert scale == pytest.approx(0.05, rel=0.05)
+    assert found == pytest.approx(shape, abs=0.04)
+    far = scale * np.expm1(-found * np.log(1e-3)) / found
+    assert pareto.sf(far, shape, scale=0.05) == pytest.approx(1e-3, rel=0.35)
+
+
+def test_few_values_give_an_exponential_tail() -> None:
+    assert fit_tail(np.linspace(0.01, 0.05, 9)) == pytest.approx((0.03, 0.0))
+    with pytest.raises(ValueError, match="add people"):
+        fit_tail(np.zeros(0))
+
+
+def test_extrapolated_thresholds_hold_on_other_people() -> None:
+    """Made-up people: curves from 60 of them, false-match rates ten times rarer than the table on 400 others."""
+    rng = np.random.default_rng(0)
+
+    def draw(people: int, photos: int) -> np.ndarray:
+        centres = np.repeat(rng.standard_normal((people, 24)), photos, axis=0)
+        vectors = centres + 0.8 * rng.standard_normal(centres.shape)
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    cohort, others = draw(60, 12), draw(400, 1)
+    person = np.array([f"s/{i // 12}" for i in range(len(cohort))])
+    probes = np.concatenate([cohort, cohort])
+    made = statistics({16: cohort}, {16: probes}, {16: (probes, np.linspace(0, 1, len(probes)))}, person, rng)
+    from lrface.decisions.curves import read_curve
+
+    curve = next(read_curve(item) for item in made["impostor"] if item["photos"] == 1)
+    scores = (others @ others.T)[np.triu_indices(len(others), 1)]
+    for fmr in (1e-2, 1e-3, 3e-4):
+        assert np.mean(scores >= curve.threshold(fmr)) == pytest.approx(fmr, rel=0.5)
+    assert made["min_quality"]["16"] < 1
+
+
+@pytest.mark.parametrize(
+    ("hits", "expected"),
+    [
+        ([0] * 30 + [1] * 70, 0.30),  # the poorest thirty never match
+        ([0] * 30 + [1] + [0] * 9 + [2] * 60, 0.40),  # nine more for one match in 121
+        ([1] * 100, 0.01),  # one in a hundred may be lost
+        ([0] * 100, 0.0),
+    ],
+)
+def test_the_gate_costs_one_match_in_a_hundred(hits: list[int], expected: float) -> None:
+    shuffled = np.random.default_rng(0).permutation(100)
+    assert gate(np.arange(100)[shuffled] / 100, np.array(hits)[shuffled]) == pytest.approx(expected)

@@ -1,0 +1,30 @@
+"""``models/manifest.json``, the list of what ships; its form is a contract (DESIGN.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from training.common.files import replacing
+
+WEIGHTS_LICENSE = "LicenseRef-lrface-weights (research and evaluation, see LICENSE-WEIGHTS.md)"
+MEASURED = ["<!-- figures: written by benchmarks/publish/cards.py -->", "<!-- end of figures -->"]
+"""Lines of a card between which the benchmarks' figures go."""
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def add_model(entry: dict[str, Any], folder: Path = MODELS) -> None:
+    """Put a model's entry into the manifest, in place of one of the same name; the file is replaced in one step."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text()) if path.exists() else {"schema": 1, "models": []}
+    others = [model for model in manifest["models"] if model["name"] != entry["name"]]
+    manifest["models"] = sorted([*others, entry], key=lambda model: model["name"])
+    with replacing(path) as part:
+        part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""Faces, their degradation, mixtures, batches."""

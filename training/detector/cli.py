@@ -1,0 +1,104 @@
+"""``python -m training detector train|export``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import cv2
+import torch
+
+from training.common.manifest import MODELS
+from training.data.faces import default_cache
+from training.detector.scenes import PasteSet, SceneSet, load_pastes, load_scenes
+from training.detector.targets import Teacher
+from training.detector.train import Batches, Recipe, Trainer
+from training.detector.train import train as run
+
+
+@click.group()
+def detector() -> None:
+    """Make the face detector."""
+
+
+def _data(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where the data is."""
+    for option in (
+        click.option("--pastes", type=int, default=64000, show_default=True, help="Aligned faces to look at."),
+        click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="For decoded pictures."),
+        click.option(
+            "--teacher", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="YuNet-n."
+        ),
+        click.option("--faces", type=click.Path(path_type=Path), required=True, help="Aligned: *.parquet or people/."),
+        click.option("--scenes", type=click.Path(path_type=Path), required=True, help="Of scenes.zip and boxes.csv."),
+    ):
+        command = option(command)
+    return command
+
+
+def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) -> tuple[SceneSet, PasteSet]:
+    try:
+        pictures = load_scenes(scenes, cache / "detector", teacher)
+        crops = load_pastes(faces, cache / "detector", teacher, pastes, cache)
+    except (FileNotFoundError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    pictures.mend_landmarks(crops.shape)
+    return pictures, crops
+
+
+@detector.command()
+@_data
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Gets last.pt and log.jsonl.")
+@click.option("--steps", type=int, default=Recipe.steps, show_default=True)
+@click.option("--threads", type=int, default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Processes that make batches ahead: 1, 2 or 4.",
+)
+@click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
+@click.option(
+    "--begin",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Start with the weights of this last.pt, or of an exported lrface-detector.onnx.",
+)
+@click.option("--resume", is_flag=True, help="Go on from last.pt.")
+def train(
+    scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, out: Path, steps: int, threads: int,
+    workers: int, every: int, begin: Path | None, resume: bool,
+) -> None:  # fmt: skip
+    """Train from scratch, from another run's weights, or go on."""
+    if begin and resume:
+        raise click.UsageError("--begin starts a run and --resume goes on with one: give one of them")
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    recipe = dataclasses.replace(Recipe(), steps=steps)
+    try:
+        asked = Teacher(teacher)
+        trainer = Trainer.resume(out / "last.pt", steps=steps) if resume else Trainer(recipe)
+        pictures, crops = _load(scenes, faces, teacher, cache, pastes)
+        batches = Batches(pictures, crops, asked, trainer.recipe)
+        if begin:
+            trainer.begin(begin, batches)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    run(trainer, batches, out, every, workers)
+
+
+@detector.command()
+@_data
+@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="last.pt of a run.")
+@click.option("--note", default="", help="For the card: what else is to be known of this run.")
+@click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
+def export(
+    scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, note: str, models: Path
+) -> None:
+    """Write models/lrface-detector.onnx, its card and its manifest entry."""
+    from training.detector.export import export as write
+
+    pictures, _ = _load(scenes, faces, teacher, cache, pastes)
+    click.echo(write(checkpoint, pictures, models, note))

@@ -1,0 +1,1 @@
+"""Teachers and faces in, embedders out: recipes, students, distillation, export, calibration."""

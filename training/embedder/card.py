@@ -1,0 +1,115 @@
+"""The card of a shipped student: what it is, what it was made of, what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from training.common.manifest import MEASURED
+from training.data.bank import SHARD, UNMIXED
+from training.embedder.students import Student, count_macs
+from training.embedder.variant import Variant
+from training.recipe import Recipe
+
+
+def card(
+    recipe: Recipe,
+    student: Student,
+    files: dict[str, str],
+    worst: float,
+    data: dict[str, Any],
+    log: list[dict[str, Any]],
+    variants: list[Variant],
+) -> str:
+    """Markdown.
+
+    Args:
+        recipe: what was run.
+        student: what came out.
+        files: SHA-256 by precision, the default first.
+        worst: largest difference of the float32 file to torch.
+        data: ``data.json`` of the run.
+        log: ``log.jsonl`` of the run.
+        variants: validation figures and speed of both files.
+    """
+    last = log[-1]
+    plan = asdict(recipe)
+    teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
+    sources = ", ".join(f"{name} {count:,}" for name, count in data["sources"].items())
+    begun = [f"| begins with | the student of `training/recipes/{recipe.init}.toml` |"] if recipe.init else []
+    if recipe.guide:
+        begun.append(
+            f"| taught by | the student of `training/recipes/{recipe.guide}.toml`, fed the sharp face;"
+            " that one by the teachers |"
+        )
+    if recipe.bank.teacher:
+        begun.append(
+            f"| mixtures | {recipe.bank.share:.0%} of each batch from {recipe.bank.shards * SHARD:,} small views of"
+            f" blended, composed and warped faces ({UNMIXED:.0%} of the views: of unmixed ones), labelled by"
+            f" `training/recipes/adapt/{recipe.bank.teacher}.toml` |"
+        )
+    losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"Embeds faces of {recipe.student.level}x{recipe.student.level} pixels into {recipe.student.dim} numbers of"
+        f" unit length (space `{recipe.space or recipe.name}`). Ships as {next(iter(files))}.",
+        "",
+        *(
+            f"- `{'float32/' if len(files) > 1 and precision == 'float32' else ''}{recipe.name}.onnx`, {precision},"
+            f" SHA-256 `{digest}`"
+            for precision, digest in files.items()
+        ),
+        "",
+        "| | |",
+        "|---|---|",
+        f"| network | residual trunk, widths {recipe.student.widths}, depths {recipe.student.depths};"
+        f" {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters,"
+        f" {count_macs(student) * (1 + recipe.mirror) / 1e6:.0f} M multiply-accumulates a face"
+        + ", half of them for its mirror image, whose features are averaged with its own |" * recipe.mirror
+        + " |" * (not recipe.mirror),
+        "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
+        " shrunk by area |",
+        f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length"
+        + ("; `quality` float32 `[batch]`, 0..1: its own estimate of its cosine to the teachers" * (recipe.quality > 0))
+        + f"; float32 parity with torch {worst:.0e} |",
+        f"| teachers | {teachers}, concatenated, projected to {recipe.student.dim} dimensions |",
+        f"| data | {data['faces']:,} aligned faces: {sources} |",
+        f"| terms | {recipe.terms} |",
+        f"| losses | {losses} |",
+        f"| degradation | {plan['degradation']} |",
+        f"| schedule | {plan['schedule']} |",
+        *begun,
+        f"| seed | {recipe.seed} |",
+        f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
+        "",
+        "## Figures",
+        "10-fold accuracy in % and TAR in % at FAR 1e-2; no mirroring but what a network does itself. Validation pairs:"
+        " people not in the training split, the average of weights after the last epoch.",
+        "",
+        "| protocol | accuracy | TAR |",
+        "|---|---|---|",
+        *(
+            line
+            for v in variants
+            for line in (
+                f"| validation, LR-LR aligned, {v.precision} | {v.figures['lr_lr']:.2f} |"
+                f" {v.figures['tar_1e-2']:.1f} |",
+                f"| validation, HR (teachers) - LR aligned, {v.precision} | {v.figures['hr_lr']:.2f} | - |",
+            )
+        ),
+        "",
+        *MEASURED,
+        "",
+        "Speed when exported: "
+        + ", ".join(f"{v.precision} {v.milliseconds:.3f} ms a face" for v in variants)
+        + " (onnxruntime, one thread, batches of 32, network alone, on a machine that may have had other work).",
+        "",
+        "## Use",
+        "Finding known people in pictures where faces are small, with a threshold for a stated false-positive rate."
+        " Not for deciding about a person without a human look. Accuracy differs between groups of people as it"
+        " does in the training data; it has not been measured by group.",
+        "",
+        f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
+    ]
+    return "\n".join(lines) + "\n"

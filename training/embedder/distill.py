@@ -1,0 +1,275 @@
+"""One training run: a recipe's student learns its guide's space from low-resolution views.
+
+``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, resumed from), ``log.jsonl``,
+``curves.png``, and the recipe and a summary of the faces that it began with: it goes on with no others. Under
+``torchrun`` every process trains its part of each batch and the first one keeps the folder; BatchNorm takes its
+statistics from each process's part, their running means are averaged after each epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import nn
+from tqdm import tqdm
+
+from training.common.averaging import Ema, learning_rate
+from training.common.curves import draw_curves
+from training.common.files import log_line, replacing, save_state
+from training.common.processes import first_goes_first
+from training.data.bank import Bank
+from training.data.batches import Batches
+from training.data.classes import class_labels
+from training.data.faces import FaceSet
+from training.data.views import to_input
+from training.embedder.objective import Learner, Objective, needs_classes
+from training.embedder.recipes import recipe_from
+from training.embedder.run_folder import claim
+from training.embedder.students import Student, count_macs
+from training.embedder.targets import project, projection
+from training.embedder.validate import Pairs, embed_views, validate
+from training.losses import LossContext
+from training.recipe import Recipe
+
+Embeddings = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a run learns: the guide's features ``[len(faces), e]``, what validation compares with, and the basis."""
+
+    guides: Embeddings
+    targets: Embeddings
+    basis: Embeddings
+
+
+def distill(
+    recipe: Recipe,
+    faces: FaceSet,
+    embeddings: Embeddings,
+    pairs: Pairs,
+    run: Path,
+    device: torch.device | None = None,
+    bank: Bank | None = None,
+) -> Path:
+    """Train, or resume, one student.
+
+    Args:
+        recipe: what to train. Runs that it names (``init``, ``guide``) lie beside ``run``.
+        faces: crops and splits; only the ``train`` split is trained on.
+        embeddings: the teachers' unit embeddings ``[len(faces), d]``.
+        pairs: validation pairs for the log.
+        run: the run's folder.
+        device: by default a GPU where there is one.
+        bank: mixtures, where the recipe asks for them.
+
+    Returns:
+        The checkpoint, see ``load_student``.
+
+    Raises:
+        ValueError: the folder belongs to another recipe or other faces, there are too few faces, a named run is missing
+            or of another space, or the loss grew beyond all bounds.
+    """
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with first_goes_first():
+        claim(run, recipe, recipe_from, faces)
+        lesson = _lesson(recipe, faces, embeddings, run, device)
+    rows = faces.rows("train")
+    labels, centres = np.full(len(faces), -1, np.int64), None
+    if needs_classes(recipe):
+        labels, means = class_labels(faces, rows, lesson.guides, recipe.seed)
+        centres = torch.from_numpy(means)
+    batches = Batches(recipe, faces, lesson.guides, labels, bank, rank, ranks)
+    torch.manual_seed(recipe.seed)
+    student = Student(**asdict(recipe.student))
+    if recipe.init and not (run / "checkpoint.pt").exists():
+        begin(student, run.parent / recipe.init)
+    context = LossContext(recipe.student.dim, lesson.guides.shape[1], centres)
+    trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
+    first = trainer.resume()
+    if rank == 0:
+        size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {count_macs(student) / 1e6:.1f}"
+        print(f"{recipe.name}: {size} M MACs, {len(rows)} faces, epochs {first} to {recipe.schedule.epochs}")
+    for epoch in range(first, recipe.schedule.epochs):
+        line = trainer.epoch(epoch)
+        if rank == 0:
+            found = validate(trainer.ema.model, recipe.student.level, faces, pairs, lesson.targets, device)
+            line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
+            log_line(run, line, "epoch")
+            trainer.save(epoch + 1, lesson.basis)
+            tqdm.write(json.dumps(line))
+            draw_curves(run)
+        _wait()
+    return run / "checkpoint.pt"
+
+
+class Trainer:
+    """Takes the steps of a run, and can stop and go on after each epoch.
+
+    Args:
+        recipe: the schedule.
+        student: as it begins.
+        objective: its losses.
+        batches: of this process.
+        run: where the checkpoint lies.
+        device: to train on.
+    """
+
+    def __init__(
+        self, recipe: Recipe, student: Student, objective: Objective, batches: Batches, run: Path, device: torch.device
+    ) -> None:
+        self.schedule, self.batches, self.device = recipe.schedule, batches, device
+        self.checkpoint = run / "checkpoint.pt"
+        self.student = student.to(device, memory_format=torch.channels_last)
+        self.learner = Learner(self.student, objective, recipe.quality).to(device)
+        self.ema = Ema(self.student, recipe.schedule.ema)
+        self.optimizer = torch.optim.AdamW(
+            self.learner.parameters(), lr=recipe.schedule.rate, weight_decay=recipe.schedule.weight_decay
+        )
+        self.step: nn.Module = self.learner
+        if batches.ranks > 1:
+            self.step = nn.parallel.DistributedDataParallel(self.learner, forward_sync_buffers=False)
+
+    def resume(self) -> int:
+        """Go on from the checkpoint, if there is one; the number of epochs done."""
+        if not self.checkpoint.exists():
+            return 0
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.student.load_state_dict(state["model"])
+        self.ema.model.load_state_dict(state["ema"])
+        self.ema.steps = state["ema_steps"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.objective.load_state_dict(state["objective"])
+        return int(state["epoch"])
+
+    def save(self, epochs: int, basis: Embeddings) -> None:
+        """Replace the checkpoint in one step."""
+        state = {
+            "model": self.student.state_dict(), "ema": self.ema.model.state_dict(), "ema_steps": self.ema.steps,
+            "epoch": epochs, "optimizer": self.optimizer.state_dict(),
+            "objective": self.learner.objective.state_dict(), "basis": torch.from_numpy(basis),
+        }  # fmt: skip
+        save_state(state, self.checkpoint)
+
+    def epoch(self, number: int) -> dict[str, Any]:
+        """Train one epoch; the line for the log: seconds, and the mean of each term.
+
+        Raises:
+            ValueError: the loss is no longer a number.
+        """
+        started, sums = time.monotonic(), dict[str, float]()
+        order = self.batches.order(number)
+        self.learner.train()
+        title = f"epoch {number + 1}/{self.schedule.epochs}"
+        for place in tqdm(range(len(self.batches)), desc=title, mininterval=5, disable=self.batches.rank > 0):
+            for name, value in self._step(number, place, order).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        self._average_buffers()
+        line: dict[str, Any] = {"epoch": number + 1, "seconds": round(time.monotonic() - started, 1)}
+        return line | {name: round(value / len(self.batches), 5) for name, value in sums.items()}
+
+    def _step(self, epoch: int, place: int, order: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        schedule, done = self.schedule, epoch * len(self.batches) + place
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(done, schedule.epochs * len(self.batches), schedule.rate, schedule.warmup)
+        batch = self.batches.make(epoch, place, order)
+        x = torch.from_numpy(to_input(batch.views)).to(self.device, memory_format=torch.channels_last)
+        given = (torch.from_numpy(array).to(self.device) for array in (batch.guides, batch.labels, batch.live))
+        loss, parts = self.step(x, *given)
+        if not math.isfinite(value := float(loss.detach())):
+            raise ValueError(f"epoch {epoch + 1}: the loss is {value}; lower the rate or the losses' weights")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
+        self.optimizer.step()
+        self.ema.update(self.student)
+        found: dict[str, torch.Tensor] = parts
+        return found
+
+    def _average_buffers(self) -> None:
+        if self.batches.ranks == 1:
+            return
+        for module in (self.student, self.ema.model):
+            for buffer in module.buffers():
+                if buffer.is_floating_point():
+                    dist.all_reduce(buffer)
+                    buffer /= self.batches.ranks
+
+
+def begin(model: nn.Module, run: Path) -> None:
+    """Start ``model`` from the averaged student of another run.
+
+    A convolution that reads more channels than the given one starts with the given weights and zeros for the rest, so
+    that an assistant begins as the student whose trunk it shares; what fits in no way stays as it is.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    if not (run / "checkpoint.pt").exists():
+        raise ValueError(f"{run} holds no checkpoint to begin with: distil that recipe first")
+    given = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["ema"]
+    own, taken = model.state_dict(), 0
+    for name, value in given.items():
+        mine = own.get(name)
+        if mine is None:
+            continue
+        if mine.shape == value.shape:
+            mine.copy_(value)
+        elif mine.dim() == 4 and mine.shape[0] == value.shape[0] and mine.shape[1] > value.shape[1]:
+            mine.zero_()[:, : value.shape[1]].copy_(value)
+        else:
+            continue
+        taken += 1
+    print(f"begun with {run.name}: {taken} of {len(own)} tensors")
+
+
+def load_student(run: Path) -> tuple[Recipe, Student, Embeddings]:
+    """The recipe, the averaged student and the projection ``[d, dim]`` of a run's last checkpoint.
+
+    Raises:
+        ValueError: the folder holds none.
+    """
+    if not (run / "checkpoint.pt").exists():
+        raise ValueError(f"{run} holds no checkpoint: distil that recipe first")
+    recipe = recipe_from(json.loads((run / "recipe.json").read_text()), str(run / "recipe.json"))
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    student = Student(**asdict(recipe.student))
+    student.load_state_dict(state["ema"])
+    return recipe, student.eval(), state["basis"].numpy()
+
+
+def _lesson(recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, device: torch.device) -> Lesson:
+    """The teachers' space, or that of the run that is the guide (HORKD's second stage: the assistant teaches)."""
+    if not recipe.guide:
+        basis = projection(embeddings[faces.rows("train")], recipe.student.dim)
+        targets = project(embeddings, basis)
+        return Lesson(targets, targets, basis)
+    guide_run = run.parent / recipe.guide
+    guide_recipe, guide, basis = load_student(guide_run)
+    ours, theirs = ((each.student.dim, each.teachers) for each in (recipe, guide_recipe))
+    if ours != theirs:
+        raise ValueError(f"guide {recipe.guide} has dim and teachers {theirs}, the student {ours}: make them equal")
+    # Named by the checkpoint's bytes: a guide that trained on is another guide.
+    digest = hashlib.sha256((guide_run / "checkpoint.pt").read_bytes()).hexdigest()[:12]
+    kept = guide_run / f"features-{faces.key}-{digest}.npy"
+    if not kept.exists():
+        found = embed_views(guide.to(device), faces.crops, guide_recipe.student.level, device, f"guide {recipe.guide}")
+        with replacing(kept) as part:
+            np.save(part, found)
+    return Lesson(np.load(kept), project(embeddings, basis), basis)
+
+
+def _wait() -> None:
+    if dist.is_initialized():
+        dist.barrier()

@@ -1,0 +1,188 @@
+"""A trained student to ONNX: float32 checked against torch, int8 measured against float32, entered into manifests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from training.common.files import read_log, replacing
+from training.common.manifest import add_model, sha256
+from training.common.onnx_file import strip
+from training.data.faces import FaceSet
+from training.data.views import aligned_view, student_view, to_input
+from training.embedder.card import card
+from training.embedder.distill import load_student
+from training.embedder.objective import quality
+from training.embedder.quantize import quantize
+from training.embedder.students import Student
+from training.embedder.targets import project
+from training.embedder.validate import Pairs, score
+from training.embedder.variant import Variant
+from training.recipe import Recipe
+
+OPSET = 18
+PARITY = 1e-5
+MAX_LOSS = 0.2
+"""Points of validation accuracy, the mean of LR-LR and HR-LR, that int8 may cost; with more, float32 ships."""
+
+FLOAT32 = "float32"
+"""Folder, in the models folder, of the networks as they were trained: for GPUs and for other runtimes."""
+
+
+class _Deployed(nn.Module):
+    """What ships: the student, the normalisation of its output and, where it was trained, its quality estimate."""
+
+    def __init__(self, student: Student, with_quality: bool, mirror: bool) -> None:
+        super().__init__()
+        self.student, self.with_quality, self.mirror = student, with_quality, mirror
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
+        if self.mirror:
+            both = self.student(torch.cat([faces, faces.flip(3)]))
+            features = both.unflatten(0, (2, -1)).mean(dim=0)
+        else:
+            features = self.student(faces)
+        unit = nn.functional.normalize(features, dim=1)
+        return (unit, quality(features).clamp(0, 1)) if self.with_quality else (unit,)
+
+
+def to_onnx(student: Student, target: Path, with_quality: bool = False, mirror: bool = False) -> float:
+    """Write ``student`` as ONNX, opset 18.
+
+    Input ``faces`` float32 ``[batch, 3, r, r]``; outputs ``embedding`` float32 ``[batch, dim]`` of unit length and,
+    with ``with_quality``, ``quality`` float32 ``[batch]`` in 0..1, see ``training.embedder.objective.length_loss``.
+
+    Args:
+        student: in evaluation mode.
+        target: where to write.
+        with_quality: whether its length was trained.
+        mirror: see ``Recipe``.
+
+    Returns:
+        The largest difference to torch on random faces, alone and in a batch.
+
+    Raises:
+        ValueError: it exceeds ``PARITY``; nothing is left at ``target``.
+    """
+    model = _Deployed(student, with_quality, mirror).eval()
+    level = student.level
+    temporary = target.with_suffix(".part")
+    names = ["embedding", "quality"] if with_quality else ["embedding"]
+    torch.onnx.export(
+        model, (torch.zeros(2, 3, level, level),), str(temporary), opset_version=OPSET,
+        dynamo=True, external_data=False, verbose=False, input_names=["faces"], output_names=names,
+        dynamic_shapes={"faces": {0: torch.export.Dim("batch")}},
+    )  # fmt: skip
+    strip(temporary)
+    session = ort.InferenceSession(temporary.read_bytes(), providers=["CPUExecutionProvider"])
+    faces = np.random.default_rng(0).uniform(-1, 1, (33, 3, level, level)).astype(np.float32)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(faces))
+    batch = session.run(None, {"faces": faces})
+    alone = [
+        np.concatenate(parts) for parts in zip(*(session.run(None, {"faces": f[None]}) for f in faces), strict=True)
+    ]
+    worst = max(
+        float(np.abs(found - wanted.numpy()).max())
+        for way in (batch, alone)
+        for found, wanted in zip(way, expected, strict=True)
+    )
+    if worst > PARITY:
+        temporary.unlink()
+        raise ValueError(f"{target.name}: ONNX differs from torch by {worst:.1e}, more than {PARITY:.0e}")
+    temporary.replace(target)
+    return worst
+
+
+def choose(exact: Variant, small: Variant) -> Variant:
+    """``small`` (int8) where it is faster and costs at most ``MAX_LOSS``, else ``exact``."""
+    # Of both protocols: one accuracy alone strays by about as much as it may lose.
+    lost = float(np.mean([exact.figures[k] - small.figures[k] for k in ("lr_lr", "hr_lr")]))
+    return small if lost <= MAX_LOSS and small.milliseconds < exact.milliseconds else exact
+
+
+def export(run: Path, folder: Path, faces: FaceSet, embeddings: npt.NDArray[np.float32], pairs: Pairs) -> Path:
+    """Export a run's student: float32 into ``folder/float32``, and into ``folder`` the variant that ships as default.
+
+    See ``choose``; both are measured on the validation pairs and on this machine.
+
+    Args:
+        run: folder of a run of ``training.embedder.distill``.
+        folder: the models' folder.
+        faces: crops; activations' ranges are measured on the ``train`` split.
+        embeddings: the teachers' unit embeddings ``[len(faces), d]``.
+        pairs: validation pairs.
+
+    Returns:
+        The ONNX file of the default.
+    """
+    recipe, student, basis = load_student(run)
+    (folder / FLOAT32).mkdir(parents=True, exist_ok=True)
+    target, exact = folder / f"{recipe.name}.onnx", folder / FLOAT32 / f"{recipe.name}.onnx"
+    worst = to_onnx(student, exact, recipe.quality > 0, recipe.mirror)
+    rng = np.random.default_rng(recipe.seed)
+    some = rng.choice(faces.rows("train"), min(512, len(faces.rows("train"))), replace=False)
+    level = recipe.student.level
+    views = np.stack([student_view(faces.crops[i], level, recipe.degradation, rng) for i in some])
+    targets = project(embeddings, basis)
+    variants = [_measure(exact, "float32", level, faces, targets, pairs)]
+    with tempfile.TemporaryDirectory() as scratch:
+        small = quantize(exact, Path(scratch) / target.name, np.ascontiguousarray(to_input(views)))
+        variants.append(_measure(small, "int8", level, faces, targets, pairs))
+        default = choose(*variants)
+        with replacing(target) as part:
+            shutil.copyfile(default.path, part)
+    for variant in variants:
+        print(
+            f"{recipe.name} {variant.precision}: {variant.figures['lr_lr']:.2f}, {variant.milliseconds:.3f} ms a face"
+        )
+    _enter(recipe, target, f"{recipe.name}.md", folder)
+    _enter(recipe, exact, f"../{recipe.name}.md", folder / FLOAT32)
+    data = json.loads((run / "data.json").read_text())
+    files = {default.precision: sha256(target), "float32": sha256(exact)}
+    text = card(recipe, student, files, worst, data, read_log(run), variants)
+    (folder / f"{recipe.name}.md").write_text(text)
+    return target
+
+
+def _enter(recipe: Recipe, file: Path, card_name: str, folder: Path) -> None:
+    level = recipe.student.level
+    output = {"name": "embedding", "dim": recipe.student.dim, "normalized": True}
+    add_model(
+        {
+            "name": recipe.name, "kind": "embedder", "level": level, "file": file.name, "sha256": sha256(file),
+            "license": recipe.license,
+            "card": card_name, "template": "arcface-112", "space": recipe.space or recipe.name,
+            "input": {"name": "faces", "height": level, "width": level, "channels": "RGB",
+                      "mean": 127.5, "scale": 0.0078125},
+            "output": output | ({"quality": "quality"} if recipe.quality > 0 else {}),
+        },
+        folder,
+    )  # fmt: skip
+
+
+def _measure(
+    path: Path, precision: str, level: int, faces: FaceSet, targets: npt.NDArray[np.float32], pairs: Pairs
+) -> Variant:
+    """Validation figures and speed of an ONNX file, on one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    rows = np.unique(np.concatenate([pairs.a, pairs.b]))
+    table, times = np.zeros_like(targets), []
+    for i in range(0, len(rows), 32):
+        views = np.stack([aligned_view(crop, level) for crop in faces.crops[rows[i : i + 32]]])
+        tensor = np.ascontiguousarray(to_input(views))
+        start = time.perf_counter()
+        table[rows[i : i + 32]] = session.run(["embedding"], {"faces": tensor})[0]
+        times.append((time.perf_counter() - start) / len(views))
+    return Variant(path, precision, score(table, targets, pairs), 1e3 * float(np.median(times)))

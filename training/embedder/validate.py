@@ -1,0 +1,106 @@
+"""How good a student is on people it never saw: the validation pairs, never LFW."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from lrface.metrics import fold_accuracies, tar_at_far
+from training.data.faces import FaceSet
+from training.data.views import aligned_view, to_input
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Validation pairs: rows ``a`` and ``b`` of a ``FaceSet``, genuine or not, in folds; all ``[n]``."""
+
+    a: npt.NDArray[np.int64]
+    b: npt.NDArray[np.int64]
+    same: npt.NDArray[np.bool_]
+    fold: npt.NDArray[np.int64]
+
+
+def make_pairs(faces: FaceSet, count: int = 6000, folds: int = 10, seed: int = 0) -> Pairs:
+    """Genuine and impostor pairs, half of each, of the ``val`` split of a set that has no list of its own.
+
+    Raises:
+        ValueError: no two photos of one person, or no two people, in the split.
+    """
+    rows = faces.rows("val")
+    person = faces.table["identity"].to_numpy()[rows]
+    i, j = np.triu_indices(len(rows), 1)
+    genuine = person[i] == person[j]
+    if not genuine.any() or genuine.all():
+        raise ValueError("validation needs two people and two photos of one of them; add photos to the training set")
+    rng = np.random.default_rng(seed)
+    half = min(count // 2, np.count_nonzero(genuine), np.count_nonzero(~genuine))
+    chosen = np.concatenate([rng.permutation(np.flatnonzero(kind))[:half] for kind in (genuine, ~genuine)])
+    fold = np.concatenate([np.arange(half), np.arange(half)]) % min(folds, max(2, half))
+    return Pairs(rows[i[chosen]], rows[j[chosen]], genuine[chosen], fold)
+
+
+def load_pairs(path: Path, faces: FaceSet) -> Pairs:
+    """Read ``val_pairs.csv`` (fold, a, b, same).
+
+    Raises:
+        ValueError: it names faces that are not in the validation split.
+    """
+    table = pd.read_csv(path)
+    row = {faces.table["name"].iloc[i]: i for i in faces.rows("val")}
+    if unknown := sorted({*table["a"], *table["b"]} - set(row), key=str):
+        raise ValueError(f"{path}: {len(unknown)} names are not of the validation split, the first is {unknown[0]!r}")
+    a, b = (table[column].map(row).to_numpy() for column in "ab")
+    return Pairs(a, b, table["same"].to_numpy().astype(bool), table["fold"].to_numpy())
+
+
+def embed_views(
+    model: nn.Module, crops: npt.NDArray[np.uint8], level: int, device: torch.device, progress: str = ""
+) -> npt.NDArray[np.float32]:
+    """Unit embeddings ``[n, dim]`` of aligned views of crops uint8 ``[n, 112, 112, 3]``; a bar if it has a title."""
+    model.eval()
+    out = []
+    with torch.inference_mode():
+        for i in tqdm(range(0, len(crops), 256), desc=progress, disable=not progress, unit="batch"):
+            views = np.stack([aligned_view(crop, level) for crop in crops[i : i + 256]])
+            x = torch.from_numpy(to_input(views)).to(device, memory_format=torch.channels_last)
+            out.append(nn.functional.normalize(model(x).float(), dim=1).cpu().numpy())
+    return np.concatenate(out)
+
+
+def validate(
+    model: nn.Module, level: int, faces: FaceSet, pairs: Pairs, targets: npt.NDArray[np.float32], device: torch.device
+) -> dict[str, float]:
+    """Accuracy in %, LR-LR and HR-LR (the other face as the teachers see it), and mean cosine to the teachers.
+
+    Args:
+        model: the student.
+        level: its input's side in pixels.
+        faces: where the pairs' crops are.
+        pairs: validation pairs.
+        targets: the teachers' embeddings ``[len(faces), dim]`` in the student's space.
+        device: where the model is.
+    """
+    rows = np.unique(np.concatenate([pairs.a, pairs.b]))
+    table = np.zeros_like(targets)
+    table[rows] = embed_views(model, faces.crops[rows], level, device)
+    return score(table, targets, pairs)
+
+
+def score(table: npt.NDArray[np.float32], targets: npt.NDArray[np.float32], pairs: Pairs) -> dict[str, float]:
+    """What ``validate`` returns, of unit embeddings ``[len(faces), dim]``; only rows of pairs need be filled."""
+    low = np.sum(table[pairs.a] * table[pairs.b], axis=1)
+    cross = np.sum(targets[pairs.a] * table[pairs.b], axis=1)
+    rows = np.unique(np.concatenate([pairs.a, pairs.b]))
+    return {
+        "lr_lr": 100 * float(fold_accuracies(low, pairs.same, pairs.fold).mean()),
+        "hr_lr": 100 * float(fold_accuracies(cross, pairs.same, pairs.fold).mean()),
+        "tar_1e-2": 100 * tar_at_far(low, pairs.same, 1e-2),
+        "cosine": float(np.mean(np.sum(table[rows] * targets[rows], axis=1))),
+    }

@@ -1,0 +1,23 @@
+"""The files of a student, in float32 and in int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One file of a student, with what was measured of it.
+
+    Attributes:
+        path: the ONNX file.
+        precision: "float32" or "int8".
+        figures: of ``training.embedder.validate.score``.
+        milliseconds: a face, one thread, batches of 32.
+    """
+
+    path: Path
+    precision: str
+    figures: dict[str, float]
+    milliseconds: float

@@ -1,0 +1,39 @@
+"""What every training command opens: the faces, what the teachers say of them, the validation pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data.faces import FaceSet, load_faces
+from training.embedder.teachers import cached_embeddings, open_teachers
+from training.embedder.validate import Pairs, load_pairs, make_pairs
+from training.recipe import TeacherSpec
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Faces, the teachers' unit embeddings ``[len(faces), d]`` and validation pairs."""
+
+    faces: FaceSet
+    embeddings: npt.NDArray[np.float32]
+    pairs: Pairs
+
+
+def open_workplace(teachers: Iterable[str | TeacherSpec], faces: Path, folder: Path, cache: Path) -> Workplace:
+    """Read a training set and embed it by its teachers, through the cache.
+
+    Args:
+        teachers: of a recipe.
+        faces: folder of the training set; its ``val_pairs.csv`` is used where there is one.
+        folder: of the teachers' files.
+        cache: folder for derived files.
+    """
+    data = load_faces(faces, cache)
+    embeddings = cached_embeddings(open_teachers(teachers, folder), data, cache)
+    listed = faces / "val_pairs.csv"
+    return Workplace(data, embeddings, load_pairs(listed, data) if listed.exists() else make_pairs(data))
