@@ -72,7 +72,8 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
                 bank = open_bank(
                     plan, adaptation, lambda: load_low_teacher(adaptation, teachers, cache), place.faces, cache
                 )
-        train(plan, place.faces, place.embeddings, place.pairs, run or cache / "runs" / plan.name, bank=bank)
+        folder = run or cache / "runs" / plan.name
+        train(plan, place.faces, place.embeddings, place.pairs, folder, bank=bank, teachers=teachers)
 
 
 @main.command()

@@ -17,6 +17,9 @@ class Degradation:
         camera: probability (0..1) that the face also goes through a camera: shrunk to 0.8 to 1.7 times the level by a
             random filter, blurred, noisy, JPEG-compressed and brought back, as the runtime's alignment does.
         light: largest relative change of gain; an offset of up to 60 times as many grey levels goes with it.
+        narrowest: above 0, views have random widths from here to the network's level, evenly on a logarithmic scale,
+            and are enlarged to it, as the runtime's alignment enlarges a small face.
+        sharp: share (0..1) of such views that keep the full width.
     """
 
     shift: float = 0.03
@@ -24,6 +27,8 @@ class Degradation:
     rotation: float = 3.0
     camera: float = 0.4
     light: float = 0.2
+    narrowest: int = 0
+    sharp: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,36 @@ class TeacherSpec:
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """The student's network, see ``training.embedder.students.Student``."""
+    """The student's network.
+
+    Attributes:
+        level: side of the square input in pixels; 112 for a MobileFaceNet.
+        dim: length of the embedding.
+        network: ``"residual"`` (see ``training.embedder.students``) or ``"mobilefacenet"`` (see the module of that name).
+        widths, depths: of a residual network, see there.
+        side: of the square that a MobileFaceNet computes on, 128 or 64.
+        start: a teacher's ONNX file, below ``--teachers``, whose weights a MobileFaceNet starts from; the licence of
+            these weights must allow it. Empty: random weights.
+
+    Raises:
+        ValueError: a value out of range.
+    """
 
     level: int
     dim: int = 256
     widths: tuple[int, int, int] = (48, 128, 256)
     depths: tuple[int, int, int] = (1, 1, 1)
+    network: str = "residual"
+    side: int = 128
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.network not in ("residual", "mobilefacenet"):
+            raise ValueError(f"network {self.network!r}: give residual or mobilefacenet")
+        if self.network == "mobilefacenet" and self.level != 112:
+            raise ValueError(f"level {self.level}: a mobilefacenet reads crops of 112 pixels")
+        if self.start and self.network != "mobilefacenet":
+            raise ValueError(f"start {self.start!r}: only a mobilefacenet can start from a teacher's weights")
 
 
 @dataclass(frozen=True)
@@ -58,10 +87,11 @@ class LossSpec:
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW with one cycle: a linear warm-up over ``warmup`` of all steps, then a cosine down to zero.
+    """Warm-up, a plateau and a fall: linear over ``warmup`` of the run, then constant, then a cosine down to zero.
 
     Attributes:
-        epochs: passes over the training faces.
+        epochs: passes over the training faces; give either these or ``hours``.
+        hours: of training, validation not counted; a run that was interrupted goes on with what is left.
         batch: samples of a step, of all processes together.
         rate: peak learning rate.
         weight_decay: of all weights.
@@ -72,20 +102,29 @@ class Schedule:
         ValueError: a value out of range.
     """
 
-    epochs: int
+    epochs: int = 0
+    hours: float = 0.0
     batch: int = 256
+    optimizer: str = "adamw"
     rate: float = 2e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
+    fall: float = 1.0
     ema: float = 0.999
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 2:
-            raise ValueError(f"epochs {self.epochs}, batch {self.batch}: give 1 epoch or more, batches of 2 or more")
-        if self.rate <= 0 or not 0 <= self.warmup <= 1 or not 0 <= self.ema < 1:
+        if self.epochs < 0 or self.hours < 0 or (self.epochs > 0) == (self.hours > 0) or self.batch < 2:
             raise ValueError(
-                f"rate {self.rate}, warmup {self.warmup}, ema {self.ema}: give a positive rate, the others from 0 to 1"
+                f"epochs {self.epochs}, hours {self.hours}, batch {self.batch}: give either epochs or hours above 0, "
+                "and batches of 2 or more"
             )
+        if self.rate <= 0 or not 0 <= self.warmup <= 1 or not 0 <= self.fall <= 1 or not 0 <= self.ema < 1:
+            raise ValueError(
+                f"rate {self.rate}, warmup {self.warmup}, fall {self.fall}, ema {self.ema}: give a positive rate, the "
+                "others from 0 to 1"
+            )
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer {self.optimizer!r}: give adamw or muon")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ pytest.importorskip("pandas")
 
 from benchmarks.lib.macs import count_macs as of_graph
 from training.embedder.export import to_onnx
+from training.embedder.networks import count_macs
 from training.embedder.quantize import quantize
-from training.embedder.students import Student, count_macs
+from training.embedder.students import Student
 
 
 @pytest.mark.parametrize("mirror", [False, True])

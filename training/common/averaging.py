@@ -29,9 +29,18 @@ class Ema:
                 mine.copy_(theirs)
 
 
-def learning_rate(step: int, steps: int, rate: float, warmup: float) -> float:
-    """One cycle: linear from 4 % over the first ``warmup`` of the steps, then a cosine to zero."""
-    rise = max(1, int(warmup * steps))
-    if step < rise:
-        return rate * (0.04 + 0.96 * step / rise)
-    return rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+def learning_rate(progress: float, rate: float, warmup: float, fall: float = 1.0) -> float:
+    """Linear from 4 % over the first ``warmup`` of a run, constant, then a cosine to zero over its last ``fall``.
+
+    Args:
+        progress: share of the run that is done, 0..1.
+        rate: the peak.
+        warmup: share of the run, 0..1.
+        fall: share of the run, 0..1; it begins after the warm-up at the earliest.
+    """
+    if progress < warmup:
+        return rate * (0.04 + 0.96 * progress / warmup)
+    start = max(warmup, 1 - fall)
+    if progress <= start:
+        return rate
+    return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - start) / (1 - start))))

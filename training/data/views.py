@@ -27,8 +27,13 @@ def moved_view(crop: Image, level: int, how: Degradation, rng: np.random.Generat
 
 def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
     """A random view uint8 ``[level, level, 3]`` of a canonical crop uint8 ``[112, 112, 3]``; half are mirrored."""
-    view = moved_view(crop, level, how, rng)
-    view = cv2.resize(view, (level, level), interpolation=cv2.INTER_AREA)
+    width = level
+    if how.narrowest and rng.random() >= how.sharp:
+        width = round(float(np.exp(rng.uniform(np.log(how.narrowest), np.log(level)))))
+    view = moved_view(crop, width, how, rng)
+    view = cv2.resize(view, (width, width), interpolation=cv2.INTER_AREA)
+    if width < level:
+        view = enlarged(view, level, cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC)
     if how.light and rng.random() < 0.5:
         gain, offset = 1 + how.light * rng.uniform(-1, 1), 60 * how.light * rng.uniform(-1, 1)
         view = np.clip(view * gain + offset, 0, 255).astype(np.uint8)
@@ -56,6 +61,11 @@ def _through_camera(view: Image, level: int, rng: np.random.Generator) -> Image:
 def aligned_view(crop: Image, level: int) -> Image:
     """*Aligned* degradation (METHODS.md): a canonical crop shrunk by area to uint8 ``[level, level, 3]``."""
     return cv2.resize(crop, (level, level), interpolation=cv2.INTER_AREA) if level < crop.shape[0] else crop
+
+
+def enlarged(view: Image, level: int, interpolation: int = cv2.INTER_CUBIC) -> Image:
+    """A small view uint8 ``[r, r, 3]`` enlarged to uint8 ``[level, level, 3]``."""
+    return cv2.resize(view, (level, level), interpolation=interpolation)
 
 
 def to_input(views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -238,7 +238,7 @@ def adapt(
     for step in tqdm(range(first, steps), desc=plan.name, mininterval=5, initial=first, total=steps):
         rng = np.random.default_rng([plan.seed, step])
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, plan.rate, 0.05)
+            group["lr"] = learning_rate(step / steps, plan.rate, 0.05)
         level = plan.levels[rng.integers(len(plan.levels))]
         picked = rng.choice(rows, BATCH, replace=False)
         views = np.stack([student_view(faces.crops[j], level, plan.degradation, rng) for j in picked])

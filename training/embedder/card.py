@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from torch import nn
+
 from training.common.manifest import MEASURED
 from training.data.bank import SHARD, UNMIXED
-from training.embedder.students import Student, count_macs
+from training.embedder.networks import count_macs
 from training.embedder.variant import Variant
 from training.recipe import Recipe
 
 
 def card(
     recipe: Recipe,
-    student: Student,
+    student: nn.Module,
     files: dict[str, str],
     worst: float,
     data: dict[str, Any],

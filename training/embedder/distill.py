@@ -1,9 +1,10 @@
 """One training run: a recipe's student learns its guide's space from low-resolution views.
 
-``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, resumed from), ``log.jsonl``,
-``curves.png``, and the recipe and a summary of the faces that it began with: it goes on with no others. Under
+``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, or every ten minutes of a run by
+hours, and resumed from), ``log.jsonl``, ``curves.png``, and the recipe and a summary of the faces that it began with:
+it goes on with no others. Under
 ``torchrun`` every process trains its part of each batch and the first one keeps the folder; BatchNorm takes its
-statistics from each process's part, their running means are averaged after each epoch.
+statistics from each process's part, their running means are averaged at each checkpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,24 @@ from training.data.batches import Batches
 from training.data.classes import class_labels
 from training.data.faces import FaceSet
 from training.data.views import to_input
+from training.embedder.mobilefacenet import MobileFaceNet, solve_head, start_from
+from training.embedder.muon import Together
+from training.embedder.networks import build_network, count_macs
 from training.embedder.objective import Learner, Objective, needs_classes
 from training.embedder.recipes import recipe_from
 from training.embedder.run_folder import claim
-from training.embedder.students import Student, count_macs
 from training.embedder.targets import project, projection
-from training.embedder.validate import Pairs, embed_views, validate
+from training.embedder.validate import Pairs, cosines, embed_views, validate
 from training.losses import LossContext
 from training.recipe import Recipe
 
 Embeddings = npt.NDArray[np.float32]
+
+PERIOD = 600.0
+"""Seconds of training between two checkpoints of a run by hours."""
+
+VALIDATED_WIDTHS, VALIDATED_FACES = (112, 48, 32, 24, 16), 512
+"""What is looked at after each period of a network that reads faces of many widths."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ def distill(
     run: Path,
     device: torch.device | None = None,
     bank: Bank | None = None,
+    teachers: Path = Path(),
 ) -> Path:
     """Train, or resume, one student.
 
@@ -72,6 +82,7 @@ def distill(
         run: the run's folder.
         device: by default a GPU where there is one.
         bank: mixtures, where the recipe asks for them.
+        teachers: folder of the file whose weights the student starts from, where the recipe names one.
 
     Returns:
         The checkpoint, see ``load_student``.
@@ -92,22 +103,26 @@ def distill(
         centres = torch.from_numpy(means)
     batches = Batches(recipe, faces, lesson.guides, labels, bank, rank, ranks)
     torch.manual_seed(recipe.seed)
-    student = Student(**asdict(recipe.student))
-    if recipe.init and not (run / "checkpoint.pt").exists():
-        begin(student, run.parent / recipe.init)
+    student = build_network(recipe.student)
+    if not (run / "checkpoint.pt").exists():
+        if recipe.init:
+            begin(student, run.parent / recipe.init)
+        if isinstance(student, MobileFaceNet) and recipe.student.start:
+            start_from(student, teachers / recipe.student.start)
+            solve_head(student, faces.crops, lesson.targets, rows)
     context = LossContext(recipe.student.dim, lesson.guides.shape[1], centres)
     trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
-    first = trainer.resume()
+    trainer.resume()
     if rank == 0:
         size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {count_macs(student) / 1e6:.1f}"
-        print(f"{recipe.name}: {size} M MACs, {len(rows)} faces, epochs {first} to {recipe.schedule.epochs}")
-    for epoch in range(first, recipe.schedule.epochs):
-        line = trainer.epoch(epoch)
+        print(f"{recipe.name}: {size} M MACs, {len(rows)} faces, {trainer.progress:.1%} of the run done")
+    while trainer.progress < 1:
+        line = trainer.period()
         if rank == 0:
-            found = validate(trainer.ema.model, recipe.student.level, faces, pairs, lesson.targets, device)
+            found = _validated(recipe, trainer.ema.model, faces, pairs, lesson.targets, device)
             line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
             log_line(run, line, "epoch")
-            trainer.save(epoch + 1, lesson.basis)
+            trainer.save(lesson.basis)
             tqdm.write(json.dumps(line))
             draw_curves(run)
         _wait()
@@ -115,7 +130,11 @@ def distill(
 
 
 class Trainer:
-    """Takes the steps of a run, and can stop and go on after each epoch.
+    """Takes the steps of a run, and can stop and go on after each period: an epoch, or ten minutes of a run by hours.
+
+    Attributes:
+        steps: taken so far.
+        seconds: of training so far.
 
     Args:
         recipe: the schedule.
@@ -127,62 +146,89 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, student: Student, objective: Objective, batches: Batches, run: Path, device: torch.device
+        self,
+        recipe: Recipe,
+        student: nn.Module,
+        objective: Objective,
+        batches: Batches,
+        run: Path,
+        device: torch.device,
     ) -> None:
         self.schedule, self.batches, self.device = recipe.schedule, batches, device
         self.checkpoint = run / "checkpoint.pt"
         self.student = student.to(device, memory_format=torch.channels_last)
         self.learner = Learner(self.student, objective, recipe.quality).to(device)
         self.ema = Ema(self.student, recipe.schedule.ema)
-        self.optimizer = torch.optim.AdamW(
-            self.learner.parameters(), lr=recipe.schedule.rate, weight_decay=recipe.schedule.weight_decay
-        )
+        self.steps, self.seconds = 0, 0.0
+        rate, decay = recipe.schedule.rate, recipe.schedule.weight_decay
+        self.optimizer: torch.optim.Optimizer
+        if recipe.schedule.optimizer == "muon":
+            self.optimizer = Together(self.learner.parameters(), lr=rate, weight_decay=decay)
+        else:
+            self.optimizer = torch.optim.AdamW(self.learner.parameters(), lr=rate, weight_decay=decay)
         self.step: nn.Module = self.learner
         if batches.ranks > 1:
             self.step = nn.parallel.DistributedDataParallel(self.learner, forward_sync_buffers=False)
 
-    def resume(self) -> int:
-        """Go on from the checkpoint, if there is one; the number of epochs done."""
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0..1."""
+        if self.schedule.hours:
+            return min(1.0, self.seconds / (3600 * self.schedule.hours))
+        return self.steps / (self.schedule.epochs * len(self.batches))
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
         if not self.checkpoint.exists():
-            return 0
+            return
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.student.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
-        self.ema.steps = state["ema_steps"]
+        self.ema.steps = self.steps = state["steps"]
+        self.seconds = state["seconds"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.learner.objective.load_state_dict(state["objective"])
-        return int(state["epoch"])
 
-    def save(self, epochs: int, basis: Embeddings) -> None:
+    def save(self, basis: Embeddings) -> None:
         """Replace the checkpoint in one step."""
         state = {
-            "model": self.student.state_dict(), "ema": self.ema.model.state_dict(), "ema_steps": self.ema.steps,
-            "epoch": epochs, "optimizer": self.optimizer.state_dict(),
+            "model": self.student.state_dict(), "ema": self.ema.model.state_dict(), "steps": self.steps,
+            "seconds": self.seconds, "optimizer": self.optimizer.state_dict(),
             "objective": self.learner.objective.state_dict(), "basis": torch.from_numpy(basis),
         }  # fmt: skip
         save_state(state, self.checkpoint)
 
-    def epoch(self, number: int) -> dict[str, Any]:
-        """Train one epoch; the line for the log: seconds, and the mean of each term.
+    def period(self) -> dict[str, Any]:
+        """Train to the end of the epoch, or of ten minutes; the line for the log: seconds, and the mean of each term.
 
         Raises:
             ValueError: the loss is no longer a number.
         """
-        started, sums = time.monotonic(), dict[str, float]()
-        order = self.batches.order(number)
+        started, sums, before = time.monotonic(), dict[str, float](), self.steps
+        epoch, place = divmod(self.steps, len(self.batches))
+        order = self.batches.order(epoch)
         self.learner.train()
-        title = f"epoch {number + 1}/{self.schedule.epochs}"
-        for place in tqdm(range(len(self.batches)), desc=title, mininterval=5, disable=self.batches.rank > 0):
-            for name, value in self._step(number, place, order).items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+        bar = tqdm(total=len(self.batches), initial=place, desc=f"epoch {epoch + 1}", mininterval=5,
+                   disable=self.batches.rank > 0)  # fmt: skip
+        with bar:
+            while place < len(self.batches) and self.progress < 1:
+                begun = time.monotonic()
+                for name, value in self._step(epoch, place, order).items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+                place, self.steps, self.seconds = place + 1, self.steps + 1, self.seconds + time.monotonic() - begun
+                bar.update()
+                if self.schedule.hours and time.monotonic() - started > PERIOD:
+                    break
         self._average_buffers()
-        line: dict[str, Any] = {"epoch": number + 1, "seconds": round(time.monotonic() - started, 1)}
-        return line | {name: round(value / len(self.batches), 5) for name, value in sums.items()}
+        done = self.steps - before
+        line: dict[str, Any] = {"epoch": round(self.steps / len(self.batches), 3)}
+        line |= {"steps": self.steps, "seconds": round(time.monotonic() - started, 1)}
+        return line | {name: round(value / done, 5) for name, value in sums.items()}
 
     def _step(self, epoch: int, place: int, order: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
-        schedule, done = self.schedule, epoch * len(self.batches) + place
+        schedule = self.schedule
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(done, schedule.epochs * len(self.batches), schedule.rate, schedule.warmup)
+            group["lr"] = learning_rate(self.progress, schedule.rate, schedule.warmup, schedule.fall)
         batch = self.batches.make(epoch, place, order)
         x = torch.from_numpy(to_input(batch.views)).to(self.device, memory_format=torch.channels_last)
         given = (torch.from_numpy(array).to(self.device) for array in (batch.guides, batch.labels, batch.live))
@@ -234,7 +280,7 @@ def begin(model: nn.Module, run: Path) -> None:
     print(f"begun with {run.name}: {taken} of {len(own)} tensors")
 
 
-def load_student(run: Path) -> tuple[Recipe, Student, Embeddings]:
+def load_student(run: Path) -> tuple[Recipe, nn.Module, Embeddings]:
     """The recipe, the averaged student and the projection ``[d, dim]`` of a run's last checkpoint.
 
     Raises:
@@ -244,7 +290,7 @@ def load_student(run: Path) -> tuple[Recipe, Student, Embeddings]:
         raise ValueError(f"{run} holds no checkpoint: distil that recipe first")
     recipe = recipe_from(json.loads((run / "recipe.json").read_text()), str(run / "recipe.json"))
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    student = Student(**asdict(recipe.student))
+    student = build_network(recipe.student)
     student.load_state_dict(state["ema"])
     return recipe, student.eval(), state["basis"].numpy()
 
@@ -268,6 +314,17 @@ def _lesson(recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, d
         with replacing(kept) as part:
             np.save(part, found)
     return Lesson(np.load(kept), project(embeddings, basis), basis)
+
+
+def _validated(
+    recipe: Recipe, model: nn.Module, faces: FaceSet, pairs: Pairs, targets: Embeddings, device: torch.device
+) -> dict[str, float]:
+    if not recipe.degradation.narrowest:
+        return validate(model, recipe.student.level, faces, pairs, targets, device)
+    # Every face of the pairs at every width would take as long as the training between two checkpoints.
+    rows = np.unique(pairs.a)
+    widths = [width for width in VALIDATED_WIDTHS if width >= recipe.degradation.narrowest]
+    return cosines(model, widths, faces, rows[:: max(1, len(rows) // VALIDATED_FACES)], targets, device)
 
 
 def _wait() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training.embedder.students import Student
+from training.embedder.networks import build_network
 from training.losses import LOSSES, LossContext
 from training.recipe import BankSpec, Degradation, LossSpec, Recipe, Schedule, StudentSpec, TeacherSpec
 
@@ -67,7 +67,7 @@ def _try_out(recipe: Recipe, where: str) -> None:
     dim, at = recipe.student.dim, "student"
     try:
         with torch.device("meta"):  # no weights, no random numbers
-            Student(**asdict(recipe.student))
+            build_network(recipe.student)
         for spec in recipe.losses:
             at = f"losses: {spec.name}"
             if spec.name not in LOSSES:

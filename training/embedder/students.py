@@ -130,25 +130,3 @@ class Student(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Faces float ``[n, 3, level, level]`` (RGB, about -1..1) to features ``[n, dim]``, not normalised."""
         return self.head(self.trunk(x))
-
-
-def count_macs(model: Student) -> int:
-    """Multiply-accumulates of one face, convolutions and linear layers."""
-    total = 0
-
-    def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output[0].numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Linear):
-            total += module.weight.numel()
-
-    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        model(torch.zeros(1, 3, model.level, model.level))
-    model.train(was_training)
-    for handle in handles:
-        handle.remove()
-    return total

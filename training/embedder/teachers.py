@@ -57,6 +57,19 @@ KNOWN_TEACHERS = {
 }
 
 
+def similarity(source: npt.NDArray[np.float32], target: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The similarity transform ``[2, 3]`` of least squared error between two templates ``[5, 2]`` (Umeyama, 1991).
+
+    OpenCV's robust estimators fit some of the five points exactly and leave the others out, which turned the crop of
+    reid-0095 by four degrees.
+    """
+    z, w = (points.astype(np.float64) @ np.array([1, 1j]) for points in (source, target))
+    centred = z - z.mean()
+    a = np.vdot(centred, w - w.mean()) / np.vdot(centred, centred).real
+    b = w.mean() - a * z.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
 class Teacher:
     """One ONNX embedder, fed canonical 112x112 crops.
 
@@ -81,7 +94,14 @@ class Teacher:
         self._input, self._fixed = entry.name, isinstance(entry.shape[0], int)
         self._warp = None
         if self.spec.template is not None:
-            self._warp = cv2.estimateAffinePartial2D(ARCFACE, self.spec.template, method=cv2.LMEDS)[0]
+            self._warp = similarity(ARCFACE, self.spec.template)
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits of the file and of how it is fed: what its cached embeddings depend on."""
+        warp = b"" if self._warp is None else self._warp.round(6).tobytes()
+        fed = repr((self.spec.size, self.spec.rgb, self.spec.mean, self.spec.scale)).encode()
+        return hashlib.sha256(self.path.read_bytes() + fed + warp).hexdigest()[:12]
 
     def tensor(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Crops uint8 ``[n, 112, 112, 3]`` BGR to the network's input float32 ``[n, 3, size, size]``."""
@@ -127,12 +147,11 @@ def embed_all(teachers: list[Teacher], crops: npt.NDArray[np.uint8], progress: s
 def cached_embeddings(teachers: list[Teacher], faces: FaceSet, cache: Path) -> npt.NDArray[np.float32]:
     """Teachers' embeddings of a whole set, float32 ``[n, dim]``: each teacher's computed once, in resumable shards.
 
-    They are kept in float16 (cosine to float32 above .99999), named by the file's hash and the set's key.
+    They are kept in float16 (cosine to float32 above .99999), named by the teacher's and the set's key.
     """
     parts = []
     for teacher in teachers:
-        name = hashlib.sha256(teacher.path.read_bytes()).hexdigest()[:12]
-        folder = cache / f"embeddings-{faces.key}-{teacher.path.stem}-{name}"
+        folder = cache / f"embeddings-{faces.key}-{teacher.path.stem}-{teacher.key}"
         folder.mkdir(parents=True, exist_ok=True)
         shards = []
         for start in tqdm(range(0, len(faces), 4096), desc=f"teach {teacher.path.stem}", unit="shard"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from lrface.metrics import fold_accuracies, tar_at_far
 from training.data.faces import FaceSet
-from training.data.views import aligned_view, to_input
+from training.data.views import aligned_view, enlarged, to_input
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,28 @@ def validate(
     table = np.zeros_like(targets)
     table[rows] = embed_views(model, faces.crops[rows], level, device)
     return score(table, targets, pairs)
+
+
+def cosines(
+    model: nn.Module, widths: Sequence[int], faces: FaceSet, rows: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.float32], device: torch.device,
+) -> dict[str, float]:  # fmt: skip
+    """Mean cosine to the teachers, by the width of the face: ``{"cosine_32": ...}``, enlarged to the network's level.
+
+    Args:
+        model: a network that reads faces of many widths.
+        widths: in pixels.
+        faces: where the crops are.
+        rows: the faces to look at.
+        targets: the teachers' embeddings ``[len(faces), dim]`` in the student's space.
+        device: where the model is.
+    """
+    found = {}
+    for width in widths:
+        views = np.stack([enlarged(aligned_view(crop, width), 112) for crop in faces.crops[rows]])
+        embedded = embed_views(model, views, 112, device)
+        found[f"cosine_{width}"] = float(np.mean(np.sum(embedded * targets[rows], axis=1)))
+    return found
 
 
 def score(table: npt.NDArray[np.float32], targets: npt.NDArray[np.float32], pairs: Pairs) -> dict[str, float]:

@@ -84,7 +84,7 @@ def train(recipe: Recipe, sources: Sources, folder: Path, every: int = 100) -> L
     network.train()
     for step in tqdm(range(first, recipe.steps), "landmarks", recipe.steps, initial=first, unit="step", mininterval=5):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe.steps, recipe.rate, recipe.warmup)
+            group["lr"] = learning_rate(step / recipe.steps, recipe.rate, recipe.warmup)
         frames, truth = batch_at(step, sources, recipe)
         with torch.autocast("cpu", torch.bfloat16):
             found, spread = network(frames)

@@ -22,8 +22,9 @@ from training.data.faces import FaceSet, load_faces
 from training.data.views import aligned_view, student_view, to_input
 from training.embedder.distill import distill, load_student
 from training.embedder.export import choose, export, to_onnx
+from training.embedder.networks import count_macs
 from training.embedder.quantize import quantize
-from training.embedder.students import Student, count_macs
+from training.embedder.students import Student
 from training.embedder.targets import project, projection
 from training.embedder.validate import Pairs, load_pairs
 from training.embedder.variant import Variant

@@ -1,0 +1,239 @@
+"""The accurate network: a MobileFaceNet that can start from face-reidentification-retail-0095's published weights.
+
+MobileFaceNet (Chen et al., CCBR 2018) with squeeze-and-excitation (Hu et al., CVPR 2018): inverted residual blocks of
+1x1 and depthwise 3x3 convolutions. The published file has its BatchNorm layers folded into the convolutions, so there
+are none here, and each activation is a PReLU of one slope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.data.views import aligned_view, enlarged, to_input
+
+Image = npt.NDArray[np.uint8]
+Embeddings = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+CROP = (slice(4, 110), slice(3, 109))
+"""Rows and columns of the canonical 112x112 crop that the network looks at: reid-0095's own template lies there."""
+
+STAGES = ((64, 128, 4, 128, 8), (128, 256, 6, 256, 16), (128, 512, 2, 256, 16))
+"""Channels out, channels inside the first block, residual blocks after it, channels inside them, squeezed channels."""
+
+
+class Activation(nn.Module):
+    """PReLU with one slope, which stays as it is: as a number it can be fused with the convolution before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.tensor([0.25]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the shape of ``x``."""
+        slope = float(self.slope)
+        return F.leaky_relu(x, slope, inplace=slope > 0)
+
+
+class _HalvingConvolution(torch.autograd.Function):
+    """Depthwise 3x3 convolution of stride 2 whose input gradient is written out: oneDNN's takes five times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, 2, 1, 1, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        channels = len(weight)
+        _, by_weight, by_bias = torch.ops.aten.convolution_backward(
+            grad, x, weight, [channels], [2, 2], [1, 1], [1, 1], False, [0, 0], channels, [False, True, True]
+        )
+        # Output i saw inputs 2 i - 1, 2 i and 2 i + 1, so an even input has one output a direction, an odd one two.
+        w = weight.reshape(channels, 9).t().reshape(3, 3, 1, channels, 1, 1)
+        right, below = F.pad(grad, (0, 1))[..., 1:], F.pad(grad, (0, 0, 0, 1))[..., 1:, :]
+        corner = F.pad(below, (0, 1))[..., 1:]
+        by_input = torch.empty_like(x)
+        by_input[..., 0::2, 0::2] = grad * w[1, 1]
+        by_input[..., 0::2, 1::2] = torch.addcmul(grad * w[1, 2], right, w[1, 0])
+        by_input[..., 1::2, 0::2] = torch.addcmul(grad * w[2, 1], below, w[0, 1])
+        both = torch.addcmul(grad * w[2, 2], right, w[2, 0])
+        by_input[..., 1::2, 1::2] = both.addcmul_(below, w[0, 2]).addcmul_(corner, w[0, 0])
+        return by_input, by_weight, by_bias
+
+
+class Depthwise(nn.Conv2d):
+    """Depthwise 3x3 convolution of stride 1 or 2."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__(channels, channels, 3, stride, 1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, c, h, w]`` to ``[n, c, h / stride, w / stride]``."""
+        if self.stride == (1, 1) or not torch.is_grad_enabled() or x.device.type != "cpu":
+            return super().forward(x)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        out: Tensor = _HalvingConvolution.apply(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+        return out
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a factor in 0..1 that depends on all channels' means."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce, self.expand = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
+        self.act = Activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, c, h, w]`` to the same."""
+        return x * torch.sigmoid(self.expand(self.act(self.reduce(x.mean((2, 3), keepdim=True)))))
+
+
+class InvertedResidual(nn.Module):
+    """1x1 convolution to more channels, depthwise 3x3, 1x1 back, squeeze-and-excitation; plus its input if it fits."""
+
+    def __init__(self, inputs: int, inside: int, outputs: int, stride: int, squeezed: int) -> None:
+        super().__init__()
+        self.expand, self.act1 = nn.Conv2d(inputs, inside, 1), Activation()
+        self.depthwise, self.act2 = Depthwise(inside, stride), Activation()
+        self.project = nn.Conv2d(inside, outputs, 1)
+        self.excite = SqueezeExcitation(outputs, squeezed)
+        self.residual = stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, inputs, h, w]`` to ``[n, outputs, h / stride, w / stride]``."""
+        out = self.excite(self.project(self.act2(self.depthwise(self.act1(self.expand(x))))))
+        return x + out if self.residual else out
+
+
+class MobileFaceNet(nn.Module):
+    """Embeds canonical crops.
+
+    Args:
+        dim: length of the embedding.
+        side: of the square that the network computes on, 128 or 64; 64 takes a quarter of the time.
+    """
+
+    def __init__(self, dim: int = 256, side: int = 128) -> None:
+        super().__init__()
+        if side not in (64, 128):
+            raise ValueError(f"side {side}: give 64 or 128")
+        self.side, self.dim, self.level = side, dim, 112
+        self.register_buffer("gain", torch.ones(1, 3, 1, 1))
+        self.register_buffer("offset", torch.zeros(1, 3, 1, 1))
+        self.stem, self.stem_act = nn.Conv2d(3, 64, 3, 2, 1), Activation()
+        self.stem_depthwise, self.stem_act2 = Depthwise(64, 1), Activation()
+        blocks: list[nn.Module] = []
+        channels = 64
+        for outputs, first, repeats, inside, squeezed in STAGES:
+            blocks.append(InvertedResidual(channels, first, outputs, 2, squeezed))
+            blocks += [InvertedResidual(outputs, inside, outputs, 1, squeezed) for _ in range(repeats)]
+            channels = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.widen, self.widen_act = nn.Conv2d(channels, 512, 1), Activation()
+        self.pool = nn.Conv2d(512, 512, side // 16, groups=512)
+        self.embed = nn.Conv2d(512, 256, 1)
+        self.head = nn.Linear(256, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Crops float ``[n, 3, 112, 112]`` (RGB, ``(x - 127.5) / 128``) to features ``[n, dim]``, not normalised."""
+        x = x[:, :, CROP[0], CROP[1]]
+        x = F.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
+        x = (x * self.gain + self.offset).contiguous(memory_format=torch.channels_last)
+        x = self.stem_act2(self.stem_depthwise(self.stem_act(self.stem(x))))
+        x = self.widen_act(self.widen(self.blocks(x)))
+        return self.head(self.embed(self.pool(x)).flatten(1))
+
+
+def _weights(path: Path) -> Iterator[np.ndarray]:
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    values = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    for node in graph.node:
+        for name in node.input:
+            if name in values and (node.op_type != "Mul" or "input" in node.input):
+                yield values[name]
+
+
+@torch.no_grad()
+def start_from(model: MobileFaceNet, path: Path) -> None:
+    """Start from the published weights; the last layer stays as it is (see ``solve_head``).
+
+    Raises:
+        ValueError: the file is another network.
+    """
+    found = list(_weights(path))
+    gain, offset = (torch.from_numpy(v.astype(np.float32)) for v in found[:2])
+    # The published network reads BGR of 0 to 255, this one RGB of (x - 127.5) / 128.
+    model.gain.copy_((gain * 128).flip(1))
+    model.offset.copy_((gain * 127.5 + offset).flip(1))
+    theirs = [torch.from_numpy(v.astype(np.float32)) for v in found[2:]]
+    theirs.append(torch.zeros(256))  # the last convolution has no bias
+    order = _in_order(model)
+    if len(order) != len(theirs):
+        raise ValueError(f"{path}: {len(theirs)} weights where {len(order)} are wanted; it is another network")
+    for parameter, value in zip(order, theirs, strict=True):
+        if parameter is model.stem.weight:
+            value = value.flip(1)
+        if parameter is model.pool.weight and value.shape[-1] != parameter.shape[-1]:
+            half = value.shape[-1] // parameter.shape[-1]
+            value = F.avg_pool2d(value, half) * half * half
+        if parameter.numel() != value.numel():
+            raise ValueError(f"{path}: weights {list(value.shape)} where {list(parameter.shape)} are wanted")
+        parameter.copy_(value.reshape(parameter.shape))
+
+
+@torch.no_grad()
+def solve_head(model: MobileFaceNet, crops: Image, targets: Embeddings, rows: Rows, count: int = 4096) -> None:
+    """Set the last layer by ridge regression, so that the network begins in the space that it is to learn.
+
+    Half of the faces are shrunk to widths of 24 to 64 pixels.
+
+    Args:
+        model: with its starting weights.
+        crops: uint8 ``[n, 112, 112, 3]``, BGR.
+        targets: unit embeddings float32 ``[n, dim]``.
+        rows: the training faces.
+        count: how many of them are looked at.
+    """
+    rng = np.random.default_rng(0)
+    some = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
+    head, model.head = model.head, nn.Identity()  # type: ignore[assignment]
+    found = []
+    for start in range(0, len(some), 64):
+        batch = some[start : start + 64]
+        widths = np.where(rng.random(len(batch)) < 0.5, 112, rng.integers(24, 65, len(batch)))
+        views = [enlarged(aligned_view(crops[i], int(w)), 112) for i, w in zip(batch, widths, strict=True)]
+        found.append(model(torch.from_numpy(to_input(np.stack(views)))).numpy())
+    model.head = head
+    a, b = np.concatenate(found).astype(np.float64), targets[some].astype(np.float64)
+    weight = np.linalg.solve(a.T @ a + 1e-3 * np.trace(a.T @ a) / a.shape[1] * np.eye(a.shape[1]), a.T @ b)
+    # Lengths of about 0.7 of what a perfect embedding has: quality is learnt as the length, see length_loss.
+    scale = 0.7 * np.sqrt(model.dim) / np.linalg.norm(a @ weight, axis=1).mean()
+    head.weight.copy_(torch.from_numpy((weight * scale).T.astype(np.float32)))
+
+
+def _in_order(model: MobileFaceNet) -> list[nn.Parameter]:
+    """The parameters in the order of the published graph."""
+
+    def conv(layer: nn.Conv2d) -> list[nn.Parameter]:
+        return list(layer.parameters())
+
+    out = [*conv(model.stem), model.stem_act.slope, *conv(model.stem_depthwise), model.stem_act2.slope]
+    for block in model.blocks:
+        se = block.excite
+        out += [*conv(block.expand), block.act1.slope, *conv(block.depthwise), block.act2.slope, *conv(block.project)]
+        out += [*conv(se.reduce), se.act.slope, *conv(se.expand)]
+    return [*out, *conv(model.widen), model.widen_act.slope, *conv(model.pool), *conv(model.embed)]

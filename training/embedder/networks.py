@@ -1,0 +1,39 @@
+"""The networks that a recipe can name."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.embedder.mobilefacenet import MobileFaceNet
+from training.embedder.students import Student
+from training.recipe import StudentSpec
+
+
+def build_network(spec: StudentSpec) -> nn.Module:
+    """The network of a recipe, with random weights; it has attributes ``level`` and ``dim``."""
+    if spec.network == "mobilefacenet":
+        return MobileFaceNet(spec.dim, spec.side)
+    return Student(spec.level, spec.dim, spec.widths, spec.depths)
+
+
+def count_macs(model: nn.Module) -> int:
+    """Multiply-accumulates of one face, convolutions and linear layers."""
+    total = 0
+
+    def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            total += output[0].numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Linear):
+            total += module.weight.numel()
+
+    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(1, 3, model.level, model.level))
+    model.train(was_training)
+    for handle in handles:
+        handle.remove()
+    return total
