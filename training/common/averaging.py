@@ -41,6 +41,6 @@ def learning_rate(progress: float, rate: float, warmup: float, fall: float = 1.0
     if progress < warmup:
         return rate * (0.04 + 0.96 * progress / warmup)
     start = max(warmup, 1 - fall)
-    if progress <= start:
+    if progress <= start or start == 1:
         return rate
     return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - start) / (1 - start))))

@@ -176,12 +176,16 @@ def test_macs_of_the_stem_by_hand() -> None:
     assert count_macs(Student(16, 4, (8, 8, 8), (0, 0, 0))) == stem + 8 * 8 * 8 * 72 + 4 * 4 * 8 * 72 + 128 * 4
 
 
-def test_learning_rate_rises_and_falls() -> None:
-    rates = [learning_rate(i, 100, 1.0, 0.1) for i in range(101)]
+def test_learning_rate_rises_stays_and_falls() -> None:
+    rates = [learning_rate(i / 100, 1.0, 0.1) for i in range(101)]
     assert max(rates) == rates[10] == 1.0
     assert rates[0] < 0.1
     assert rates[100] == pytest.approx(0, abs=1e-9)
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    late = [learning_rate(i / 100, 1.0, 0.1, fall=0.25) for i in range(101)]
+    assert set(late[10:76]) == {1.0}
+    assert late[100] == pytest.approx(0, abs=1e-9)
+    assert learning_rate(1.0, 1.0, 0.1, fall=0.0) == 1.0
 
 
 def test_ema_of_a_constant_model_is_that_model() -> None:
