@@ -11,6 +11,9 @@ import numpy as np
 from lrface.types import ImageArray
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+MAX_FRAME_PIXELS = 40_000_000
+"""Width times height of one frame of a video."""
+
 OPEN_TIMEOUT_MS = READ_TIMEOUT_MS = 10_000
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 
 from lrface.errors import VideoError
-from lrface.inputs.capture import Capture, is_url, open_with_opencv, read_frame, redact
+from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture, is_url, open_with_opencv, read_frame, redact
+from lrface.inputs.correction import CorrectedCapture, check_rotation, parse_aspect
 from lrface.inputs.live import newest_frames
 from lrface.types import ImageArray
 
-MAX_PIXELS = 40_000_000  # of one frame, as for pictures
 _POS_MSEC, _WIDTH, _HEIGHT, _FPS, _FRAMES = 0, 3, 4, 5, 7  # cv2.CAP_PROP_*, without importing cv2
 _log = logging.getLogger("lrface.video")
 
@@ -33,7 +33,7 @@ class Frame:
     Attributes:
         index: Number of the frame in its source, from 0; a live source leaves gaps where frames were passed over.
         time_s: Seconds since the first frame: the clip's own time, or a live source's clock.
-        image: uint8 [h, w, 3], BGR.
+        image: uint8 [h, w, 3], BGR, with square pixels, rotated as asked: boxes refer to this picture.
     """
 
     index: int
@@ -61,6 +61,9 @@ class VideoSource:
         source: Path of a video (GIFs too), index of a camera (0 or "0"), or URL ("rtsp://...").
         live: Whether only the newest frame matters. None: yes for cameras and URLs.
         stride: Of a file, give every n-th frame.
+        aspect: Width to height of the picture as it should be seen ("4:3", 1.78), before `rotate`; for recorders that
+            store 704x576 or 352x288 and do not say how wide a pixel is. None: as the stream says, else square pixels.
+        rotate: Degrees clockwise by which every frame is rotated: 0, 90, 180 (a camera mounted upside down) or 270.
         stall_s: Seconds without a frame after which a live source counts as hung.
         on_event: Called with each StreamEvent in the iterating thread. None: they go to the log "lrface.video".
         open_capture: Opens a source. None: OpenCV.
@@ -74,8 +77,8 @@ class VideoSource:
         frame_count: Of a file, as its header says, or None.
 
     Raises:
-        VideoError: A file is missing, is no video, holds no frame or too large ones; or a live source did not answer
-            the first time. (Once it has, it is connected again for ever.)
+        VideoError: A file is missing, is not a video, holds no frame or too large ones; or a live source did not
+            answer the first time. (Once it has, it is connected again for ever.) `aspect` or `rotate` is unusable.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class VideoSource:
         *,
         live: bool | None = None,
         stride: int = 1,
+        aspect: str | float | None = None,
+        rotate: int = 0,
         stall_s: float = 10.0,
         on_event: Callable[[StreamEvent], None] | None = None,
         open_capture: Callable[[str | int], Capture] = open_with_opencv,
@@ -102,6 +107,7 @@ class VideoSource:
         self.fps: float | None = None
         self.frame_count: int | None = None
         self.stride = stride
+        self._aspect, self._rotate = parse_aspect(aspect), check_rotation(rotate)
         self._stall_s = stall_s
         self._on_event = on_event or _log_event
         self._open_capture = open_capture
@@ -171,12 +177,12 @@ class VideoSource:
         if capture is None or not capture.isOpened():
             raise VideoError(f"{self.name}: {self._why_not()}")
         width, height, fps, frames = (capture.get(prop) for prop in (_WIDTH, _HEIGHT, _FPS, _FRAMES))
-        if width * height > MAX_PIXELS:
+        if width * height > MAX_FRAME_PIXELS:
             capture.release()
             raise VideoError(f"{self.name}: frames of {width:.0f}x{height:.0f} are too large; scale the video down")
         self.fps = fps if 0 < fps <= 1000 else None
         self.frame_count = int(frames) if frames > 0 and not self.live else None
-        return capture
+        return CorrectedCapture(capture, self._aspect, self._rotate)
 
     def _why_not(self) -> str:
         if self._is_path:
