@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from benchmarks.lib.scenes import held_out_scenes
-from lrface.alignment import TEMPLATE, align, cut, estimate_similarity
+from lrface.alignment import TEMPLATE, align, estimate_similarity, warp_crop
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.refine import FRAME, LandmarkRefiner, frame_matrix, through
 from lrface.embedding.embedders import Embedder, open_embedders
@@ -207,7 +207,7 @@ def milliseconds(refiner: LandmarkRefiner) -> float:
     times = []
     for _ in range(30):
         began = time.thread_time()
-        refiner.look(np.stack([cut(picture, matrix, FRAME) for _ in range(LOOKED)]))
+        refiner.look(np.stack([warp_crop(picture, matrix, FRAME) for _ in range(LOOKED)]))
         times.append(time.thread_time() - began)
     return 1e3 * float(np.median(times)) / LOOKED
 

@@ -32,11 +32,13 @@ _HOME = {
     "VideoSource": "inputs.video",
     "read_image": "inputs.images",
     "Candidate": "types",
+    "Detection": "types",
     "Detections": "types",
     "Face": "types",
     "Identification": "types",
     "CalibrationError": "errors",
     "ContractError": "errors",
+    "DetectionError": "errors",
     "EnrolmentError": "errors",
     "GalleryError": "errors",
     "ImageError": "errors",
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from lrface.enrolment.reports import PhotoReport as PhotoReport
     from lrface.errors import CalibrationError as CalibrationError
     from lrface.errors import ContractError as ContractError
+    from lrface.errors import DetectionError as DetectionError
     from lrface.errors import EnrolmentError as EnrolmentError
     from lrface.errors import GalleryError as GalleryError
     from lrface.errors import ImageError as ImageError
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from lrface.models.manifest import Manifest as Manifest
     from lrface.models.manifest import models_folder as models_folder
     from lrface.types import Candidate as Candidate
+    from lrface.types import Detection as Detection
     from lrface.types import Detections as Detections
     from lrface.types import Face as Face
     from lrface.types import Identification as Identification

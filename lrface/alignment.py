@@ -1,6 +1,8 @@
-"""Canonical crops: five landmarks -> similarity transform -> 112x112 -> the level's size."""
+"""Canonical crops: five landmarks -> one `Alignment` -> 112x112 pixels -> the level's size."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -43,27 +45,68 @@ def estimate_similarity(landmarks: Array) -> FloatArray:
     z = z - centre
     spread = float((z.real**2 + z.imag**2).sum())
     a = complex(np.vdot(z, _CENTRED) / spread) if spread > 1e-6 else 0j
-    if abs(a) < 1e-6:  # a spread of nothing, or points of no common orientation: there is no face to align
+    if not abs(a) >= 1e-6:  # all points in one place, or without a common orientation
         raise ImageError("cannot align: the five landmarks do not form a face; check the detector")
     b = _MEAN - a * centre
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
 
 
-def native_crop_px(landmarks: Array) -> float:
-    """Width, in source pixels, of the canonical crop.
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """Where the canonical crop of one face lies in its picture. Computed once a face, then passed on.
+
+    Attributes:
+        matrix: float32 [2, 3], a similarity: pixels of the picture -> pixels of the 112x112 crop.
+        native_px: Width of the crop in pixels of the picture: how large the face really is.
+    """
+
+    matrix: FloatArray
+    native_px: float
+
+    @classmethod
+    def of(cls, landmarks: Array) -> Alignment:
+        """The alignment of one face.
+
+        Args:
+            landmarks: [5, 2], x, y in pixels of the picture, in the order of the template.
+
+        Raises:
+            ImageError: The landmarks do not form a face.
+        """
+        matrix = estimate_similarity(landmarks)
+        return cls(matrix, float(CROP / np.hypot(matrix[0, 0], matrix[1, 0])))
+
+    def crop(self, image: ImageArray) -> ImageArray:
+        """The canonical crop, uint8 [112, 112, 3], of the picture, uint8 [h, w, 3]; black outside of the picture."""
+        return warp_crop(image, self.matrix, CROP)
+
+
+def align_faces(landmarks: Array) -> list[Alignment | None]:
+    """The alignment of each face, None where the landmarks do not form a face.
 
     Args:
-        landmarks: [5, 2], pixels of the picture.
+        landmarks: [n, 5, 2], pixels of the picture.
+    """
+    found: list[Alignment | None] = []
+    for points in landmarks:
+        try:
+            found.append(Alignment.of(points))
+        except ImageError:  # one bad detection must not lose the other faces of the picture
+            found.append(None)
+    return found
+
+
+def native_crop_px(landmarks: Array) -> float:
+    """Width, in source pixels, of the canonical crop of [5, 2] landmarks; see `Alignment.native_px`.
 
     Raises:
         ImageError: The landmarks do not form a face.
     """
-    matrix = estimate_similarity(landmarks)
-    return float(CROP / np.hypot(matrix[0, 0], matrix[1, 0]))
+    return Alignment.of(landmarks).native_px
 
 
 def align(image: ImageArray, landmarks: Array) -> ImageArray:
-    """Cuts the canonical crop; what lies outside of the picture is black.
+    """The canonical crop of one face; see `Alignment.crop`.
 
     Args:
         image: uint8 [h, w, 3].
@@ -75,11 +118,11 @@ def align(image: ImageArray, landmarks: Array) -> ImageArray:
     Raises:
         ImageError: The landmarks do not form a face.
     """
-    return cut(image, estimate_similarity(landmarks), CROP)
+    return Alignment.of(landmarks).crop(image)
 
 
-def cut(image: ImageArray, matrix: Array, side: int) -> ImageArray:
-    """Cuts a square out of a picture along a similarity; what lies outside of the picture is black.
+def warp_crop(image: ImageArray, matrix: Array, side: int) -> ImageArray:
+    """Warps a square out of a picture by a similarity; black outside of the picture.
 
     Args:
         image: uint8 [h, w, 3].

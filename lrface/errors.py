@@ -11,6 +11,10 @@ class ImageError(LrfaceError):
     """A picture cannot be used: missing, truncated, too large, of an unknown format or of a wrong shape."""
 
 
+class DetectionError(LrfaceError, ValueError):
+    """What a detector found cannot be used: arrays of wrong shapes, or values that are not finite."""
+
+
 class ModelError(LrfaceError):
     """A model file or its manifest is missing, altered, or not what its manifest says."""
 

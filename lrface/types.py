@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lrface.errors import DetectionError
 
 Array: TypeAlias = NDArray[Any]
 ImageArray: TypeAlias = NDArray[np.uint8]
@@ -20,32 +22,56 @@ RAREST = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Detections:
-    """The faces that a detector found in one picture, by falling score.
+class Detection:
+    """One face that a detector found: an element of `Detections`.
 
     Attributes:
-        boxes: float32 [n, 4], x1, y1, x2, y2 in pixels of the source picture.
+        box: x1, y1, x2, y2 in pixels of the source picture.
+        score: 0..1.
+        landmarks: float32 [5, 2], pixels of the source picture, ArcFace order.
+        landmark_error: How far off the landmarks are expected to align the face, in eye distances (nan where they form
+            no face); None from a detector that does not say.
+    """
+
+    box: Box
+    score: float
+    landmarks: FloatArray = field(repr=False)
+    landmark_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """The faces that a detector found in one picture, by falling score: a sequence of `Detection`.
+
+    Attributes:
+        boxes: float32 [n, 4], x1, y1, x2, y2 in pixels of the source picture; finite.
         scores: float32 [n], 0..1, falling.
-        landmarks: float32 [n, 5, 2], x, y in pixels of the source picture; image-left eye, image-right eye, nose,
-            image-left mouth corner, image-right mouth corner (the order of the ArcFace template).
-        errors: float32 [n], how far off the landmarks are expected to align each face, in eye distances (nan where they
-            form no face); None from a detector that does not say.
+        landmarks: float32 [n, 5, 2], x, y in pixels of the source picture, finite; image-left eye, image-right eye,
+            nose, image-left mouth corner, image-right mouth corner (the order of the ArcFace template).
+        landmark_errors: float32 [n], how far off the landmarks are expected to align each face, in eye distances (nan
+            where they form no face); None from a detector that does not say.
+
+    Raises:
+        DetectionError: The arrays have other shapes, or boxes, scores or landmarks are not finite.
     """
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
-    errors: FloatArray | None = None
+    landmark_errors: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.scores)
         if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.landmarks.shape != (n, 5, 2):
-            raise ValueError(
+            raise DetectionError(
                 f"boxes {self.boxes.shape}, scores {self.scores.shape}, landmarks {self.landmarks.shape}: "
                 "expected [n, 4], [n], [n, 5, 2]"
             )
-        if self.errors is not None and self.errors.shape != (n,):
-            raise ValueError(f"errors {self.errors.shape}: expected [n], or None")
+        if self.landmark_errors is not None and self.landmark_errors.shape != (n,):
+            raise DetectionError(f"landmark_errors {self.landmark_errors.shape}: expected [n], or None")
+        for name, values in (("boxes", self.boxes), ("scores", self.scores), ("landmarks", self.landmarks)):
+            if not np.isfinite(values).all():
+                raise DetectionError(f"the detector's {name} are not all finite: use another detector or model")
 
     @classmethod
     def from_arrays(cls, boxes: Array, scores: Array, landmarks: Array) -> Detections:
@@ -63,13 +89,29 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, index: Array | slice | Sequence[int]) -> Detections:
-        """The detections under a boolean mask [n], an index array or a slice."""
+    def __iter__(self) -> Iterator[Detection]:
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> Detection: ...
+
+    @overload
+    def __getitem__(self, index: slice | Array | Sequence[int]) -> Detections: ...
+
+    def __getitem__(self, index: int | np.integer[Any] | slice | Array | Sequence[int]) -> Detection | Detections:
+        """One detection for an integer; detections for a slice, a boolean mask [n] or an array of indices."""
+        if isinstance(index, (int, np.integer)):
+            return self._one(int(index))
         where = index if isinstance(index, slice) else np.asarray(index)
         if not isinstance(where, slice) and where.size == 0 and where.dtype != bool:
             where = where.astype(np.intp)
-        errors = None if self.errors is None else self.errors[where]
+        errors = None if self.landmark_errors is None else self.landmark_errors[where]
         return Detections(self.boxes[where], self.scores[where], self.landmarks[where], errors)
+
+    def _one(self, row: int) -> Detection:
+        x1, y1, x2, y2 = self.boxes[row].tolist()
+        error = None if self.landmark_errors is None else float(self.landmark_errors[row])
+        return Detection((x1, y1, x2, y2), float(self.scores[row]), self.landmarks[row], error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

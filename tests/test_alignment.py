@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lrface.alignment import CROP, TEMPLATE, align, estimate_similarity, native_crop_px, shrink
+from lrface.alignment import CROP, TEMPLATE, Alignment, align, align_faces, estimate_similarity, native_crop_px, shrink
 from lrface.errors import ImageError
 
 
@@ -97,3 +97,22 @@ def test_shrinking_is_by_area(level: int) -> None:
         f = 112 // level
         means = crop.reshape(level, f, level, f, 3).mean((1, 3))
         assert np.abs(small - means).max() <= 0.51
+
+
+def test_one_alignment_gives_size_and_crop() -> None:
+    landmarks = placed(0.5, 30, (60, 40))[1]
+    picture = np.random.default_rng(0).integers(0, 256, (120, 140, 3), dtype=np.uint8)
+    alignment = Alignment.of(landmarks)
+    assert alignment.native_px == native_crop_px(landmarks) == pytest.approx(56, rel=1e-5)
+    np.testing.assert_array_equal(alignment.matrix, estimate_similarity(landmarks))
+    np.testing.assert_array_equal(alignment.crop(picture), align(picture, landmarks))
+
+
+def test_a_face_without_alignment_leaves_the_others_theirs() -> None:
+    good = placed(0.5, 0, (0, 0))[1]
+    first, none, second = align_faces(np.stack([good, np.full((5, 2), 3.0), good * 2]))
+    assert none is None
+    assert first is not None
+    assert second is not None
+    assert second.native_px == pytest.approx(2 * first.native_px, rel=1e-5)
+    assert align_faces(np.zeros((0, 5, 2))) == []

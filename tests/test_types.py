@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from lrface.errors import LrfaceError
 from lrface.types import Candidate, Detections, Identification, one_in
 
 
@@ -39,18 +40,41 @@ def test_indexing_gives_detections(index: object, expected: list[int]) -> None:
     assert len(part) == len(expected) == len(part.landmarks)
 
 
+def test_a_detection_by_its_number_and_in_a_loop() -> None:
+    found = dataclasses.replace(detections(), landmark_errors=np.float32([0.1, 0.2, 0.3]))
+    first, last = found[0], found[np.int64(-1)]
+    assert (first.box, first.score, first.landmark_error) == ((4, 5, 6, 7), pytest.approx(0.9), pytest.approx(0.1))
+    np.testing.assert_array_equal(first.landmarks, found.landmarks[0])
+    assert last.box == (0, 1, 2, 3)
+    assert [one.box[0] for one in found] == [4, 8, 0]
+    assert [one.box[0] for one in reversed(found)] == [0, 8, 4]  # type: ignore[call-overload]
+    assert [one.landmark_error for one in detections()] == [None] * 3
+    for outside in (3, -4):
+        with pytest.raises(IndexError):
+            found[outside]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["boxes", "scores", "landmarks"])
+def test_values_that_are_not_finite_are_refused(name: str, value: float) -> None:
+    arrays = {"boxes": np.ones((2, 4)), "scores": np.ones(2), "landmarks": np.ones((2, 5, 2))}
+    arrays[name].reshape(-1)[-1] = value
+    with pytest.raises(LrfaceError, match=f"{name} are not all finite"):
+        Detections.from_arrays(**arrays)
+
+
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         Detections(np.zeros((2, 4), np.float32), np.zeros(3, np.float32), np.zeros((3, 5, 2), np.float32))
-    with pytest.raises(ValueError, match="errors"):
-        dataclasses.replace(detections(), errors=np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match="landmark_errors"):
+        dataclasses.replace(detections(), landmark_errors=np.zeros(2, np.float32))
     assert len(Detections.empty()) == 0
 
 
 def test_what_landmarks_may_be_off_by_stays_with_its_face() -> None:
-    told = dataclasses.replace(detections(), errors=np.float32([0.1, 0.2, np.nan]))
-    assert told[[2, 0]].errors == pytest.approx([np.nan, 0.1], nan_ok=True)
-    assert detections()[[2, 0]].errors is None
+    told = dataclasses.replace(detections(), landmark_errors=np.float32([0.1, 0.2, np.nan]))
+    assert told[[2, 0]].landmark_errors == pytest.approx([np.nan, 0.1], nan_ok=True)
+    assert detections()[[2, 0]].landmark_errors is None
 
 
 def test_an_identification_is_frozen_and_speaks_json_without_the_embedding() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrface.alignment import CROP, TEMPLATE, cut, estimate_similarity, native_crop_px
+from lrface.alignment import CROP, TEMPLATE, estimate_similarity, native_crop_px, warp_crop
 from lrface.errors import ImageError, ModelError
 from lrface.types import Array, Detections, FloatArray, ImageArray
 
@@ -74,7 +74,7 @@ class LandmarkRefiner:
             for start in range(0, len(faces), BATCH):
                 part = faces[start : start + BATCH]
                 matrices = [frame_matrix(points) for points in landmarks[part]]
-                frames = np.stack([cut(image, matrix, FRAME) for matrix in matrices])
+                frames = np.stack([warp_crop(image, matrix, FRAME) for matrix in matrices])
                 seen, errors[part] = self.look(frames)
                 landmarks[part] = [back(points, matrix) for points, matrix in zip(seen, matrices, strict=True)]
         return landmarks, errors

@@ -124,6 +124,7 @@ def embed_faces(image: ImageArray, detections: Detections, embedders: Mapping[in
             crops = np.stack([align(image, detections.landmarks[i]) for i in rows])
             for i, vector, quality in zip(rows, *embedder.embed_with_quality(crops), strict=True):
                 vectors[i], qualities[i] = vector, quality
+    errors = detections.landmark_errors
     return [
         Face(
             _box(detections, i),
@@ -132,7 +133,7 @@ def embed_faces(image: ImageArray, detections: Detections, embedders: Mapping[in
             sizes[i],
             levels[i],
             vectors[i],
-            quality=seen_quality(qualities[i], None if detections.errors is None else float(detections.errors[i])),
+            quality=seen_quality(qualities[i], None if errors is None else float(errors[i])),
         )
         for i in range(len(detections))
     ]

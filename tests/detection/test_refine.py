@@ -75,8 +75,8 @@ def test_each_look_begins_where_the_last_ended() -> None:
     np.testing.assert_allclose(refined.landmarks[1], large + np.array([80 * step, 0]), atol=1e-3)
     np.testing.assert_array_equal(refined.landmarks[2], none)
     np.testing.assert_array_equal(refined.boxes, found.boxes)
-    assert refined.errors is not None
-    assert np.isnan(refined.errors).tolist() == [False, False, True]
+    assert refined.landmark_errors is not None
+    assert np.isnan(refined.landmark_errors).tolist() == [False, False, True]
 
 
 def test_many_faces_go_in_batches_and_no_face_in_none() -> None:

@@ -119,7 +119,7 @@ class Unsure(TinyDetector):
 
     def detect(self, image: np.ndarray) -> Detections:
         found = super().detect(image)
-        return replace(found, errors=np.full(len(found), self.error, np.float32))
+        return replace(found, landmark_errors=np.full(len(found), self.error, np.float32))
 
 
 def test_quality_is_measured_gated_and_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lrface.alignment import CROP, cut, estimate_similarity
+from lrface.alignment import CROP, estimate_similarity, warp_crop
 from lrface.detection.refine import FRAME, frame_matrix, through
 from training.detector.augment import MIRRORED
 from training.detector.scenes import Floats, Image, PasteSet, SceneSet
@@ -91,7 +91,7 @@ def draw(sources: Sources, views: Views, rng: np.random.Generator) -> tuple[Imag
         picture = np.ascontiguousarray(picture[:, ::-1])
     picture = wear(picture, rng)
     matrix = frame_matrix(looked_at(points, width, views, rng))
-    return cut(picture, matrix, FRAME), through(points, matrix)
+    return warp_crop(picture, matrix, FRAME), through(points, matrix)
 
 
 def looked_at(points: Floats, width: float, views: Views, rng: np.random.Generator) -> Floats:
@@ -160,7 +160,7 @@ def shrunk_face(sources: Sources, width: float, views: Views, rng: np.random.Gen
     turn = _turned(scale, rng.normal(0, views.turn / 2))
     place = (side - 1) / 2 + rng.uniform(-0.1, 0.1, 2) * width
     move = np.column_stack([turn, place - turn @ points.mean(axis=0)])
-    return cut(sources.scenes.image(int(scene)), move, side), through(points, move)
+    return warp_crop(sources.scenes.image(int(scene)), move, side), through(points, move)
 
 
 def _mask(rng: np.random.Generator) -> Floats:
