@@ -24,10 +24,10 @@ from training.data.faces import default_cache
 from training.embedder.distill import load_student
 from training.embedder.recipes import load_recipe
 from training.embedder.teachers import Teacher, open_teachers
+from training.embedder.training_data import TrainingData, open_training_data
 from training.embedder.validate import embed_views, score
-from training.embedder.workplace import Workplace, open_workplace
 from training.recipe import Recipe
-from training.sweeps.runs import figures, part, train, upscaled
+from training.sweeps.runs import figures, subset, train, upscaled
 from training.sweeps.variants import COSINE, SWEEPS, compose, crrcd
 
 STUDENTS = " The students are those of sweep-methods: small and briefly trained, not the ones that ship."
@@ -37,36 +37,36 @@ PEOPLE, PHOTOS = 10, 40
 Embeddings = npt.NDArray[np.float32]
 
 
-def report(what: str, base: Recipe, place: Workplace, teachers: list[Teacher], runs: Path, out: Path) -> Path:
+def report(what: str, base: Recipe, data: TrainingData, teachers: list[Teacher], runs: Path, out: Path) -> Path:
     """Run a sweep, or read its runs, and write ``<out>/sweep-<what>.json`` with its plots.
 
     Args:
         what: of ``COMMANDS``.
         base: the small recipe.
-        place: see ``training.sweeps.runs.part``.
+        data: see ``training.sweeps.runs.subset``.
         teachers: of the recipe.
         runs: folder of the runs.
         out: folder of results.
     """
-    trained = len(place.faces.rows("train"))
+    trained = len(data.faces.rows("train"))
     facts = {
         "command": f"python -m benchmarks.sweeps {what} --count {trained}",
-        "data": f"{trained} training faces drawn at random, {len(place.pairs.a)} validation pairs of other people",
+        "data": f"{trained} training faces drawn at random, {len(data.pairs.a)} validation pairs of other people",
         "schedule": asdict(base.schedule), "student": asdict(base.student), "degradation": asdict(base.degradation),
         "teachers": {t.path.name: hashlib.sha256(t.path.read_bytes()).hexdigest() for t in teachers},
         "seed": base.seed, "torch": torch.__version__, "threads": torch.get_num_threads(),
     }  # fmt: skip
     said = {"histograms": _histograms, "tsne": _tsne}.get(what, _table)
-    return write_result(f"sweep-{what}", {**facts, **said(what, base, place, teachers, runs)}, out)
+    return write_result(f"sweep-{what}", {**facts, **said(what, base, data, teachers, runs)}, out)
 
 
-def _table(what: str, base: Recipe, place: Workplace, teachers: list[Teacher], runs: Path) -> dict[str, Any]:
-    low = upscaled(teachers, place, base.student.level, runs)
-    line = score(low, place.embeddings, place.pairs)
-    baseline = figures(compose(base, place, COSINE), place, runs)
+def _table(what: str, base: Recipe, data: TrainingData, teachers: list[Teacher], runs: Path) -> dict[str, Any]:
+    low = upscaled(teachers, data, base.student.level, runs)
+    line = score(low, data.embeddings, data.pairs)
+    baseline = figures(compose(base, data, COSINE), data, runs)
     rows: list[dict[str, Any]] = []
-    for variant in SWEEPS[what](base, place):
-        row = train(variant, place, runs)
+    for variant in SWEEPS[what](base, data):
+        row = train(variant, data, runs)
         if row["level"] == base.student.level:
             row["gain_over_cosine"] = round(row["lr_lr"] - baseline["lr_lr"], 2)
             row["gain_over_upscaled"] = round(row["lr_lr"] - line["lr_lr"], 2)
@@ -104,24 +104,24 @@ def _plots(what: str, rows: list[dict[str, Any]], teachers: float, cosine: dict[
     return [plot("swept", curves, f"Accuracy on validation pairs against the {AXES[what]}", xlabel=AXES[what])]
 
 
-def _views(base: Recipe, place: Workplace, teachers: list[Teacher], runs: Path) -> dict[str, Embeddings]:
+def _views(base: Recipe, data: TrainingData, teachers: list[Teacher], runs: Path) -> dict[str, Embeddings]:
     """The features of teachers and of two students, by what they are and see."""
     level, device = base.student.level, torch.device("cpu")
     found = {
-        "teachers, 112 px": place.embeddings,
-        f"teachers, {level} px up-scaled": upscaled(teachers, place, level, runs),
+        "teachers, 112 px": data.embeddings,
+        f"teachers, {level} px up-scaled": upscaled(teachers, data, level, runs),
     }
     for label, terms in (("cosine", (COSINE,)), ("CRRCD", (COSINE, crrcd()))):
-        recipe = compose(base, place, *terms)
-        figures(recipe, place, runs)
+        recipe = compose(base, data, *terms)
+        figures(recipe, data, runs)
         student = load_student(runs / recipe.name)[1]
-        found[f"student by {label}, {level} px"] = embed_views(student, place.faces.crops, level, device)
+        found[f"student by {label}, {level} px"] = embed_views(student, data.faces.crops, level, device)
     return found
 
 
-def _histograms(what: str, base: Recipe, place: Workplace, teachers: list[Teacher], runs: Path) -> dict[str, Any]:
-    pairs, rows, scores = place.pairs, [], {}
-    for label, table in _views(base, place, teachers, runs).items():
+def _histograms(what: str, base: Recipe, data: TrainingData, teachers: list[Teacher], runs: Path) -> dict[str, Any]:
+    pairs, rows, scores = data.pairs, [], {}
+    for label, table in _views(base, data, teachers, runs).items():
         found = np.sum(table[pairs.a] * table[pairs.b], axis=1)
         genuine, impostor = found[pairs.same], found[~pairs.same]
         scores[label] = histogram(genuine, impostor)
@@ -142,13 +142,13 @@ def decidability(genuine: npt.NDArray[np.floating], impostor: npt.NDArray[np.flo
     return float((genuine.mean() - impostor.mean()) / np.sqrt((genuine.var() + impostor.var()) / 2))
 
 
-def _tsne(what: str, base: Recipe, place: Workplace, teachers: list[Teacher], runs: Path) -> dict[str, Any]:
+def _tsne(what: str, base: Recipe, data: TrainingData, teachers: list[Teacher], runs: Path) -> dict[str, Any]:
     from sklearn.manifold import TSNE
     from sklearn.metrics import silhouette_score
 
-    chosen, person = people(place)
+    chosen, person = people(data)
     panels, rows = {}, []
-    for label, table in _views(base, place, teachers, runs).items():
+    for label, table in _views(base, data, teachers, runs).items():
         features = table[chosen]
         points = TSNE(perplexity=min(30, len(chosen) / 4), metric="cosine", init="random", random_state=base.seed)
         placed = points.fit_transform(features)
@@ -164,13 +164,13 @@ def _tsne(what: str, base: Recipe, place: Workplace, teachers: list[Teacher], ru
     return {"protocol": protocol, "rows": rows, "plots": [plot("scatter", panels, "Features of ten people, t-SNE")]}
 
 
-def people(place: Workplace) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def people(data: TrainingData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Faces of the validation pairs of the ``PEOPLE`` with most, ``PHOTOS`` each at most, and whose each is, ``[n]``.
 
     Raises:
         ValueError: fewer than two people have two faces there.
     """
-    table, rows = place.faces.table, np.unique(np.concatenate([place.pairs.a, place.pairs.b]))
+    table, rows = data.faces.table, np.unique(np.concatenate([data.pairs.a, data.pairs.b]))
     names = (table["source"].astype(str) + "/" + table["identity"].astype(str)).to_numpy()[rows]
     rows, names = (side[(table["identity"].astype(str) != "").to_numpy()[rows]] for side in (rows, names))
     found, counts = np.unique(names, return_counts=True)
@@ -199,10 +199,10 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     base = load_recipe(args.recipe)
-    place = part(open_workplace(base.teachers, args.faces, args.teachers, args.cache), args.count, base.seed)
+    data = subset(open_training_data(base.teachers, args.faces, args.teachers, args.cache), args.count, base.seed)
     for what in args.what:
         teachers = open_teachers(base.teachers, args.teachers)
-        print(report(what, base, place, teachers, args.cache / "runs" / "sweeps", args.out))
+        print(report(what, base, data, teachers, args.cache / "runs" / "sweeps", args.out))
 
 
 if __name__ == "__main__":

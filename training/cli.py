@@ -13,22 +13,22 @@ from training.data.faces import default_cache, validation_faces
 from training.detector.cli import detector
 from training.embedder.recipes import load_recipe
 
-SHARED = Path("../shared/data")
-
 
 @click.group()
 def main() -> None:
-    """Make lrface's models: teachers in, ONNX students out."""
+    """Train, export and calibrate lrface's models."""
 
 
 main.add_command(detector)
 
-_faces = click.option("--faces", type=click.Path(exists=True, path_type=Path), default=SHARED / "train",
-                      show_default=True, help="Folder of Parquet files, or people/<name>/*.jpg.")  # fmt: skip
-_teachers = click.option("--teachers", type=click.Path(exists=True, path_type=Path), default=SHARED / "teachers",
-                         show_default=True, help="Folder of the teachers' ONNX files.")  # fmt: skip
-_cache = click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="For derived files.")
-_threads = click.option("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch.")
+_faces = click.option("--faces", type=click.Path(exists=True, path_type=Path), required=True, envvar="LRFACE_FACES",
+                      show_envvar=True, help="Folder of Parquet files, or people/<name>/*.jpg.")  # fmt: skip
+_teachers = click.option("--teachers", type=click.Path(exists=True, path_type=Path), required=True,
+                         envvar="LRFACE_TEACHERS", show_envvar=True,
+                         help="Folder of the teachers' ONNX files.")  # fmt: skip
+_cache = click.option("--cache", type=click.Path(path_type=Path), default=default_cache, envvar="LRFACE_CACHE",
+                      show_envvar=True, help="Folder for derived files.  [default: ~/.cache/lrface]")  # fmt: skip
+_threads = click.option("--threads", type=int, default=0, help="CPU threads; 0: torch's default.")
 
 
 @contextmanager
@@ -50,30 +50,34 @@ def _clear_errors(threads: int = 0) -> Iterator[None]:
 @_faces
 @_teachers
 @_cache
-@click.option("--run", type=click.Path(path_type=Path), default=None, help="Folder of the run; <cache>/runs/<name>.")
+@click.option(
+    "--run", type=click.Path(path_type=Path), default=None, help="Folder of the run.  [default: <cache>/runs/<name>]"
+)
 @_threads
 def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | None, threads: int) -> None:
-    """Train the student of a RECIPE, its mixtures first; started again, it resumes.
+    """Train the student of a RECIPE; started again, it resumes. Synthetic mixtures are made first if it uses them.
 
     Several processes: torchrun --nproc-per-node 2 -m training distill RECIPE.
     """
-    from training.common.processes import first_goes_first, join_processes
-    from training.embedder.adapt import load_adaptation, load_low_teacher, open_bank
+    from training.common.processes import join_processes, rank_zero_first
+    from training.embedder.adapt import LowResolutionTeacher, load_adaptation, load_low_resolution_teacher, open_bank
     from training.embedder.distill import distill as train
-    from training.embedder.workplace import open_workplace
+    from training.embedder.training_data import open_training_data
 
     with _clear_errors(threads), join_processes():
         plan = load_recipe(recipe)
         bank = None
-        with first_goes_first():
-            place = open_workplace(plan.teachers, faces, teachers, cache)
+        with rank_zero_first():
+            data = open_training_data(plan.teachers, faces, teachers, cache)
             if plan.bank.teacher:
                 adaptation = load_adaptation(recipe.parent / "adapt" / f"{plan.bank.teacher}.toml")
-                bank = open_bank(
-                    plan, adaptation, lambda: load_low_teacher(adaptation, teachers, cache), place.faces, cache
-                )
+
+                def load() -> LowResolutionTeacher:
+                    return load_low_resolution_teacher(adaptation, teachers, cache)
+
+                bank = open_bank(plan, adaptation, load, data.faces, cache)
         folder = run or cache / "runs" / plan.name
-        train(plan, place.faces, place.embeddings, place.pairs, folder, bank=bank, teachers=teachers)
+        train(plan, data.faces, data.embeddings, data.pairs, folder, bank=bank, teachers=teachers)
 
 
 @main.command()
@@ -86,17 +90,19 @@ def adapt(recipe: Path, faces: Path, teachers: Path, cache: Path, threads: int) 
     """Fine-tune a teacher on up-scaled low-resolution faces (a training aid); started again, it resumes."""
     from training.embedder.adapt import adapt as tune
     from training.embedder.adapt import load_adaptation
-    from training.embedder.workplace import open_workplace
+    from training.embedder.training_data import open_training_data
 
     with _clear_errors(threads):
         plan = load_adaptation(recipe)
-        place = open_workplace(plan.teachers, faces, teachers, cache)
-        tune(plan, teachers, place.faces, place.embeddings, place.pairs, cache / "runs" / plan.name)
+        data = open_training_data(plan.teachers, faces, teachers, cache)
+        tune(plan, teachers, data.faces, data.embeddings, data.pairs, cache / "runs" / plan.name)
 
 
 @main.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--models", type=click.Path(path_type=Path), default=MODELS, help="Models folder to ship it in.")
+@click.option(
+    "--models", type=click.Path(path_type=Path), default=MODELS, help="Models folder to write to.", show_default=True
+)
 @_faces
 @_teachers
 @_cache
@@ -104,27 +110,30 @@ def export(run: Path, models: Path, faces: Path, teachers: Path, cache: Path) ->
     """Export the student of a RUN to ONNX: float32 and int8, parity check, manifest entries, card."""
     from training.embedder.distill import load_student
     from training.embedder.export import export as write
-    from training.embedder.workplace import open_workplace
+    from training.embedder.training_data import open_training_data
 
     with _clear_errors(1):
-        place = open_workplace(load_student(run)[0].teachers, faces, teachers, cache)
-        click.echo(write(run, models, place.faces, place.embeddings, place.pairs))
+        data = open_training_data(load_student(run)[0].teachers, faces, teachers, cache)
+        click.echo(write(run, models, data.faces, data.embeddings, data.pairs))
 
 
 @main.command()
-@click.option("--scenes", type=click.Path(exists=True, path_type=Path), default=SHARED / "scenes", show_default=True,
-              help="Folder of scenes.zip and boxes.csv.")  # fmt: skip
-@click.option("--teacher", type=click.Path(exists=True, path_type=Path), show_default=True,
-              default=SHARED / "detectors" / "yunet_n_dynamic.onnx", help="YuNet, for the landmarks.")  # fmt: skip
-@click.option("--run", type=click.Path(path_type=Path), default=None, help="Folder of the run; <cache>/runs/landmarks.")
-@click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS)
+@click.option("--scenes", type=click.Path(exists=True, path_type=Path), required=True, envvar="LRFACE_SCENES",
+              show_envvar=True, help="Folder of scenes.zip and boxes.csv.")  # fmt: skip
+@click.option("--teacher", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
+              help="ONNX file of YuNet, which labels the landmarks.")  # fmt: skip
+@click.option(
+    "--run", type=click.Path(path_type=Path), default=None, help="Folder of the run.  [default: <cache>/runs/landmarks]"
+)
+@click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS, show_default=True,
+              help="Models folder.")  # fmt: skip
 @_faces
 @_cache
 @_threads
 def landmarks(
     scenes: Path, teacher: Path, run: Path | None, models: Path, faces: Path, cache: Path, threads: int
 ) -> None:
-    """Train and export the landmarks' second look; started again, it resumes."""
+    """Train and export the network that refines landmarks; started again, it resumes."""
     from training.landmarks.make import make
 
     with _clear_errors(threads):
@@ -132,9 +141,10 @@ def landmarks(
 
 
 @main.command()
-@click.option("--faces", type=click.Path(exists=True, path_type=Path), default=SHARED / "train", show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), default=default_cache)
-@click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS)
+@_faces
+@_cache
+@click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS, show_default=True,
+              help="Models folder.")  # fmt: skip
 def calibrate(faces: Path, cache: Path, models: Path) -> None:
     """Measure the shipped models' impostor scores on the validation people: models/calibration.json."""
     from training.embedder.calibrate import calibrate as measure

@@ -1,4 +1,4 @@
-"""A recipe: what a student is made of. `training.embedder.recipes` reads and checks it."""
+"""Recipes: the settings of a training run. `training.embedder.recipes` reads and checks their files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Degradation:
     Attributes:
         shift: largest shift of the crop, as a fraction of its side.
         scale: largest relative change of scale.
-        rotation: largest rotation in degrees. These three stand for a detector's uncertain landmarks.
+        rotation: largest rotation in degrees. These three imitate a detector's inexact landmarks.
         camera: probability (0..1) that the face also goes through a camera: shrunk to 0.8 to 1.7 times the level by a
             random filter, blurred, noisy, JPEG-compressed and brought back, as the runtime's alignment does.
         light: largest relative change of gain; an offset of up to 60 times as many grey levels goes with it.
-        narrowest: above 0, views have random widths from here to the network's level, evenly on a logarithmic scale,
-            and are enlarged to it, as the runtime's alignment enlarges a small face.
+        narrowest: if above 0, views have random widths in pixels from this to the network's level, log-uniform, and are
+            enlarged to the level, as the runtime's alignment enlarges a small face.
         sharp: share (0..1) of such views that keep the full width.
     """
 
@@ -33,7 +33,7 @@ class Degradation:
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """A teacher unknown to ``training.embedder.teachers``: its file and how it wants its 112x112 crop."""
+    """A teacher unknown to ``training.embedder.teachers``: its file and the preprocessing of its 112x112 crop."""
 
     file: str
     size: int = 112
@@ -49,7 +49,7 @@ class StudentSpec:
     Attributes:
         level: side of the square input in pixels; 112 for a MobileFaceNet.
         dim: length of the embedding.
-        network: ``"residual"`` (see ``training.embedder.students``) or ``"mobilefacenet"`` (see the module of that name).
+        network: ``"residual"`` (see ``training.embedder.students``) or ``"mobilefacenet"`` (see its module).
         widths, depths: of a residual network, see there.
         side: of the square that a MobileFaceNet computes on, 128 or 64.
         start: a teacher's ONNX file, below ``--teachers``, whose weights a MobileFaceNet starts from; the licence of
@@ -87,15 +87,17 @@ class LossSpec:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm-up, a plateau and a fall: linear over ``warmup`` of the run, then constant, then a cosine down to zero.
+    """Learning rate: linear warm-up over ``warmup`` of the run, constant, then a cosine to zero over its last ``fall``.
 
     Attributes:
         epochs: passes over the training faces; give either these or ``hours``.
-        hours: of training, validation not counted; a run that was interrupted goes on with what is left.
+        hours: of training, validation not counted; an interrupted run resumes with the hours that are left.
         batch: samples of a step, of all processes together.
+        optimizer: ``"adamw"``, or ``"muon"`` for the matrices and AdamW for the rest.
         rate: peak learning rate.
-        weight_decay: of all weights.
-        warmup: share of the steps, 0..1.
+        weight_decay: of all weights; with muon, of the matrices.
+        warmup: share of the run, 0..1.
+        fall: share of the run, 0..1.
         ema: decay of the average of weights, which is what ships; see ``training.common.averaging``.
 
     Raises:
@@ -129,7 +131,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class BankSpec:
-    """Mixtures that go into each batch beside the training faces, see ``training.data.bank``.
+    """Synthetic mixtures in each batch beside the training faces, see ``training.data.bank``.
 
     Attributes:
         teacher: name of the low-resolution teacher's recipe (``python -m training adapt``), which lies in ``adapt/``
@@ -152,25 +154,25 @@ class BankSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a run produces, its data aside.
+    """All settings of a run, except its data.
 
     Attributes:
         name: of the model that it makes.
         teachers: ONNX files below ``--teachers`` (or absolute), concatenated: names of known ones, or tables.
         student, degradation, losses, schedule: see their classes.
         bank: mixtures beside the training faces.
-        init: name of the recipe whose student this one continues from, "" for random weights; what does not fit in
-            shape starts anew.
-        guide: name of the recipe whose student teaches this one, fed its own level's view of the sharp face, in place
-            of the teachers: HORKD's second stage. "" for the teachers.
-        mirror: the exported network looks at the face and at its mirror image, and means their features: more accurate,
-            at twice the cost.
+        init: name of the recipe whose student's weights this one starts from, "" for random weights; tensors of another
+            shape start random.
+        guide: name of the recipe whose student teaches this one in place of the teachers (HORKD's second stage); it is
+            given its own level's view of the sharp face. "" for the teachers.
+        mirror: the exported network averages the features of the face and of its mirror image: more accurate, at twice
+            the cost.
         quality: weight of ``training.embedder.objective.length_loss``.
         seed: of weights, order and views.
-        space: whose embeddings may be compared: give it to recipes of the same teachers, data and dim, to no others;
-            empty stands for the recipe's name, which is comparable with nothing else.
+        space: name of the embedding space; embeddings of one space may be compared, so give one name only to recipes of
+            the same teachers, data and dim. Empty: the recipe's name, comparable with nothing else.
         license: of the weights, as the manifest states it.
-        terms: what the card says of the terms of data and teachers.
+        terms: of data and teachers, as the card states them.
     """
 
     name: str

@@ -22,11 +22,11 @@ from benchmarks.sweeps import COMMANDS, decidability, main, people, report
 from training.data.faces import FaceSet
 from training.embedder.recipes import load_recipe
 from training.embedder.teachers import Preprocessing, Teacher, embed_all
+from training.embedder.training_data import TrainingData
 from training.embedder.validate import Pairs
-from training.embedder.workplace import Workplace
 from training.recipe import Recipe, Schedule, StudentSpec
-from training.sweeps.runs import part, upscaled
-from training.sweeps.variants import BALANCED, COSINE, SWEEPS, sums_of_the_paper
+from training.sweeps.runs import subset, upscaled
+from training.sweeps.variants import BALANCED, COSINE, SWEEPS, published_weights_as_sums
 
 BASE = Recipe("tiny", ("mean.onnx",), StudentSpec(16, 8, (8, 8, 8)), (COSINE,), Schedule(epochs=1, batch=16, ema=0.9))
 
@@ -53,7 +53,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
 
 
 @pytest.fixture(scope="module")
-def place(teacher: Teacher) -> Workplace:
+def data(teacher: Teacher) -> TrainingData:
     """24 people of four photos each; the last six are for validation."""
     rng = np.random.default_rng(0)
     base = rng.integers(20, 235, (24, 4, 4, 3)).repeat(4, axis=0)
@@ -66,42 +66,42 @@ def place(teacher: Teacher) -> Workplace:
     first = np.arange(72, 96, 4)
     a, b = np.r_[first, first], np.r_[first + 1, np.roll(first, 1)]
     pairs = Pairs(a, b, np.r_[np.ones(6, bool), np.zeros(6, bool)], np.arange(12) % 2)
-    return Workplace(FaceSet(crops, table, "toy"), embed_all([teacher], crops), pairs)
+    return TrainingData(FaceSet(crops, table, "toy"), embed_all([teacher], crops), pairs)
 
 
-def test_a_part_keeps_pairs_and_faces_together(place: Workplace) -> None:
-    small = part(place, 32, 1)
+def test_a_part_keeps_pairs_and_faces_together(data: TrainingData) -> None:
+    small = subset(data, 32, 1)
     assert len(small.faces.rows("train")) == 32
-    whole, names = place.faces.table["name"].to_numpy(), small.faces.table["name"].to_numpy()
+    whole, names = data.faces.table["name"].to_numpy(), small.faces.table["name"].to_numpy()
     for side in ("a", "b"):
-        rows, kept = getattr(place.pairs, side), getattr(small.pairs, side)
+        rows, kept = getattr(data.pairs, side), getattr(small.pairs, side)
         assert (whole[rows] == names[kept]).all()
-        assert (place.faces.crops[rows] == small.faces.crops[kept]).all()
-        assert (place.embeddings[rows] == small.embeddings[kept]).all()
-    assert (part(place, 32, 1).faces.table["name"] == names).all()
-    assert set(part(place, 32, 2).faces.table["name"]) != set(names)
+        assert (data.faces.crops[rows] == small.faces.crops[kept]).all()
+        assert (data.embeddings[rows] == small.embeddings[kept]).all()
+    assert (subset(data, 32, 1).faces.table["name"] == names).all()
+    assert set(subset(data, 32, 2).faces.table["name"]) != set(names)
     with pytest.raises(ValueError, match="smaller --count"):
-        part(place, 73, 1)
+        subset(data, 73, 1)
 
 
-def test_sweeps_cover_what_the_papers_compare(place: Workplace) -> None:
-    assert [variant.label for variant in SWEEPS["orders"](BASE, place)] == [
+def test_sweeps_cover_what_the_papers_compare(data: TrainingData) -> None:
+    assert [variant.label for variant in SWEEPS["orders"](BASE, data)] == [
         "1", "1+2", "1+3", "1+C", "1+2+3", "1+2+C", "1+3+C", "1+2+3+C",
     ]  # fmt: skip
-    settings = {name: [v.recipe.losses[-1].arguments for v in SWEEPS[name](BASE, place)] for name in SWEEPS}
+    settings = {name: [v.recipe.losses[-1].arguments for v in SWEEPS[name](BASE, data)] for name in SWEEPS}
     assert [s["negatives"] for s in settings["negatives"]] == [64, 256, 1024, 4096]
     assert [s["temperature"] for s in settings["temperature"]] == [0.02, 0.05, 0.1, 0.2, 0.5]
     for chosen, given in zip(["", "2", "3", "C", "23", "2C", "3C", "23C"], settings["orders"], strict=True):
         for order, name in (("2", "alpha"), ("3", "beta"), ("C", "gamma")):
             assert given.get(name, 0.0) == (BALANCED[name] if order in chosen else 0.0)
-    alone, two, assistant = SWEEPS["stages"](BASE, place)
+    alone, two, assistant = SWEEPS["stages"](BASE, data)
     assert (alone.recipe.guide, two.recipe.guide) == ("", assistant.recipe.name)
     assert alone.recipe.losses == two.recipe.losses
     assert (two.recipe.student.level, assistant.recipe.student.level) == (16, 32)
 
 
-def test_runs_are_shared_by_sweeps_and_told_apart_by_all_that_decides_them(place: Workplace) -> None:
-    names = {name: {v.label: v.recipe.name for v in SWEEPS[name](BASE, place)} for name in SWEEPS}
+def test_runs_are_shared_by_sweeps_and_told_apart_by_all_that_decides_them(data: TrainingData) -> None:
+    names = {name: {v.label: v.recipe.name for v in SWEEPS[name](BASE, data)} for name in SWEEPS}
     cosine = names["methods"]["cosine (order 1)"]
     assert cosine == names["orders"]["1"] == names["stages"]["one stage"]
     assert names["methods"]["HORKD, balanced"] == names["orders"]["1+2+3+C"]
@@ -110,33 +110,33 @@ def test_runs_are_shared_by_sweeps_and_told_apart_by_all_that_decides_them(place
         replace(BASE, seed=2), replace(BASE, schedule=Schedule(epochs=2, batch=16)),
         replace(BASE, student=StudentSpec(8, 8, (8, 8, 8))),
     ):  # fmt: skip
-        assert SWEEPS["orders"](other, place)[0].recipe.name != cosine
-    assert SWEEPS["orders"](BASE, part(place, 48, 1))[0].recipe.name != cosine
+        assert SWEEPS["orders"](other, data)[0].recipe.name != cosine
+    assert SWEEPS["orders"](BASE, subset(data, 48, 1))[0].recipe.name != cosine
 
 
-def test_published_weights_as_sums_count_pairs_triplets_and_classes(place: Workplace) -> None:
+def test_published_weights_as_sums_count_pairs_triplets_and_classes(data: TrainingData) -> None:
     # 18 training people; batches of 16
-    assert sums_of_the_paper(BASE, place) == {"alpha": 15 * 0.02, "beta": 15 * 15 * 0.01, "gamma": 18.0}
+    assert published_weights_as_sums(BASE, data) == {"alpha": 15 * 0.02, "beta": 15 * 15 * 0.01, "gamma": 18.0}
 
 
-def test_teachers_are_fed_the_small_face_brought_back(place: Workplace, teacher: Teacher, tmp_path: Path) -> None:
-    found = upscaled([teacher], place, 8, tmp_path)
-    row = int(place.pairs.b[0])
-    small = cv2.resize(place.faces.crops[row], (8, 8), interpolation=cv2.INTER_AREA)
+def test_teachers_are_fed_the_small_face_brought_back(data: TrainingData, teacher: Teacher, tmp_path: Path) -> None:
+    found = upscaled([teacher], data, 8, tmp_path)
+    row = int(data.pairs.b[0])
+    small = cv2.resize(data.faces.crops[row], (8, 8), interpolation=cv2.INTER_AREA)
     view = cv2.resize(small, (112, 112), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_allclose(found[row], teacher.embed(view[None])[0], atol=1e-6)
-    assert not found[place.faces.rows("train")].any()
-    assert (upscaled([teacher], place, 8, tmp_path) == found).all(), "read from the cache"
+    assert not found[data.faces.rows("train")].any()
+    assert (upscaled([teacher], data, 8, tmp_path) == found).all(), "read from the cache"
     assert len(list(tmp_path.glob("upscaled-*.npy"))) == 1
 
 
 @pytest.mark.parametrize("what", COMMANDS)
 def test_each_command_ends_in_json_and_plots(
-    what: str, place: Workplace, teacher: Teacher, tmp_path_factory: pytest.TempPathFactory
+    what: str, data: TrainingData, teacher: Teacher, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     root = tmp_path_factory.getbasetemp()
     out = root / "results"
-    result = json.loads(report(what, BASE, place, [teacher], root / "runs", out).read_text())
+    result = json.loads(report(what, BASE, data, [teacher], root / "runs", out).read_text())
     for entry in result["plots"]:
         assert (out / f"sweep-{what}-{entry['name']}.svg").read_bytes().startswith(b"<?xml")
     assert len(result["teachers"]["mean.onnx"]) == 64
@@ -144,7 +144,7 @@ def test_each_command_ends_in_json_and_plots(
         assert [row["features"][:7] for row in result["rows"]] == ["teacher", "teacher", "student", "student"]
         return
     rows = {row["method"]: row for row in result["rows"]}
-    assert len(rows) == len(SWEEPS[what](BASE, place))
+    assert len(rows) == len(SWEEPS[what](BASE, data))
     for row in rows.values():
         assert row["seconds"] >= 0
         if row["level"] == 16:
@@ -154,9 +154,9 @@ def test_each_command_ends_in_json_and_plots(
         assert rows["cosine (order 1)"]["gain_over_cosine"] == 0
 
 
-def test_a_finished_run_is_read_not_trained_again(place: Workplace, teacher: Teacher, tmp_path: Path) -> None:
+def test_a_finished_run_is_read_not_trained_again(data: TrainingData, teacher: Teacher, tmp_path: Path) -> None:
     for _ in range(2):
-        report("stages", BASE, place, [teacher], tmp_path / "runs", tmp_path)
+        report("stages", BASE, data, [teacher], tmp_path / "runs", tmp_path)
     logs = list((tmp_path / "runs").glob("*/log.jsonl"))
     assert len(logs) == 3
     assert all(len(log.read_text().splitlines()) == 1 for log in logs)
@@ -166,10 +166,10 @@ def test_decidability_by_hand() -> None:
     assert decidability(np.array([2.0, 4.0]), np.array([-1.0, 1.0])) == pytest.approx(3.0)
 
 
-def test_people_are_those_with_most_photos_of_the_pairs(place: Workplace) -> None:
-    rows, person = people(place)
+def test_people_are_those_with_most_photos_of_the_pairs(data: TrainingData) -> None:
+    rows, person = people(data)
     assert np.bincount(person).tolist() == [2] * 6
-    identities = place.faces.table["identity"].to_numpy()[rows]
+    identities = data.faces.table["identity"].to_numpy()[rows]
     assert all(len(set(identities[person == i])) == 1 for i in range(6))
 
 

@@ -1,1 +1,1 @@
-"""What every part of the workshop uses: files, averaging of weights, processes, ONNX files, the manifest."""
+"""Shared by all parts of training: files, averaging of weights, processes, ONNX files, the manifest."""

@@ -1,4 +1,4 @@
-"""The average of weights over time, which is what ships, and the rate of the steps that it averages."""
+"""The moving average of weights, which is what ships, and the learning rate."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Ema:
         """Move towards ``model``'s present weights and statistics."""
         self.steps += 1
         weight = max(1 - self.decay, 1 / (self.steps + 1))
-        for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, weight)
+        for average, current in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(current, weight)
             else:
-                mine.copy_(theirs)
+                average.copy_(current)
 
 
 def learning_rate(progress: float, rate: float, warmup: float, fall: float = 1.0) -> float:

@@ -1,4 +1,4 @@
-"""The curves of a run, for people who would rather look than read its log."""
+"""Plots of a run's log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.common.files import read_log
 
 
 def draw_curves(run: Path) -> None:
-    """Draw ``log.jsonl`` into ``curves.png``: losses, and what validation says."""
+    """Draw ``log.jsonl`` into ``curves.png``: losses and validation figures."""
     import matplotlib
 
     matplotlib.use("Agg")

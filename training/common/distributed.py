@@ -1,4 +1,4 @@
-"""What losses need of other processes: the whole batch, where each process holds a part of it."""
+"""Gathers the whole batch for the losses when each process holds a part of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 def gather(x: Tensor) -> Tensor:
     """Concatenate ``x`` over the ranks, in their order; ``x`` itself where ``torch.distributed`` is not initialised.
 
-    Meant for a loss that every rank computes alike on the whole batch. The gradient that comes back to a rank's own
-    ``x`` is that of the loss **times the number of ranks**; nothing comes back to the other ranks' parts, as those
-    ranks see to them. ``DistributedDataParallel`` then takes the mean over the ranks, so a network's parameters get
-    exactly the gradient that one process gets on the whole batch. Parameters behind the gathering (a loss's own heads)
-    have that gradient on every rank before the mean, and after it.
+    For a loss that every rank computes on the whole batch. A rank's own ``x`` gets the gradient of the loss **times the
+    number of ranks**; the other ranks' parts get none here, as those ranks compute it themselves.
+    ``DistributedDataParallel`` then takes the mean over the ranks, so a network's parameters get exactly the gradient
+    that one process gets on the whole batch. Parameters that are applied after the gathering (a loss's own heads) have
+    that gradient on every rank before the mean, and after it.
 
     Args:
         x: ``[n, ...]``, any dtype, of one shape on all ranks.

@@ -1,4 +1,4 @@
-"""What training leaves on disk: each file is whole or not there."""
+"""Files that training writes: each is complete or absent, also after a crash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to: it takes ``path``'s place if all went well, else it is removed."""
+    """A temporary path beside ``path`` to write to: it replaces ``path`` on success and is removed on an error."""
     part = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
         yield part
@@ -36,7 +36,7 @@ def save_state(state: dict[str, Any], path: Path) -> None:
 
 
 def log_line(run: Path, line: dict[str, Any], by: str) -> None:
-    """Put a line into the run's ``log.jsonl``; those from ``line[by]`` on, which a resumed run repeats, are dropped."""
+    """Add a line to the run's ``log.jsonl``; those from ``line[by]`` on, which a resumed run repeats, are dropped."""
     lines = [old for old in read_log(run) if old[by] < line[by]]
     with replacing(run / "log.jsonl") as part:
         part.write_text("".join(json.dumps(each) + "\n" for each in [*lines, line]))

@@ -1,4 +1,4 @@
-"""``models/manifest.json``, the list of what ships; its form is a contract (DESIGN.md)."""
+"""Writes ``models/manifest.json``, the list of shipped models; tools outside the project read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both exports do to an ONNX file."""
+"""Clean-up of exported ONNX files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import onnx
 
 
 def strip(file: Path) -> None:
-    """Take the exporter's notes (names and places of source files) out of a graph, and check it.
+    """Remove the exporter's notes (names and paths of source files) from a graph, and check it.
 
-    The shapes stay: onnxruntime adds a tensor in the convolution that makes the other, if it knows them to be alike.
+    The shapes stay: onnxruntime fuses an addition into the convolution before it only if it knows both shapes.
     """
     model = onnx.load(file)
     graph = model.graph

@@ -1,4 +1,4 @@
-"""Several processes on one run: started by ``torchrun``, they find one another through its environment."""
+"""Several processes on one run, started by ``torchrun``, which tells them in its environment how to connect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def join_processes() -> Iterator[None]:
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # The others wait while the first makes embeddings and banks, which may take hours.
+    # The others wait while rank 0 computes embeddings and mixtures, which may take hours.
     dist.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(days=2))
     try:
         yield
@@ -29,8 +29,8 @@ def join_processes() -> Iterator[None]:
 
 
 @contextmanager
-def first_goes_first() -> Iterator[None]:
-    """What follows is done by the first process, then by the others, who find its files made; alone, nothing is new."""
+def rank_zero_first() -> Iterator[None]:
+    """Run the body on rank 0 first, then on the other ranks, which find its files; without processes, just run it."""
     together = dist.is_initialized()
     if together and dist.get_rank() > 0:
         dist.barrier()

@@ -1,7 +1,7 @@
-"""Faces that never were: mixtures and warps of aligned faces, labelled by a low-resolution teacher.
+"""Synthetic mixtures: blends, composites and warps of aligned faces, labelled by a low-resolution teacher.
 
-92,000 faces are too few to learn from; two of them mixed are a new identity, and a teacher says whose it is
-(``training.embedder.adapt``). A bank keeps the small views with their labels, some of unmixed faces among them, in
+92,000 faces are few to learn from; a mixture of two is a new identity, and a teacher (``training.embedder.adapt``)
+embeds it. A bank keeps the small views with their labels, some of unmixed faces among them, in
 shards that are made once: ``views-00000.npy`` uint8 ``[n, r, r, 3]`` (BGR) and ``labels-00000.npy`` float16 ``[n,
 dim]`` of unit length. It holds pictures derived from faces: keep it outside git.
 """
@@ -23,7 +23,7 @@ from training.recipe import Degradation, Recipe
 
 SHARD = 12_800
 UNMIXED = 0.25
-"""Share of views of faces as they are."""
+"""Share of views of unmixed faces."""
 
 Image = npt.NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ def blend(a: Image, b: Image, rng: np.random.Generator) -> Image:
 
 
 def composite(a: Image, b: Image, rng: np.random.Generator) -> Image:
-    """Parts of two aligned faces uint8 ``[h, w, 3]`` along a smooth random border."""
+    """Two aligned faces uint8 ``[h, w, 3]`` joined along a smooth random border."""
     cells = int(rng.integers(2, 5))
     mask = cv2.resize(
         rng.uniform(-1, 1, (cells, cells)).astype(np.float32), a.shape[1::-1], interpolation=cv2.INTER_CUBIC
@@ -54,8 +54,8 @@ def warp(a: Image, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.remap(a, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
-def new_face(faces: FaceSet, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Image:
-    """A face uint8 ``[112, 112, 3]`` that is in no set: a blend or composite (one in three warped too), or a warp."""
+def mixture(faces: FaceSet, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Image:
+    """A mixture uint8 ``[112, 112, 3]``: a blend or composite of two faces (one in three also warped), or a warp."""
     i, j = rng.choice(rows, 2, replace=False)
     a, b = np.asarray(faces.crops[i]), np.asarray(faces.crops[j])
     if rng.random() < 0.5:
@@ -68,7 +68,7 @@ def new_face(faces: FaceSet, rows: npt.NDArray[np.int64], rng: np.random.Generat
 
 
 def bank_folder(cache: Path, recipe: Recipe, faces: FaceSet) -> Path:
-    """Where the bank of a recipe lies: one for each set of faces, as another's may hold people held out in this one."""
+    """The folder of a recipe's bank: each set of faces has its own, as people may be held out in one set only."""
     return cache / "bank" / f"{recipe.bank.teacher}-{recipe.student.level}-{faces.key}"
 
 
@@ -80,11 +80,11 @@ def fill_bank(
     label: Callable[[Image], npt.NDArray[np.float32]],
     degradation: Degradation,
 ) -> None:
-    """Make the shards that ``folder`` lacks, each complete or not there.
+    """Make the shards that ``folder`` lacks; each is complete or absent.
 
     Args:
         folder: of one level and one teacher.
-        shards: how many there shall be, of ``SHARD`` views each.
+        shards: how many to make, of ``SHARD`` views each.
         level: side of the views in pixels.
         faces: crops and splits; only the ``train`` split is mixed.
         label: views uint8 ``[n, r, r, 3]`` to unit embeddings ``[n, dim]``.
@@ -100,12 +100,12 @@ def fill_bank(
         views, labels = [], []
         for _ in tqdm(range(SHARD // 128), desc=f"bank {level}, shard {shard + 1}/{shards}", mininterval=5):
             batch = [
-                np.asarray(faces.crops[rng.choice(rows)]) if rng.random() < UNMIXED else new_face(faces, rows, rng)
+                np.asarray(faces.crops[rng.choice(rows)]) if rng.random() < UNMIXED else mixture(faces, rows, rng)
                 for _ in range(128)
             ]
             views.append(np.stack([student_view(face, level, degradation, rng) for face in batch]))
             labels.append(label(views[-1]).astype(np.float16))
-        # The labels come last: a shard that has them is whole.
+        # The labels are written last: a shard that has them is complete.
         for path, arrays in ((folder / f"views-{shard:05d}.npy", views), (done, labels)):
             with replacing(path) as part:
                 np.save(part, np.concatenate(arrays))

@@ -1,4 +1,4 @@
-"""What goes into a batch: fresh views of training faces, and mixtures out of a bank."""
+"""Batches: new views of training faces, and synthetic mixtures from a bank."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ class Batch:
         views: uint8 ``[n, r, r, 3]``, BGR.
         guides: unit embeddings float32 ``[n, e]``.
         labels: int64 ``[n]``, -1 unknown.
-        live: float32 ``[n]``: weights of faces whose guide saw the sharp picture; mixtures have 0. The weights of all
-            processes have the mean 1 / n over the processes, so that their sums average to a mean over live faces.
+        quality_weights: float32 ``[n]``, of the samples in the quality loss: 0 for mixtures, whose guide had no sharp
+            picture. All ranks' weights together sum to the number of ranks, so that the mean over the ranks of the
+            weighted sums is the mean over the faces.
     """
 
     views: npt.NDArray[np.uint8]
     guides: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
-    live: npt.NDArray[np.float32]
+    quality_weights: npt.NDArray[np.float32]
 
 
 class Batches:
@@ -91,13 +92,13 @@ class Batches:
             for i in own
         ]) if own else np.zeros((0, level, level, 3), np.uint8)  # fmt: skip
         guides, labels = self.guides[picked[mine]], self.labels[picked[mine]]
-        live = np.full(len(views), self.ranks / self.fresh, np.float32)
+        quality_weights = np.full(len(views), self.ranks / self.fresh, np.float32)
         if self.bank is not None and self.mixed:
-            drawn, said = self.bank.draw(self.mixed, np.random.default_rng(seed))
-            # The bank's part goes on where the fresh part's turns end, so that all processes get equally many.
+            drawn, embedded = self.bank.draw(self.mixed, np.random.default_rng(seed))
+            # Ranks take mixtures in turn from where the turns of faces ended, so that all get equally many samples.
             rest = slice((self.rank - self.fresh) % self.ranks, None, self.ranks)
-            drawn, said = drawn[rest], said[rest]
-            views, guides = np.concatenate([views, drawn]), np.concatenate([guides, said])
+            drawn, embedded = drawn[rest], embedded[rest]
+            views, guides = np.concatenate([views, drawn]), np.concatenate([guides, embedded])
             labels = np.concatenate([labels, np.full(len(drawn), -1, np.int64)])
-            live = np.concatenate([live, np.zeros(len(drawn), np.float32)])
-        return Batch(views, guides, labels, live)
+            quality_weights = np.concatenate([quality_weights, np.zeros(len(drawn), np.float32)])
+        return Batch(views, guides, labels, quality_weights)

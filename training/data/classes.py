@@ -1,4 +1,4 @@
-"""Which faces are of one class: the identities that a set knows, else clusters of the guide's features."""
+"""Class labels: the set's identities, or clusters of the guide's features where it has none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def class_labels(
 
     Args:
         faces: the set.
-        rows: those that are trained on.
+        rows: the training faces.
         features: of the guide, unit length, float32 ``[len(faces), e]``.
         seed: of the clustering.
 

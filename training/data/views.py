@@ -1,4 +1,4 @@
-"""What the student sees of a face: a slightly moved, shrunk and often camera-worn version of its 112x112 crop."""
+"""Training views: a face's 112x112 crop, slightly moved, shrunk and often degraded as by a camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Image = npt.NDArray[np.uint8]
 
 
 def moved_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
-    """A canonical crop uint8 ``[112, 112, 3]``, moved and perhaps worn by a camera of ``level``, at its full size."""
+    """A canonical crop uint8 ``[112, 112, 3]``, moved, perhaps with camera degradation of ``level``, at full size."""
     size = crop.shape[0]
     matrix = cv2.getRotationMatrix2D(
         (size / 2, size / 2), rng.uniform(-how.rotation, how.rotation), 1 + rng.uniform(-how.scale, how.scale)
@@ -22,7 +22,7 @@ def moved_view(crop: Image, level: int, how: Degradation, rng: np.random.Generat
         matrix[0] *= -1
         matrix[0, 2] += size - 1
     view = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return _through_camera(view, level, rng) if rng.random() < how.camera else view
+    return _camera_degradation(view, level, rng) if rng.random() < how.camera else view
 
 
 def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
@@ -40,7 +40,7 @@ def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Gener
     return view
 
 
-def _through_camera(view: Image, level: int, rng: np.random.Generator) -> Image:
+def _camera_degradation(view: Image, level: int, rng: np.random.Generator) -> Image:
     side = max(6, round(level * rng.uniform(0.8, 1.7)))
     if side < view.shape[0]:
         filters = (cv2.INTER_AREA, cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)

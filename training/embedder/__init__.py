@@ -1,1 +1,1 @@
-"""Teachers and faces in, embedders out: recipes, students, distillation, export, calibration."""
+"""Trains embedders: recipes, teachers, students, distillation, export, calibration."""

@@ -1,9 +1,8 @@
-"""A teacher fine-tuned on up-scaled low-resolution faces: a second assistant that says what a small face still tells.
+"""Fine-tunes a teacher on up-scaled low-resolution faces, so that it can label synthetic mixtures.
 
-The teachers' embedding of the sharp face holds what its 16x16 version has lost, which no student can learn, only
-memorise. A teacher that itself looks at the small face gives a target that can be learnt, for any picture, mixtures
-included, and knows more people than the training set holds. Its weights are a training aid and never ship. All of this
-runs on the CPU.
+The teachers' embedding of a sharp face depends on detail that its 16x16 version has lost; a student can only memorise
+that part. The embedding that a teacher computes from the small face itself can be learnt, and exists for any picture,
+mixtures included. The fine-tuned weights are a training aid and never ship. All of this runs on the CPU.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from training.data.bank import Bank, bank_folder, fill_bank
 from training.data.faces import FaceSet
 from training.data.views import aligned_view, student_view
 from training.embedder.recipes import build, read_toml
-from training.embedder.run_folder import claim
+from training.embedder.run_folder import bind_run_folder
 from training.embedder.targets import project, projection
 from training.embedder.teachers import KNOWN_TEACHERS, Preprocessing
 from training.embedder.validate import Pairs, score
@@ -53,8 +52,8 @@ class Adaptation:
         teacher: ONNX file of the teacher that is fine-tuned, one that ``training.embedder.teachers`` knows by name.
         teachers: ONNX files of the teachers whose embeddings of the sharp faces it learns.
         degradation: how small faces are made.
-        levels: sides of the small faces that it shall read, in pixels; each batch has one of them.
-        epochs: passes over the training faces, may be a fraction.
+        levels: sides of the small faces, in pixels; each batch has one of them.
+        epochs: passes over the training faces, above 0, also fractions.
         rate: peak learning rate of AdamW.
         dim: length of the embedding that it learns.
         seed: of order and views.
@@ -75,13 +74,13 @@ class Adaptation:
 
     def __post_init__(self) -> None:
         if self.teacher not in self.teachers:
-            raise ValueError(f"{self.teacher!r} is none of the teachers {self.teachers}")
+            raise ValueError(f"teacher {self.teacher!r} is not one of teachers {self.teachers}: add it")
         if Path(self.teacher).stem not in KNOWN_TEACHERS:
             raise ValueError(f"{self.teacher}: unknown teacher; one of {sorted(KNOWN_TEACHERS)}")
         if not self.levels or not all(4 <= level <= 112 for level in self.levels):
             raise ValueError(f"levels {self.levels}: give sides of 4 to 112 pixels")
         if self.epochs <= 0 or self.rate <= 0:
-            raise ValueError(f"epochs {self.epochs}, rate {self.rate}: give positive ones")
+            raise ValueError(f"epochs {self.epochs}, rate {self.rate}: give values above 0")
 
 
 def load_adaptation(path: Path) -> Adaptation:
@@ -116,7 +115,7 @@ def open_torch(path: Path, batch: int = BATCH) -> nn.Module:
     slim = onnxslim.slim(model, input_shapes=[f"{entry.name}:{','.join(map(str, shape))}"])
     for node in slim.graph.node:
         given = [name for name in node.input if name]
-        if node.op_type == "Clip" and given == list(node.input)[:2]:  # a lower bound only: onnx2torch knows no such
+        if node.op_type == "Clip" and given == list(node.input)[:2]:  # a lower bound only: onnx2torch cannot convert it
             del node.input[:]
             node.input.extend(given)
             node.op_type = "Max"
@@ -126,7 +125,7 @@ def open_torch(path: Path, batch: int = BATCH) -> nn.Module:
 
 
 def _converter() -> Callable[[Any], nn.Module]:
-    """``onnx2torch.convert``, also without torchvision: it wants three names of it, for detectors only."""
+    """``onnx2torch.convert``, also without torchvision, of which it imports three names that only detectors need."""
     if importlib.util.find_spec("onnx2torch") is None:
         raise ValueError("onnx2torch is missing: pip install --no-deps onnx2torch (its dependencies pull torchvision)")
     stubs: dict[str, types.ModuleType] = {}
@@ -145,14 +144,14 @@ def _converter() -> Callable[[Any], nn.Module]:
     return found
 
 
-class LowTeacher(nn.Module):
-    """A teacher's network and a linear head into the students' space; reads views of any size.
+class LowResolutionTeacher(nn.Module):
+    """A teacher's network with a linear head into the students' space; reads views of any size.
 
     Args:
         backbone: from ``open_torch``.
-        spec: how it wants its face.
-        inputs: its embedding's length.
-        dim: the students' space.
+        spec: its preprocessing.
+        inputs: length of its embedding.
+        dim: of the students' space.
     """
 
     def __init__(self, backbone: nn.Module, spec: Preprocessing, inputs: int, dim: int) -> None:
@@ -160,16 +159,16 @@ class LowTeacher(nn.Module):
         self.backbone, self.spec = backbone, spec
         self.head = nn.Linear(inputs, dim, bias=False)
 
-    def train(self, mode: bool = True) -> LowTeacher:
-        """BatchNorm keeps the statistics of the millions of faces that it was trained on."""
+    def train(self, mode: bool = True) -> LowResolutionTeacher:
+        """Always evaluation mode: BatchNorm keeps the statistics of the faces that the teacher was trained on."""
         return super().train(False)
 
     def forward(self, views: npt.NDArray[np.uint8]) -> Tensor:
         """Views uint8 ``[BATCH, r, r, 3]`` BGR to features ``[BATCH, dim]``, not normalised."""
-        return self.head(self.own(views))
+        return self.head(self.embed(views))
 
-    def own(self, views: npt.NDArray[np.uint8]) -> Tensor:
-        """The same views to the teacher's own unit embeddings float32 ``[BATCH, inputs]``."""
+    def embed(self, views: npt.NDArray[np.uint8]) -> Tensor:
+        """The same views to the teacher network's unit embeddings float32 ``[BATCH, inputs]``."""
         faces = torch.from_numpy(np.ascontiguousarray(views.transpose(0, 3, 1, 2)))
         x = faces.to(next(self.parameters()).device, memory_format=torch.channels_last).float()
         if x.shape[-1] != self.spec.size:
@@ -178,7 +177,7 @@ class LowTeacher(nn.Module):
         return F.normalize(self.backbone(x).flatten(1).float(), dim=1)
 
 
-def embed(model: LowTeacher, views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def embed(model: LowResolutionTeacher, views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Unit embeddings float32 ``[n, dim]`` of views uint8 ``[n, r, r, 3]``."""
     out = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -197,7 +196,7 @@ def adapt(
     pairs: Pairs,
     run: Path,
 ) -> Path:
-    """Fine-tune a teacher towards all teachers' embeddings of the sharp face; resumable.
+    """Fine-tune a teacher to predict all teachers' embeddings of the sharp face; resumable.
 
     Args:
         plan: teacher, levels and schedule.
@@ -208,19 +207,19 @@ def adapt(
         run: folder of checkpoint and log.
 
     Returns:
-        The checkpoint, see ``load_low_teacher``.
+        The checkpoint, see ``load_low_resolution_teacher``.
 
     Raises:
         ValueError: the folder belongs to another plan or other faces, or there are too few faces.
     """
-    claim(run, plan, adaptation_from, faces)
+    bind_run_folder(run, plan, adaptation_from, faces)
     rows = faces.rows("train")
     if len(rows) < BATCH:
-        raise ValueError(f"{len(rows)} training faces are less than one batch of {BATCH}")
+        raise ValueError(f"{len(rows)} training faces are less than one batch of {BATCH}: add faces")
     basis = projection(embeddings[rows], plan.dim)
     targets = project(embeddings, basis)
     torch.manual_seed(plan.seed)
-    model = untuned(plan, folder)
+    model = build_low_resolution_teacher(plan, folder)
     objective = [(1.0, FirstOrder()), (0.5, RelationalKL())]
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.0)
     ema = Ema(model, 0.995)
@@ -270,48 +269,52 @@ def adapt(
     return checkpoint
 
 
-def untuned(plan: Adaptation, folder: Path) -> LowTeacher:
-    """The network before any fine-tuning; its head is random."""
+def build_low_resolution_teacher(plan: Adaptation, folder: Path) -> LowResolutionTeacher:
+    """The network before fine-tuning, with a random head."""
     path = folder / plan.teacher
     spec, backbone = KNOWN_TEACHERS[path.stem], open_torch(path)
     with torch.inference_mode():
         inputs = backbone(torch.zeros(BATCH, 3, spec.size, spec.size)).reshape(BATCH, -1).shape[1]
-    model = LowTeacher(backbone, spec, inputs, plan.dim).to(memory_format=torch.channels_last)
+    model = LowResolutionTeacher(backbone, spec, inputs, plan.dim).to(memory_format=torch.channels_last)
     return model.requires_grad_(True)
 
 
-def load_low_teacher(plan: Adaptation, folder: Path, cache: Path) -> LowTeacher:
-    """The averaged network of a run.
+def load_low_resolution_teacher(plan: Adaptation, folder: Path, cache: Path) -> LowResolutionTeacher:
+    """The averaged network of an adaptation's run.
 
     Raises:
-        ValueError: it was not run.
+        ValueError: there is no such run.
     """
     checkpoint = cache / "runs" / plan.name / "checkpoint.pt"
     if not checkpoint.exists():
         raise ValueError(f"{checkpoint} is missing: run `python -m training adapt` with {plan.name}'s recipe first")
-    model = untuned(plan, folder)
+    model = build_low_resolution_teacher(plan, folder)
     model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"])
     return model.eval()
 
 
-def open_bank(recipe: Recipe, plan: Adaptation, load: Callable[[], LowTeacher], faces: FaceSet, cache: Path) -> Bank:
-    """The bank of a recipe, made where it is missing.
+def open_bank(
+    recipe: Recipe, plan: Adaptation, load: Callable[[], LowResolutionTeacher], faces: FaceSet, cache: Path
+) -> Bank:
+    """The bank of a recipe; missing shards are made.
 
     Args:
-        recipe: how large, and of what level.
+        recipe: gives its size and level.
         plan: of the low-resolution teacher.
-        load: opens that teacher; called only if something is missing.
+        load: opens that teacher; called only if shards are missing.
         faces: whose training split is mixed.
-        cache: where banks lie.
+        cache: folder of the banks.
 
     Raises:
-        ValueError: labels would not be in the student's space, or the bank there belongs to another plan.
+        ValueError: the labels would be in another space than the student's, or the folder belongs to another plan.
     """
     ours, theirs = (recipe.student.dim, recipe.teachers), (plan.dim, plan.teachers)
     if ours != theirs:
-        raise ValueError(f"{recipe.name} has dim and teachers {ours}, its bank's {plan.name} {theirs}: make them equal")
+        raise ValueError(
+            f"{recipe.name} has dim and teachers {ours}, its bank's {plan.name} {theirs}: they must be equal"
+        )
     folder, shards = bank_folder(cache, recipe, faces), recipe.bank.shards
-    claim(folder, plan, adaptation_from, faces)
+    bind_run_folder(folder, plan, adaptation_from, faces)
     if len(list(folder.glob("labels-?????.npy"))) < shards:
         model = load()
         fill_bank(folder, shards, recipe.student.level, faces, lambda v: embed(model, v), plan.degradation)
@@ -319,15 +322,19 @@ def open_bank(recipe: Recipe, plan: Adaptation, load: Callable[[], LowTeacher], 
 
 
 def _solve_head(
-    model: LowTeacher, faces: FaceSet, targets: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], plan: Adaptation
+    model: LowResolutionTeacher,
+    faces: FaceSet,
+    targets: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    plan: Adaptation,
 ) -> None:
-    """Start the head from ridge regression on sharp faces, so that fine-tuning begins from what the teacher knows."""
+    """Set the head by ridge regression on sharp faces, so that fine-tuning starts near the teachers' space."""
     some = np.random.default_rng(plan.seed).choice(rows, min(len(rows), 4096), replace=False)
     out = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for i in range(0, len(some) - BATCH + 1, BATCH):
             views = np.stack([aligned_view(faces.crops[j], 56) for j in some[i : i + BATCH]])
-            out.append(model.own(views).numpy())
+            out.append(model.embed(views).numpy())
     a = np.concatenate(out).astype(np.float64)
     b = targets[some[: len(a)]].astype(np.float64)
     weight = np.linalg.solve(a.T @ a + 1e-2 * np.eye(a.shape[1]), a.T @ b)
@@ -336,7 +343,7 @@ def _solve_head(
 
 
 def _validation_table(
-    model: LowTeacher, faces: FaceSet, pairs: Pairs, level: int, targets: npt.NDArray[np.float32]
+    model: LowResolutionTeacher, faces: FaceSet, pairs: Pairs, level: int, targets: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     rows = np.unique(np.concatenate([pairs.a, pairs.b]))
     table = np.zeros_like(targets)

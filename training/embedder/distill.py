@@ -1,9 +1,8 @@
-"""One training run: a recipe's student learns its guide's space from low-resolution views.
+"""One training run: a recipe's student learns its guide's embedding space from low-resolution views.
 
-``run`` keeps everything below one folder: ``checkpoint.pt`` (written after each epoch, or every ten minutes of a run by
-hours, and resumed from), ``log.jsonl``, ``curves.png``, and the recipe and a summary of the faces that it began with:
-it goes on with no others. Under
-``torchrun`` every process trains its part of each batch and the first one keeps the folder; BatchNorm takes its
+The folder of a run holds ``checkpoint.pt`` (written after each epoch, or every ten minutes of a run by hours),
+``log.jsonl``, ``curves.png``, ``recipe.json`` and ``data.json``; a run resumes only with the same recipe and faces.
+Under ``torchrun`` every process trains on its part of each batch and rank 0 writes the folder; BatchNorm takes its
 statistics from each process's part, their running means are averaged at each checkpoint.
 """
 
@@ -27,18 +26,18 @@ from tqdm import tqdm
 from training.common.averaging import Ema, learning_rate
 from training.common.curves import draw_curves
 from training.common.files import log_line, replacing, save_state
-from training.common.processes import first_goes_first
+from training.common.processes import rank_zero_first
 from training.data.bank import Bank
 from training.data.batches import Batches
 from training.data.classes import class_labels
 from training.data.faces import FaceSet
 from training.data.views import to_input
 from training.embedder.mobilefacenet import MobileFaceNet, solve_head, start_from
-from training.embedder.muon import Together
+from training.embedder.muon import MuonWithAdamW
 from training.embedder.networks import build_network, count_macs
 from training.embedder.objective import Learner, Objective, needs_classes
 from training.embedder.recipes import recipe_from
-from training.embedder.run_folder import claim
+from training.embedder.run_folder import bind_run_folder
 from training.embedder.targets import project, projection
 from training.embedder.validate import Pairs, cosines, embed_views, validate
 from training.losses import LossContext
@@ -50,12 +49,18 @@ PERIOD = 600.0
 """Seconds of training between two checkpoints of a run by hours."""
 
 VALIDATED_WIDTHS, VALIDATED_FACES = (112, 48, 32, 24, 16), 512
-"""What is looked at after each period of a network that reads faces of many widths."""
+"""Validated after each period of a network that reads faces of many widths."""
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a run learns: the guide's features ``[len(faces), e]``, what validation compares with, and the basis."""
+class DistillationTargets:
+    """What a run learns.
+
+    Attributes:
+        guides: the guide's unit features, float32 ``[len(faces), e]``.
+        targets: the teachers' unit embeddings in the student's space, float32 ``[len(faces), dim]``, for validation.
+        basis: from the teachers' embeddings to that space, float32 ``[d, dim]``.
+    """
 
     guides: Embeddings
     targets: Embeddings
@@ -78,39 +83,39 @@ def distill(
         recipe: what to train. Runs that it names (``init``, ``guide``) lie beside ``run``.
         faces: crops and splits; only the ``train`` split is trained on.
         embeddings: the teachers' unit embeddings ``[len(faces), d]``.
-        pairs: validation pairs for the log.
+        pairs: validation pairs, for the log.
         run: the run's folder.
-        device: by default a GPU where there is one.
-        bank: mixtures, where the recipe asks for them.
-        teachers: folder of the file whose weights the student starts from, where the recipe names one.
+        device: by default a GPU if there is one.
+        bank: synthetic mixtures, if the recipe uses them.
+        teachers: folder of the ONNX file whose weights the student starts from, if the recipe names one.
 
     Returns:
         The checkpoint, see ``load_student``.
 
     Raises:
         ValueError: the folder belongs to another recipe or other faces, there are too few faces, a named run is missing
-            or of another space, or the loss grew beyond all bounds.
+            or of another space, or the loss is no longer finite.
     """
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with first_goes_first():
-        claim(run, recipe, recipe_from, faces)
-        lesson = _lesson(recipe, faces, embeddings, run, device)
+    with rank_zero_first():
+        bind_run_folder(run, recipe, recipe_from, faces)
+        learnt = _distillation_targets(recipe, faces, embeddings, run, device)
     rows = faces.rows("train")
     labels, centres = np.full(len(faces), -1, np.int64), None
     if needs_classes(recipe):
-        labels, means = class_labels(faces, rows, lesson.guides, recipe.seed)
+        labels, means = class_labels(faces, rows, learnt.guides, recipe.seed)
         centres = torch.from_numpy(means)
-    batches = Batches(recipe, faces, lesson.guides, labels, bank, rank, ranks)
+    batches = Batches(recipe, faces, learnt.guides, labels, bank, rank, ranks)
     torch.manual_seed(recipe.seed)
     student = build_network(recipe.student)
     if not (run / "checkpoint.pt").exists():
         if recipe.init:
-            begin(student, run.parent / recipe.init)
+            start_from_run(student, run.parent / recipe.init)
         if isinstance(student, MobileFaceNet) and recipe.student.start:
             start_from(student, teachers / recipe.student.start)
-            solve_head(student, faces.crops, lesson.targets, rows)
-    context = LossContext(recipe.student.dim, lesson.guides.shape[1], centres)
+            solve_head(student, faces.crops, learnt.targets, rows)
+    context = LossContext(recipe.student.dim, learnt.guides.shape[1], centres)
     trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
     trainer.resume()
     if rank == 0:
@@ -119,10 +124,10 @@ def distill(
     while trainer.progress < 1:
         line = trainer.period()
         if rank == 0:
-            found = _validated(recipe, trainer.ema.model, faces, pairs, lesson.targets, device)
+            found = _validated(recipe, trainer.ema.model, faces, pairs, learnt.targets, device)
             line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
             log_line(run, line, "epoch")
-            trainer.save(lesson.basis)
+            trainer.save(learnt.basis)
             tqdm.write(json.dumps(line))
             draw_curves(run)
         _wait()
@@ -130,7 +135,7 @@ def distill(
 
 
 class Trainer:
-    """Takes the steps of a run, and can stop and go on after each period: an epoch, or ten minutes of a run by hours.
+    """Trains in periods, after each of which a run can stop and resume: an epoch, or ten minutes of a run by hours.
 
     Attributes:
         steps: taken so far.
@@ -138,10 +143,10 @@ class Trainer:
 
     Args:
         recipe: the schedule.
-        student: as it begins.
+        student: with its initial weights.
         objective: its losses.
         batches: of this process.
-        run: where the checkpoint lies.
+        run: folder of the checkpoint.
         device: to train on.
     """
 
@@ -163,7 +168,7 @@ class Trainer:
         rate, decay = recipe.schedule.rate, recipe.schedule.weight_decay
         self.optimizer: torch.optim.Optimizer
         if recipe.schedule.optimizer == "muon":
-            self.optimizer = Together(self.learner.parameters(), lr=rate, weight_decay=decay)
+            self.optimizer = MuonWithAdamW(self.learner.parameters(), lr=rate, weight_decay=decay)
         else:
             self.optimizer = torch.optim.AdamW(self.learner.parameters(), lr=rate, weight_decay=decay)
         self.step: nn.Module = self.learner
@@ -178,7 +183,7 @@ class Trainer:
         return self.steps / (self.schedule.epochs * len(self.batches))
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Load the checkpoint, if there is one."""
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -231,7 +236,9 @@ class Trainer:
             group["lr"] = learning_rate(self.progress, schedule.rate, schedule.warmup, schedule.fall)
         batch = self.batches.make(epoch, place, order)
         x = torch.from_numpy(to_input(batch.views)).to(self.device, memory_format=torch.channels_last)
-        given = (torch.from_numpy(array).to(self.device) for array in (batch.guides, batch.labels, batch.live))
+        given = (
+            torch.from_numpy(array).to(self.device) for array in (batch.guides, batch.labels, batch.quality_weights)
+        )
         loss, parts = self.step(x, *given)
         if not math.isfinite(value := float(loss.detach())):
             raise ValueError(f"epoch {epoch + 1}: the loss is {value}; lower the rate or the losses' weights")
@@ -253,31 +260,32 @@ class Trainer:
                     buffer /= self.batches.ranks
 
 
-def begin(model: nn.Module, run: Path) -> None:
-    """Start ``model`` from the averaged student of another run.
+def start_from_run(model: nn.Module, run: Path) -> None:
+    """Copy the averaged weights of another run's student into ``model``.
 
     A convolution that reads more channels than the given one starts with the given weights and zeros for the rest, so
-    that an assistant begins as the student whose trunk it shares; what fits in no way stays as it is.
+    that an assistant starts with the same output as the student whose trunk it shares; tensors of any other shape stay
+    as they are.
 
     Raises:
         ValueError: there is no such run.
     """
     if not (run / "checkpoint.pt").exists():
-        raise ValueError(f"{run} holds no checkpoint to begin with: distil that recipe first")
+        raise ValueError(f"{run} holds no checkpoint to start from: distil that recipe first")
     given = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["ema"]
-    own, taken = model.state_dict(), 0
+    own, copied = model.state_dict(), 0
     for name, value in given.items():
-        mine = own.get(name)
-        if mine is None:
+        target = own.get(name)
+        if target is None:
             continue
-        if mine.shape == value.shape:
-            mine.copy_(value)
-        elif mine.dim() == 4 and mine.shape[0] == value.shape[0] and mine.shape[1] > value.shape[1]:
-            mine.zero_()[:, : value.shape[1]].copy_(value)
+        if target.shape == value.shape:
+            target.copy_(value)
+        elif target.dim() == 4 and target.shape[0] == value.shape[0] and target.shape[1] > value.shape[1]:
+            target.zero_()[:, : value.shape[1]].copy_(value)
         else:
             continue
-        taken += 1
-    print(f"begun with {run.name}: {taken} of {len(own)} tensors")
+        copied += 1
+    print(f"started from {run.name}: {copied} of {len(own)} tensors")
 
 
 def load_student(run: Path) -> tuple[Recipe, nn.Module, Embeddings]:
@@ -295,25 +303,27 @@ def load_student(run: Path) -> tuple[Recipe, nn.Module, Embeddings]:
     return recipe, student.eval(), state["basis"].numpy()
 
 
-def _lesson(recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, device: torch.device) -> Lesson:
-    """The teachers' space, or that of the run that is the guide (HORKD's second stage: the assistant teaches)."""
+def _distillation_targets(
+    recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, device: torch.device
+) -> DistillationTargets:
+    """From the teachers, or from the run that is the guide (HORKD's second stage: the assistant teaches)."""
     if not recipe.guide:
         basis = projection(embeddings[faces.rows("train")], recipe.student.dim)
         targets = project(embeddings, basis)
-        return Lesson(targets, targets, basis)
+        return DistillationTargets(targets, targets, basis)
     guide_run = run.parent / recipe.guide
     guide_recipe, guide, basis = load_student(guide_run)
     ours, theirs = ((each.student.dim, each.teachers) for each in (recipe, guide_recipe))
     if ours != theirs:
-        raise ValueError(f"guide {recipe.guide} has dim and teachers {theirs}, the student {ours}: make them equal")
-    # Named by the checkpoint's bytes: a guide that trained on is another guide.
+        raise ValueError(f"guide {recipe.guide} has dim and teachers {theirs}, the student {ours}: they must be equal")
+    # Named by the checkpoint's hash: a guide that was trained further has other features.
     digest = hashlib.sha256((guide_run / "checkpoint.pt").read_bytes()).hexdigest()[:12]
     kept = guide_run / f"features-{faces.key}-{digest}.npy"
     if not kept.exists():
         found = embed_views(guide.to(device), faces.crops, guide_recipe.student.level, device, f"guide {recipe.guide}")
         with replacing(kept) as part:
             np.save(part, found)
-    return Lesson(np.load(kept), project(embeddings, basis), basis)
+    return DistillationTargets(np.load(kept), project(embeddings, basis), basis)
 
 
 def _validated(
@@ -321,7 +331,7 @@ def _validated(
 ) -> dict[str, float]:
     if not recipe.degradation.narrowest:
         return validate(model, recipe.student.level, faces, pairs, targets, device)
-    # Every face of the pairs at every width would take as long as the training between two checkpoints.
+    # A sample: every face of the pairs at every width would take as long as training between two checkpoints.
     rows = np.unique(pairs.a)
     widths = [width for width in VALIDATED_WIDTHS if width >= recipe.degradation.narrowest]
     return cosines(model, widths, faces, rows[:: max(1, len(rows) // VALIDATED_FACES)], targets, device)

@@ -24,14 +24,16 @@ Embeddings = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 CROP = (slice(4, 110), slice(3, 109))
-"""Rows and columns of the canonical 112x112 crop that the network looks at: reid-0095's own template lies there."""
+"""Rows and columns of the canonical 112x112 crop that the network reads: they match reid-0095's template."""
 
 STAGES = ((64, 128, 4, 128, 8), (128, 256, 6, 256, 16), (128, 512, 2, 256, 16))
 """Channels out, channels inside the first block, residual blocks after it, channels inside them, squeezed channels."""
 
 
 class Activation(nn.Module):
-    """PReLU with one slope, which stays as it is: as a number it can be fused with the convolution before it."""
+    """PReLU with one fixed slope: as a constant, it can be fused with the convolution before it."""
+
+    slope: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class Activation(nn.Module):
 
 
 class _HalvingConvolution(torch.autograd.Function):
-    """Depthwise 3x3 convolution of stride 2 whose input gradient is written out: oneDNN's takes five times as long."""
+    """Depthwise 3x3 convolution of stride 2 with its own input gradient: oneDNN's takes five times as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ class _HalvingConvolution(torch.autograd.Function):
         _, by_weight, by_bias = torch.ops.aten.convolution_backward(
             grad, x, weight, [channels], [2, 2], [1, 1], [1, 1], False, [0, 0], channels, [False, True, True]
         )
-        # Output i saw inputs 2 i - 1, 2 i and 2 i + 1, so an even input has one output a direction, an odd one two.
+        # Output i reads inputs 2 i - 1, 2 i and 2 i + 1: along an axis, an even input feeds one output, an odd one two.
         w = weight.reshape(channels, 9).t().reshape(3, 3, 1, channels, 1, 1)
         right, below = F.pad(grad, (0, 1))[..., 1:], F.pad(grad, (0, 0, 0, 1))[..., 1:, :]
         corner = F.pad(below, (0, 1))[..., 1:]
@@ -183,7 +185,7 @@ def start_from(model: MobileFaceNet, path: Path) -> None:
     theirs.append(torch.zeros(256))  # the last convolution has no bias
     order = _in_order(model)
     if len(order) != len(theirs):
-        raise ValueError(f"{path}: {len(theirs)} weights where {len(order)} are wanted; it is another network")
+        raise ValueError(f"{path}: {len(theirs)} weights where {len(order)} are needed: it is another network")
     for parameter, value in zip(order, theirs, strict=True):
         if parameter is model.stem.weight:
             value = value.flip(1)
@@ -191,13 +193,15 @@ def start_from(model: MobileFaceNet, path: Path) -> None:
             half = value.shape[-1] // parameter.shape[-1]
             value = F.avg_pool2d(value, half) * half * half
         if parameter.numel() != value.numel():
-            raise ValueError(f"{path}: weights {list(value.shape)} where {list(parameter.shape)} are wanted")
+            raise ValueError(
+                f"{path}: weights {list(value.shape)} where {list(parameter.shape)} are needed: it is another network"
+            )
         parameter.copy_(value.reshape(parameter.shape))
 
 
 @torch.no_grad()
 def solve_head(model: MobileFaceNet, crops: Image, targets: Embeddings, rows: Rows, count: int = 4096) -> None:
-    """Set the last layer by ridge regression, so that the network begins in the space that it is to learn.
+    """Set the last layer by ridge regression, so that the network starts in the space that it learns.
 
     Half of the faces are shrunk to widths of 24 to 64 pixels.
 
@@ -206,7 +210,7 @@ def solve_head(model: MobileFaceNet, crops: Image, targets: Embeddings, rows: Ro
         crops: uint8 ``[n, 112, 112, 3]``, BGR.
         targets: unit embeddings float32 ``[n, dim]``.
         rows: the training faces.
-        count: how many of them are looked at.
+        count: how many of them are used.
     """
     rng = np.random.default_rng(0)
     some = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
@@ -220,7 +224,7 @@ def solve_head(model: MobileFaceNet, crops: Image, targets: Embeddings, rows: Ro
     model.head = head
     a, b = np.concatenate(found).astype(np.float64), targets[some].astype(np.float64)
     weight = np.linalg.solve(a.T @ a + 1e-3 * np.trace(a.T @ a) / a.shape[1] * np.eye(a.shape[1]), a.T @ b)
-    # Lengths of about 0.7 of what a perfect embedding has: quality is learnt as the length, see length_loss.
+    # Lengths of about 0.7 of what a perfect embedding has: quality is learnt as the length, see ``length_loss``.
     scale = 0.7 * np.sqrt(model.dim) / np.linalg.norm(a @ weight, axis=1).mean()
     head.weight.copy_(torch.from_numpy((weight * scale).T.astype(np.float32)))
 

@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is made orthogonal, for the weights that are matrices."""
+"""Muon: momentum with an orthogonalised update, for weight matrices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic iteration that moves singular values to about 1 (Jordan et al., 2024)."""
+"""Of the quintic iteration that brings singular values near 1 (Jordan et al., 2024)."""
 
 STEPS = 5
 
@@ -30,7 +30,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton-Schulz (Jordan et al., 2024), with decoupled weight decay.
 
-    A weight ``[out, ...]`` is taken as the matrix ``[out, -1]``, its step scaled by ``max(1, rows / columns) ** .5``.
+    A weight ``[out, ...]`` is treated as the matrix ``[out, -1]``, its step scaled by ``max(1, rows / columns) ** .5``.
 
     Args:
         parameters: of two dimensions or more.
@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
                 parameter.add_(orthogonalised(update).reshape(parameter.shape), alpha=-group["lr"] * scale)
 
 
-class Together(torch.optim.Optimizer):
+class MuonWithAdamW(torch.optim.Optimizer):
     """Matrices by ``Muon``, everything else by AdamW at a tenth of its rate and without weight decay, as one optimiser.
 
     Args:
@@ -80,7 +80,7 @@ class Together(torch.optim.Optimizer):
         super().__init__(both, {"lr": lr})
 
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter; the rate is that of this optimiser's only group."""
+        """Update every parameter; the rate is that of this optimiser's only group."""
         rate = self.param_groups[0]["lr"]
         for part, scale in zip(self.parts, (1.0, 0.1), strict=False):
             for group in part.param_groups:

@@ -1,4 +1,4 @@
-"""The networks that a recipe can name."""
+"""Builds the network of a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a student is trained to do: the recipe's losses, and to know how good each of its embeddings is."""
+"""The loss of a run: the recipe's losses, and the quality estimate of each embedding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Objective(nn.Module):
         self.weights = {name: spec.weight for name, spec in zip(built, recipe.losses, strict=True)}
 
     def forward(self, student: Tensor, guide: Tensor, labels: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and, unweighted, its terms and what they monitor, of features ``[n, d]`` and labels ``[n]``."""
+        """The loss of features ``[n, d]`` and labels ``[n]``; its terms, unweighted, and what they monitor, by name."""
         total, parts = torch.zeros((), device=student.device), {}
         for name, term in self.terms.items():
             value = term(student, guide, labels)
@@ -41,42 +41,44 @@ class Objective(nn.Module):
 
 
 class Learner(nn.Module):
-    """Student and objective in one module, so that several processes train both alike."""
+    """Student and objective in one module, so that ``DistributedDataParallel`` averages the gradients of both."""
 
     def __init__(self, student: nn.Module, objective: Objective, quality_weight: float) -> None:
         super().__init__()
         self.student, self.objective, self.quality_weight = student, objective, quality_weight
 
-    def forward(self, views: Tensor, guide: Tensor, labels: Tensor, live: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: Tensor, guide: Tensor, labels: Tensor, quality_weights: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of views ``[n, 3, r, r]``.
 
         Args:
             views: as the student reads them.
             guide: unit embeddings ``[n, e]``.
             labels: int64 ``[n]``, -1 unknown.
-            live: float ``[n]``, weights whose sum over the whole batch is 1: faces whose guide saw the sharp picture.
+            quality_weights: float ``[n]``, see ``training.data.batches.Batch``.
         """
         with torch.autocast(views.device.type, torch.bfloat16):
             features = self.student(views)
         loss, parts = self.objective(features, guide, labels)
         if self.quality_weight:
-            penalty = length_loss(features, guide, live)
+            penalty = length_loss(features, guide, quality_weights)
             parts["quality"] = penalty.detach()
             loss = loss + self.quality_weight * penalty
         return loss, parts
 
 
 def length_loss(features: Tensor, guide: Tensor, weights: Tensor) -> Tensor:
-    """The length of an unnormalised embedding as an estimate of its own cosine to the teacher: a quality for free.
+    """The quality loss: an embedding's length, before normalisation, shall estimate its cosine to the teacher.
 
     Args:
-        features: ``[n, d]``, as the network emits them.
+        features: ``[n, d]``, as the network returns them.
         guide: the teachers' embeddings ``[n, d]``.
         weights: of the samples, ``[n]``.
 
     Returns:
-        Weighted sum of the squares of ``quality(f) - max(cos(f, t), 0)``, the cosine detached: directions are not bent
-        by it.
+        Weighted sum of the squares of ``quality(f) - max(cos(f, t), 0)``, the cosine detached, so that this
+        loss changes lengths and not directions.
     """
     cosine = nn.functional.cosine_similarity(features.detach().float(), guide, dim=1).clamp(min=0)
     return ((quality(features) - cosine).square() * weights).sum()

@@ -1,4 +1,4 @@
-"""A float32 ONNX student to int8: static, weights by channel, activations by tensor.
+"""Quantises a float32 ONNX student to int8: static, weights by channel, activations by tensor.
 
 Activations are unsigned and weights signed, the pair that CPUs multiply fastest (VNNI). Weights keep 7 of their 8 bits:
 on CPUs without VNNI, two products of full range overflow the 16-bit sum and silently change the embedding.
@@ -31,13 +31,13 @@ class _Views(CalibrationDataReader):
 
 
 def quantize(source: Path, target: Path, tensors: npt.NDArray[np.float32]) -> Path:
-    """Write the int8 form of ``source``.
+    """Write ``source`` quantised to int8.
 
     Args:
         source: float32 ONNX.
         target: where to write.
-        tensors: faces of the training split as the network reads them, float32 ``[n, 3, r, r]``: what the ranges of
-            activations are measured on (all but the outermost 0.001 % of values).
+        tensors: faces of the training split as the network reads them, float32 ``[n, 3, r, r]``: the ranges of
+            activations are measured on them (without the outermost 0.001 % of values).
 
     Returns:
         ``target``.

@@ -1,4 +1,4 @@
-"""Recipes are read from small TOML files, and checked before hours of work begin."""
+"""Reads recipes from TOML files and checks them before a run starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the file is not TOML.
     """
     with path.open("rb") as file:
         try:
@@ -54,15 +54,15 @@ def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
         "degradation": build(Degradation, raw.pop("degradation", {}), f"{where}: degradation"),
     }
     recipe: Recipe = build(Recipe, {**raw, **parts, "losses": losses}, where)
-    _try_out(recipe, where)
+    _check_buildable(recipe, where)
     return recipe
 
 
-def _try_out(recipe: Recipe, where: str) -> None:
-    """Build student and losses once to see whether they can be: a run does so only after hours of preparation.
+def _check_buildable(recipe: Recipe, where: str) -> None:
+    """Build student and losses once, as a check: a run builds them only after hours of preparation.
 
     Raises:
-        ValueError: they cannot, with the place.
+        ValueError: one of them cannot be built, with its place.
     """
     dim, at = recipe.student.dim, "student"
     try:

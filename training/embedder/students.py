@@ -1,7 +1,7 @@
-"""Students: one residual trunk that starts from a 16x16 map, and a stem for each input size.
+"""Students: one residual trunk on a 16x16 map, and a stem for each input size.
 
 Every level's network is the same but for its stem and its widths, so that the assistant and the students of HORKD's
-two stages share the architecture. All convolutions are dense 3x3 on small maps (what AVX-512 and AMX are good at),
+two stages share the architecture. All convolutions are dense 3x3 on small maps (fast with AVX-512 and AMX),
 every BatchNorm folds into the convolution before it, and LeakyReLU fuses into it in onnxruntime.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 MAP = 16
 LEVELS = (8, 16, 32, 48, 64, 112)
 FINE, DETAIL = 48, 40
-"""Channels of the assistant's fine path at 32x32, and of what it adds at 16x16."""
+"""Channels of the assistant's fine path, at 32x32 and at 16x16."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
@@ -39,9 +39,9 @@ class Block(nn.Module):
 class AssistantStem(nn.Module):
     """112x112 faces to a 16x16 map along two paths.
 
-    The coarse one is what a 32x32 student sees, shrunk by area and folded 2x2 (one convolution of stride 7 whose
-    weights start as just that), so that an assistant can begin with a student's weights. The fine one adds detail: it
-    folds a 96x96 picture 3x3, so that all its convolutions work on small, wide maps.
+    The coarse path equals the input of a 32x32 student, shrunk by area and folded 2x2 (one convolution of stride 7
+    whose weights start as exactly that), so that an assistant can start with a student's weights. The fine path adds
+    detail: it folds a 96x96 picture 3x3, so that all its convolutions work on small, wide maps.
     """
 
     def __init__(self, width: int) -> None:
@@ -73,7 +73,7 @@ def _area_fold() -> Tensor:
 class Stem(nn.Module):
     """Faces of up to 64x64 to a 16x16 map.
 
-    Folding pixels into channels keeps all that a small face has; a strided convolution would throw it away. An 8x8
+    Folding pixels into channels keeps all information of a small face; a strided convolution would lose some. An 8x8
     face is up-scaled first, so that it can use the trunk of the 16x16 student.
     """
 
@@ -113,7 +113,7 @@ class Student(nn.Module):
         super().__init__()
         self.level, self.dim = level, dim
         if level not in LEVELS:
-            raise ValueError(f"level {level}: no stem leads from it to a {MAP}x{MAP} map; give one of {LEVELS}")
+            raise ValueError(f"level {level}: there is no stem for it; give one of {LEVELS}")
         stem = AssistantStem(widths[0]) if level == 112 else Stem(level, widths[0])
         layers: list[tuple[str, nn.Module]] = [("stem", stem)]
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
@@ -121,7 +121,7 @@ class Student(nn.Module):
                 layers.append((f"down{i}", nn.Sequential(*_conv(widths[i - 1], width, 2), nn.LeakyReLU(0.1))))
             layers += [(f"block{i}_{j}", Block(width)) for j in range(depth)]
         self.trunk = nn.Sequential(OrderedDict(layers))
-        # The whole aligned map, not its mean: where a feature sits says who it is.
+        # The whole aligned map, not its mean: the place of a feature in the face matters.
         side = MAP // 4
         self.head = nn.Sequential(
             nn.Flatten(), nn.Linear(widths[-1] * side * side, dim, bias=False), nn.BatchNorm1d(dim)

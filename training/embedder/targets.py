@@ -1,4 +1,4 @@
-"""The space that students learn: the teachers' embedding, projected to fewer dimensions."""
+"""The embedding space that students learn: the teachers' embeddings, projected to fewer dimensions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Array = npt.NDArray[np.float32]
 def projection(embeddings: Array, dim: int) -> Array:
     """Best linear projection ``[d, dim]`` of unit embeddings ``[n, d]``: their leading singular directions.
 
-    Not centred, so that inner products, which are what is compared, are kept as well as ``dim`` numbers can.
+    Not centred: it keeps inner products, which are what is compared, as well as ``dim`` numbers can.
 
     Raises:
         ValueError: ``dim`` exceeds the embeddings' own.
@@ -27,6 +27,6 @@ def projection(embeddings: Array, dim: int) -> Array:
 
 
 def project(embeddings: Array, basis: Array) -> Array:
-    """Embeddings ``[n, d]`` in the space of ``basis [d, dim]``, of unit length again."""
+    """Embeddings ``[n, d]`` projected by ``basis [d, dim]`` and normalised to unit length."""
     out = embeddings @ basis
     return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True), np.float32)

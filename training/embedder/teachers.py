@@ -1,7 +1,7 @@
-"""Teachers: ONNX networks that know high-resolution faces, read by onnxruntime, their embeddings cached.
+"""Teachers: ONNX embedders of high-resolution faces, run by onnxruntime, their embeddings cached.
 
 A teacher is an ONNX file with its preprocessing; several are concatenated (each unit-normalised, the whole divided by
-the root of their number, so that it is of unit length again and its cosine is the mean of theirs).
+the root of their number, so that it is of unit length and its cosine is the mean of theirs).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RETAIL_0095 = 128 * np.array(
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an ONNX embedder wants its faces.
+    """How an ONNX embedder's input is made.
 
     Attributes:
         size: side of the square input, in pixels.
@@ -49,7 +49,7 @@ class Preprocessing:
     template: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
 
-# By file stem, as their owners publish them; any other embedder is named with its own preprocessing in the recipe.
+# By file stem, as published; a recipe gives the preprocessing of any other embedder.
 KNOWN_TEACHERS = {
     "edgeface_xs": Preprocessing(),
     "reid0095": Preprocessing(size=128, rgb=False, mean=0.0, scale=1.0, template=RETAIL_0095),
@@ -60,7 +60,7 @@ KNOWN_TEACHERS = {
 def similarity(source: npt.NDArray[np.float32], target: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The similarity transform ``[2, 3]`` of least squared error between two templates ``[5, 2]`` (Umeyama, 1991).
 
-    OpenCV's robust estimators fit some of the five points exactly and leave the others out, which turned the crop of
+    OpenCV's robust estimators fit some of the five points exactly and ignore the others, which rotated the crop of
     reid-0095 by four degrees.
     """
     z, w = (points.astype(np.float64) @ np.array([1, 1j]) for points in (source, target))
@@ -98,10 +98,10 @@ class Teacher:
 
     @property
     def key(self) -> str:
-        """Twelve hex digits of the file and of how it is fed: what its cached embeddings depend on."""
+        """Twelve hex digits of the hash of the file and its preprocessing: what cached embeddings depend on."""
         warp = b"" if self._warp is None else self._warp.round(6).tobytes()
-        fed = repr((self.spec.size, self.spec.rgb, self.spec.mean, self.spec.scale)).encode()
-        return hashlib.sha256(self.path.read_bytes() + fed + warp).hexdigest()[:12]
+        preprocessing = repr((self.spec.size, self.spec.rgb, self.spec.mean, self.spec.scale)).encode()
+        return hashlib.sha256(self.path.read_bytes() + preprocessing + warp).hexdigest()[:12]
 
     def tensor(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Crops uint8 ``[n, 112, 112, 3]`` BGR to the network's input float32 ``[n, 3, size, size]``."""
@@ -145,7 +145,7 @@ def embed_all(teachers: list[Teacher], crops: npt.NDArray[np.uint8], progress: s
 
 
 def cached_embeddings(teachers: list[Teacher], faces: FaceSet, cache: Path) -> npt.NDArray[np.float32]:
-    """Teachers' embeddings of a whole set, float32 ``[n, dim]``: each teacher's computed once, in resumable shards.
+    """Teachers' embeddings of a whole set, float32 ``[n, dim]``, computed once a teacher, in resumable shards.
 
     They are kept in float16 (cosine to float32 above .99999), named by the teacher's and the set's key.
     """

@@ -1,4 +1,4 @@
-"""How good a student is on people it never saw: the validation pairs, never LFW."""
+"""Validation figures on people outside the training split: the validation pairs, never LFW."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def load_pairs(path: Path, faces: FaceSet) -> Pairs:
     table = pd.read_csv(path)
     row = {faces.table["name"].iloc[i]: i for i in faces.rows("val")}
     if unknown := sorted({*table["a"], *table["b"]} - set(row), key=str):
-        raise ValueError(f"{path}: {len(unknown)} names are not of the validation split, the first is {unknown[0]!r}")
+        raise ValueError(f"{path}: {len(unknown)} names are not in the validation split, the first is {unknown[0]!r}")
     a, b = (table[column].map(row).to_numpy() for column in "ab")
     return Pairs(a, b, table["same"].to_numpy().astype(bool), table["fold"].to_numpy())
 
@@ -64,7 +64,7 @@ def load_pairs(path: Path, faces: FaceSet) -> Pairs:
 def embed_views(
     model: nn.Module, crops: npt.NDArray[np.uint8], level: int, device: torch.device, progress: str = ""
 ) -> npt.NDArray[np.float32]:
-    """Unit embeddings ``[n, dim]`` of aligned views of crops uint8 ``[n, 112, 112, 3]``; a bar if it has a title."""
+    """Unit embeddings ``[n, dim]`` of aligned views of crops uint8 ``[n, 112, 112, 3]``; ``progress`` titles a bar."""
     model.eval()
     out = []
     with torch.inference_mode():
@@ -78,7 +78,7 @@ def embed_views(
 def validate(
     model: nn.Module, level: int, faces: FaceSet, pairs: Pairs, targets: npt.NDArray[np.float32], device: torch.device
 ) -> dict[str, float]:
-    """Accuracy in %, LR-LR and HR-LR (the other face as the teachers see it), and mean cosine to the teachers.
+    """Accuracy in %, LR-LR and HR-LR (teachers' embedding of the sharp other face), TAR, mean cosine to the teachers.
 
     Args:
         model: the student.
@@ -104,7 +104,7 @@ def cosines(
         model: a network that reads faces of many widths.
         widths: in pixels.
         faces: where the crops are.
-        rows: the faces to look at.
+        rows: the faces.
         targets: the teachers' embeddings ``[len(faces), dim]`` in the student's space.
         device: where the model is.
     """

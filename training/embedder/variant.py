@@ -1,4 +1,4 @@
-"""The files of a student, in float32 and in int8."""
+"""An exported file of a student, in float32 or int8, with its measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Variant:
-    """One file of a student, with what was measured of it.
+    """One exported file of a student, with its measurements.
 
     Attributes:
         path: the ONNX file.

@@ -15,7 +15,7 @@ pd = pytest.importorskip("pandas")
 
 from training.common.files import log_line, read_log, replacing, save_state
 from training.data.faces import FaceSet
-from training.embedder.run_folder import claim
+from training.embedder.run_folder import bind_run_folder
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ def test_a_full_disk_says_so_and_keeps_the_last_checkpoint(tmp_path: Path, monke
 
 
 def test_a_folder_belongs_to_one_plan_and_one_set_of_faces(tmp_path: Path) -> None:
-    claim(tmp_path, Plan(), _parse, _faces())
-    claim(tmp_path, Plan(), _parse, _faces())
+    bind_run_folder(tmp_path, Plan(), _parse, _faces())
+    bind_run_folder(tmp_path, Plan(), _parse, _faces())
     with pytest.raises(ValueError, match="another recipe"):
-        claim(tmp_path, Plan(rate=0.2), _parse, _faces())
+        bind_run_folder(tmp_path, Plan(rate=0.2), _parse, _faces())
     with pytest.raises(ValueError, match="another set of faces"):
-        claim(tmp_path, Plan(), _parse, _faces("other"))
+        bind_run_folder(tmp_path, Plan(), _parse, _faces("other"))
     with pytest.raises(ValueError, match="another set of faces"):
-        claim(tmp_path, Plan(), _parse, _faces(train=4))
+        bind_run_folder(tmp_path, Plan(), _parse, _faces(train=4))
     assert json.loads((tmp_path / "data.json").read_text())["sources"] == {"a": 2, "b": 1}
 
 
@@ -77,9 +77,9 @@ def test_an_option_that_came_later_has_its_default_in_older_folders(tmp_path: Pa
     older = asdict(Plan())
     del older["rate"]
     (tmp_path / "recipe.json").write_text(json.dumps(older))
-    claim(tmp_path, Plan(), _parse, _faces())
+    bind_run_folder(tmp_path, Plan(), _parse, _faces())
     with pytest.raises(ValueError, match="another recipe"):
-        claim(tmp_path, Plan(rate=0.2), _parse, _faces())
+        bind_run_folder(tmp_path, Plan(rate=0.2), _parse, _faces())
 
 
 def test_a_resumed_run_repeats_no_line_of_the_log(tmp_path: Path) -> None:

@@ -52,10 +52,10 @@ def test_a_run_that_is_killed_ends_as_one_that_was_not(whole: Path, tmp_path: Pa
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 1 <= _state(tmp_path)["epoch"] < 4, "killed too late to show anything"
+    assert 4 <= _state(tmp_path)["steps"] < 16, "killed too late to show anything"
     _run(tmp_path, 4)
     ours, theirs = _state(tmp_path), _state(whole)
-    assert ours["epoch"] == theirs["epoch"] == 4
+    assert ours["steps"] == theirs["steps"] == 16
     for part in ("model", "ema", "objective"):
         assert ours[part].keys() == theirs[part].keys()
         for name, value in ours[part].items():
@@ -81,11 +81,11 @@ def test_files_that_all_need_are_made_by_one(tmp_path: Path) -> None:
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from pathlib import Path
-from training.common.processes import first_goes_first, join_processes
+from training.common.processes import rank_zero_first, join_processes
 
 made = Path(__file__).with_name("made")
 with join_processes():
-    with first_goes_first():
+    with rank_zero_first():
         if not made.exists():
             time.sleep(1)
             made.open("x").close()

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
-from training.data.bank import SHARD, Bank, blend, composite, fill_bank, new_face, warp
+from training.data.bank import SHARD, Bank, blend, composite, fill_bank, mixture, warp
 from training.data.faces import FaceSet
 from training.recipe import Degradation
 
@@ -51,7 +51,7 @@ def test_only_training_faces_are_mixed(faces: FaceSet) -> None:
     faces.crops[8:] = 0
     faces = replace(faces, crops=np.where(np.arange(12)[:, None, None, None] < 8, 255, faces.crops).astype(np.uint8))
     rng = np.random.default_rng(0)
-    assert all(new_face(faces, faces.rows("train"), rng).min() >= 250 for _ in range(20))
+    assert all(mixture(faces, faces.rows("train"), rng).min() >= 250 for _ in range(20))
 
 
 def test_a_bank_is_filled_once_and_read_back(faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,9 +56,9 @@ def test_parts_are_equal_and_make_up_the_batch_that_one_process_has(world, share
     assert {len(part.views) for part in parts} == {12 // ranks}
     assert _rows(parts) == _rows(whole)
     # What all processes mean together is the mean over the faces whose guide saw the sharp picture.
-    assert np.mean([part.live.sum() for part in parts]) == pytest.approx(1, abs=1e-6)
+    assert np.mean([part.quality_weights.sum() for part in parts]) == pytest.approx(1, abs=1e-6)
     for part in parts:
-        assert ((part.live > 0) == (part.labels >= 0)).all()
+        assert ((part.quality_weights > 0) == (part.labels >= 0)).all()
         assert ((part.guides[:, 0] == 9) == (part.labels < 0)).all()
         assert (part.guides[part.labels >= 0] == world[1][part.labels[part.labels >= 0]]).all()
         assert part.labels.max(initial=0) < 128  # the rest is for validation

@@ -20,7 +20,7 @@ pd = pytest.importorskip("pandas")
 from training.common.files import read_log
 from training.data.faces import FaceSet
 from training.data.views import aligned_view
-from training.embedder.adapt import Adaptation, adapt, embed, load_adaptation, load_low_teacher, open_torch
+from training.embedder.adapt import Adaptation, adapt, embed, load_adaptation, load_low_resolution_teacher, open_torch
 from training.embedder.validate import Pairs
 
 RECIPES = Path("training/recipes/adapt")
@@ -66,7 +66,7 @@ def test_a_teacher_learns_small_faces(teacher: Path, world: tuple[FaceSet, np.nd
     adapt(plan, teacher, faces, embeddings, pairs, run)
     line = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
     assert line["step"] == 200
-    model = load_low_teacher(plan, teacher, teacher)
+    model = load_low_resolution_teacher(plan, teacher, teacher)
     views = np.stack([aligned_view(crop, 16) for crop in crops[:21]])  # no multiple of the batch
     found = embed(model, views)
     assert found.shape == (21, 16)
@@ -115,7 +115,7 @@ def test_an_interrupted_one_ends_as_one_that_was_not(
     )
     assert [step for step, _ in second] == [4, 8, 12]
     np.testing.assert_allclose(second, first, rtol=1e-3)
-    with pytest.raises(ValueError, match="begun with another recipe"):
+    with pytest.raises(ValueError, match="belongs to another recipe"):
         adapt(replace(plan, rate=1e-3), teacher, *world, cut)
 
 
@@ -135,7 +135,7 @@ def test_conversion_leaves_no_false_torchvision_behind(teacher: Path) -> None:
 def test_a_missing_run_is_named(teacher: Path) -> None:
     plan = Adaptation("none", "edgeface_xs.onnx", ("edgeface_xs.onnx",), (16,), epochs=1.0)
     with pytest.raises(ValueError, match="training adapt"):
-        load_low_teacher(plan, teacher, teacher)
+        load_low_resolution_teacher(plan, teacher, teacher)
 
 
 @pytest.mark.parametrize("name", ["low16", "low32"])
@@ -149,7 +149,7 @@ def test_shipped_adaptations_load(name: str) -> None:
         (("rate = 3e-4", "speed = 1"), "unknown speed"),
         (("rate = 3e-4", "rate = 0"), "rate 0.0"),
         (("[16, 16, 16, 8]", "[]"), "levels"),
-        (('teacher = "edgeface_xs.onnx"', 'teacher = "x.onnx"'), "none of the"),
+        (('teacher = "edgeface_xs.onnx"', 'teacher = "x.onnx"'), "not one of"),
         (("edgeface_xs.onnx", "x.onnx"), "unknown teacher"),
     ],
 )

@@ -87,7 +87,7 @@ def test_a_run_learns_and_a_killed_one_resumes_to_the_same_student(world, tmp_pa
 
 def test_a_run_folder_belongs_to_one_recipe(world, tmp_path: Path) -> None:
     distill(replace(RECIPE, schedule=Schedule(epochs=1, batch=16)), *world, tmp_path)
-    with pytest.raises(ValueError, match="begun with another recipe"):
+    with pytest.raises(ValueError, match="belongs to another recipe"):
         distill(RECIPE, *world, tmp_path)
 
 
@@ -167,7 +167,7 @@ def test_students_take_their_level_and_no_other(level: int, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("level", [0, 20, -16])
 def test_other_levels_are_refused(level: int) -> None:
-    with pytest.raises(ValueError, match="no stem"):
+    with pytest.raises(ValueError, match="there is no stem"):
         Student(level, 8)
 
 

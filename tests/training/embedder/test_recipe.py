@@ -43,7 +43,7 @@ def test_shipped_recipes_load(path: Path) -> None:
         (("level = 16", "level ="), "not TOML"),
         (('["a.onnx"]', "[]"), "no teachers"),
         (('["a.onnx"]', '[{ file = "a.onnx", bgr = true }]'), "unknown bgr"),
-        (("level = 16", "level = 20"), "student: level 20: no stem"),
+        (("level = 16", "level = 20"), "student: level 20: there is no stem"),
         (("level = 16", "level = 16\nwidths = [8, 8]"), r"student: widths = \[8, 8\], expected a list like"),
         (("level = 16", "level = 16\nwidths = [8, 8, 8.5]"), "expected a list like"),
         (("epochs = 1", "epochs = 0"), "epochs 0"),

@@ -16,7 +16,7 @@ from toy_run import toy
 
 from training.data.views import to_input
 from training.embedder.adapt import Adaptation, open_bank
-from training.embedder.distill import begin, distill, load_student
+from training.embedder.distill import distill, load_student, start_from_run
 from training.embedder.students import Student
 from training.embedder.validate import embed_views
 from training.recipe import BankSpec, LossSpec, Recipe, Schedule, StudentSpec
@@ -26,7 +26,7 @@ RECIPE = Recipe("assistant", ("edgeface_xs.onnx",), SPEC, (LossSpec("order1"),),
 
 
 def _run(folder: Path, student: Student) -> Path:
-    """A folder as ``begin`` reads it, with statistics as after training."""
+    """A folder as ``start_from_run`` reads it, with statistics as after training."""
     folder.mkdir()
     for module in student.modules():
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
@@ -40,7 +40,7 @@ def _run(folder: Path, student: Student) -> Path:
 def test_an_assistant_begins_as_the_student_whose_trunk_it_shares(tmp_path: Path) -> None:
     torch.manual_seed(0)
     student, assistant = Student(32, 8, (8, 8, 8)), Student(112, 8, (8, 8, 8))
-    begin(assistant, _run(tmp_path / "student", student))
+    start_from_run(assistant, _run(tmp_path / "student", student))
     faces = np.random.default_rng(0).uniform(0, 255, (4, 112, 112, 3)).astype(np.float32)
     small = np.stack([cv2.resize(face, (32, 32), interpolation=cv2.INTER_AREA) for face in faces])
     with torch.no_grad():
@@ -53,14 +53,14 @@ def test_what_does_not_fit_stays_random_and_the_rest_is_taken(tmp_path: Path) ->
     torch.manual_seed(0)
     given, own = Student(16, 8, (8, 8, 8)), Student(32, 8, (16, 8, 8))
     before = own.trunk.stem.mix[0].weight.clone()
-    begin(own, _run(tmp_path / "given", given))
+    start_from_run(own, _run(tmp_path / "given", given))
     torch.testing.assert_close(own.trunk.stem.mix[0].weight, before)
     torch.testing.assert_close(own.head[1].weight, given.head[1].weight)
 
 
 def test_a_run_needs_what_it_begins_with_only_once(tmp_path: Path) -> None:
     world = toy()
-    with pytest.raises(ValueError, match="holds no checkpoint to begin with"):
+    with pytest.raises(ValueError, match="holds no checkpoint to start from"):
         distill(replace(RECIPE, init="missing"), *world, tmp_path / "alone")
     distill(RECIPE, *world, tmp_path / "assistant")
     second = replace(RECIPE, name="second", init="assistant")
@@ -114,8 +114,8 @@ def test_a_bank_belongs_to_its_teacher_and_its_faces(tmp_path: Path, monkeypatch
     assert opened == [1]
     open_bank(recipe, plan, lambda: opened.append(1), replace(faces, key="other"), tmp_path)
     assert opened == [1, 1]
-    with pytest.raises(ValueError, match="begun with another recipe"):
+    with pytest.raises(ValueError, match="belongs to another recipe"):
         open_bank(recipe, replace(plan, epochs=2.0), lambda: None, faces, tmp_path)
     for other in (replace(plan, dim=16), replace(plan, teachers=("edgeface_xs.onnx", "reid0095.onnx"))):
-        with pytest.raises(ValueError, match="make them equal"):
+        with pytest.raises(ValueError, match="they must be equal"):
             open_bank(recipe, other, lambda: None, faces, tmp_path)

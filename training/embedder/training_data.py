@@ -1,4 +1,4 @@
-"""What every training command opens: the faces, what the teachers say of them, the validation pairs."""
+"""The data of a training command: faces, the teachers' embeddings of them, validation pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.recipe import TeacherSpec
 
 
 @dataclass(frozen=True)
-class Workplace:
+class TrainingData:
     """Faces, the teachers' unit embeddings ``[len(faces), d]`` and validation pairs."""
 
     faces: FaceSet
@@ -24,11 +24,11 @@ class Workplace:
     pairs: Pairs
 
 
-def open_workplace(teachers: Iterable[str | TeacherSpec], faces: Path, folder: Path, cache: Path) -> Workplace:
+def open_training_data(teachers: Iterable[str | TeacherSpec], faces: Path, folder: Path, cache: Path) -> TrainingData:
     """Read a training set and embed it by its teachers, through the cache.
 
     Args:
-        teachers: of a recipe.
+        teachers: as in ``Recipe``.
         faces: folder of the training set; its ``val_pairs.csv`` is used where there is one.
         folder: of the teachers' files.
         cache: folder for derived files.
@@ -36,4 +36,4 @@ def open_workplace(teachers: Iterable[str | TeacherSpec], faces: Path, folder: P
     data = load_faces(faces, cache)
     embeddings = cached_embeddings(open_teachers(teachers, folder), data, cache)
     listed = faces / "val_pairs.csv"
-    return Workplace(data, embeddings, load_pairs(listed, data) if listed.exists() else make_pairs(data))
+    return TrainingData(data, embeddings, load_pairs(listed, data) if listed.exists() else make_pairs(data))
