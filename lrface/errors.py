@@ -1,10 +1,19 @@
-"""The errors of lrface. Each message says what is wrong and, after that, the mend."""
+"""The errors of lrface. Each message says what is wrong and, after that, what to do."""
 
 from __future__ import annotations
 
+from lrface.redaction import shown
+
 
 class LrfaceError(Exception):
-    """Base of every error that lrface raises on purpose."""
+    """Base of every error that lrface raises on purpose.
+
+    Args:
+        message: One line. Secrets of URLs in it are hidden and control characters escaped (`lrface.redaction`).
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(message))
 
 
 class ImageError(LrfaceError):

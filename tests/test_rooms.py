@@ -14,8 +14,8 @@ import pytest
 HOUSE = {
     "lrface": (
         ["lrface"],
-        "errors types geometry alignment inputs models detection embedding decisions gallery enrolment matcher outputs "
-        "watch cli metrics",
+        "redaction errors types geometry alignment inputs models detection embedding decisions gallery enrolment "
+        "matcher outputs watch cli metrics",
     ),
     "training": (["lrface", "training"], "common recipe data losses embedder detector landmarks sweeps cli"),
     "benchmarks": (["lrface", "training", "benchmarks"], "lib scripts publish"),

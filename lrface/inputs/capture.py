@@ -31,21 +31,6 @@ def is_url(source: object) -> bool:
     return isinstance(source, str) and _URL.match(source) is not None
 
 
-def redact(source: str) -> str:
-    """The source as it may be shown: of a URL no user, password or query, no path segment with a `=` in it.
-
-    Passwords often hold an `@`, `/` or `?` that nobody escaped, so everything up to the last `@` goes.
-    """
-    scheme = _URL.match(source)
-    if not scheme:
-        return source
-    rest = source[scheme.end() :]
-    if "@" in rest:
-        rest = "***@" + rest.rpartition("@")[2]
-    rest = re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
-    return scheme.group() + "/".join("***" if "=" in part else part for part in rest.split("/"))
-
-
 def open_with_opencv(source: str | int) -> Capture:
     """Opens a camera by its index, or a file or URL by FFmpeg."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg prints URLs; what fails is reported by lrface

@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 
 from lrface.errors import VideoError
-from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture, is_url, open_with_opencv, read_frame, redact
+from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture, is_url, open_with_opencv, read_frame
 from lrface.inputs.correction import CorrectedCapture, check_rotation, parse_aspect
 from lrface.inputs.live import newest_frames
+from lrface.redaction import redact
 from lrface.types import ImageArray
 
 _POS_MSEC, _WIDTH, _HEIGHT, _FPS, _FRAMES = 0, 3, 4, 5, 7  # cv2.CAP_PROP_*, without importing cv2
