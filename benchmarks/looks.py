@@ -3,8 +3,8 @@
     python -m benchmarks.looks
 
 prints a table and writes ``benchmarks/results/looks.json``: in the detector's own scenes (``scenes``), and in squares
-cut around their annotated faces so that one fills a given share of them, how many of the looks after the first the rule
-(``lrface.detection.views.HINT``) saves, and how many faces fewer are found than with all looks taken. The rule was
+cut around their annotated faces so that one fills a given share of them, how many of the looks after the first the
+early exit (``lrface.models.manifest.EarlyExit``) saves, and how many faces fewer are found than with all looks taken. The rule was
 chosen on such pictures; no test set is touched.
 """
 
@@ -40,7 +40,7 @@ def looked(name: str, pictures: Iterable[ImageArray]) -> dict[str, Any]:
         with patch.object(detector, "_run", wraps=detector._run) as run:
             found = len(detector.detect(picture))
             looks = run.call_count
-            with patch.object(onnx_detector, "hides_larger", return_value=True):
+            with patch.object(onnx_detector, "can_miss_larger", return_value=True):
                 every = len(detector.detect(picture))
         row["count"] += 1
         row["looks"] += looks - 1

@@ -31,13 +31,14 @@ from tqdm import tqdm
 
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from benchmarks.lib.scenes import held_out_scenes
-from lrface.alignment import TEMPLATE, align, estimate_similarity, warp_crop
+from lrface.alignment import TEMPLATE, Alignment, align, estimate_similarity, warp_crop
 from lrface.detection import FaceDetector, open_detector
-from lrface.detection.refine import FRAME, LandmarkRefiner, frame_matrix, through
+from lrface.detection.landmark_refinement import INPUT_SIDE, LandmarkRefiner, input_matrix
 from lrface.embedding.embedders import Embedder, open_embedders
 from lrface.embedding.levels import level_for
 from lrface.embedding.quality import seen_quality
 from lrface.errors import ImageError
+from lrface.geometry import transform_points
 from lrface.metrics import fold_accuracies
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
@@ -86,8 +87,8 @@ class Found:
 
 def alignment_error(landmarks: Floats, known: Floats) -> float:
     """How far two sets of landmarks ``[5, 2]`` align a face apart: a landmark's distance, in eye distances."""
-    moved = through(known, estimate_similarity(landmarks)) - through(known, estimate_similarity(known))
-    return float(np.sqrt((moved**2).sum(axis=1).mean()) / (TEMPLATE[1, 0] - TEMPLATE[0, 0]))
+    found, right = (transform_points(known, estimate_similarity(points)) for points in (landmarks, known))
+    return float(np.sqrt(((found - right) ** 2).sum(axis=1).mean()) / (TEMPLATE[1, 0] - TEMPLATE[0, 0]))
 
 
 def look_for(
@@ -116,7 +117,7 @@ def look_for(
         if not len(found) or distance.min() > width / 2:
             continue
         best = found[[int(distance.argmin())]]
-        better, error = refiner.closer(picture, best.landmarks)
+        better, error = refiner.refine_landmarks(picture, best.landmarks)
         points = {"known": known, "detector": best.landmarks[0], "refined": better[0]}
         try:
             cuts = {name: align(picture, given) for name, given in points.items()}
@@ -203,11 +204,11 @@ def worth_of_error(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder]
 def milliseconds(refiner: LandmarkRefiner) -> float:
     """Time of one look at a face, cutting included, in batches of ``LOOKED``: the median of 30."""
     picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
-    matrix = frame_matrix(np.float32([[90, 90], [104, 90], [97, 98], [91, 106], [103, 106]]))
+    matrix = input_matrix(Alignment.of(np.array([[90, 90], [104, 90], [97, 98], [91, 106], [103, 106]], np.float32)))
     times = []
     for _ in range(30):
         began = time.thread_time()
-        refiner.look(np.stack([warp_crop(picture, matrix, FRAME) for _ in range(LOOKED)]))
+        refiner.predict(np.stack([warp_crop(picture, matrix, INPUT_SIDE) for _ in range(LOOKED)]))
         times.append(time.thread_time() - began)
     return 1e3 * float(np.median(times)) / LOOKED
 

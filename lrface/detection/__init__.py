@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
     from lrface.detection.decode import Decoder
-    from lrface.detection.onnx_detector import InputSpec
+    from lrface.detection.input_tensor import InputSpec
     from lrface.models.manifest import Manifest
 
 __all__ = ["FaceDetector", "open_detector"]
@@ -23,7 +23,7 @@ CONTRACT_THRESHOLD = 0.5
 
 
 class FaceDetector(Protocol):
-    """Whatever finds faces."""
+    """Anything that finds faces: a class of your own with this one method will do."""
 
     def detect(self, image: ImageArray) -> Detections:
         """Finds the faces of a picture, uint8 [h, w, 3] BGR; boxes and landmarks in its pixels."""
@@ -52,9 +52,10 @@ def open_detector(
         score_threshold: Lowest score that counts, 0..1; None for the model's own.
         min_face: Height in pixels of the smallest face to be found, 4 or more: a smaller value finds more in large
             pictures, a larger one takes less time (see `OnnxDetector`). None: faces from 8 px in pictures of 640
-            to 1,920 px, from proportionally more in larger ones and less (4 at least) in smaller ones.
-        refine: Whether faces are looked at once more for their landmarks. None: with the manifest's detector,
-            where the manifest has a model for it.
+            to 1,920 px, from proportionally more in larger ones and less (4 at least) in smaller ones; in panoramas,
+            as in a part of them that is 2.5 times as long as wide.
+        refine: Whether a second network refines the landmarks. None: with the manifest's detector, where the manifest
+            has a model for it.
 
     Raises:
         ModelError: No such model, altered, or of a family that is not known; or `min_face` is below 4, or given for a
@@ -68,7 +69,8 @@ def open_detector(
             raise ModelError("InsightFace's package chooses the working size itself: leave min_face out")
         return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
-    from lrface.detection.onnx_detector import InputSpec, OnnxDetector
+    from lrface.detection.input_tensor import InputSpec
+    from lrface.detection.onnx_detector import OnnxDetector
     from lrface.models.manifest import Manifest
     from lrface.models.sessions import open_session
 
@@ -76,17 +78,19 @@ def open_detector(
         manifest = Manifest.load()
     refiner = None
     if manifest.landmarkers and (refine if refine is not None else model is None):
-        from lrface.detection.refine import LandmarkRefiner
+        from lrface.detection.landmark_refinement import LandmarkRefiner
 
-        closer = manifest.landmarkers[0]
-        refiner = LandmarkRefiner(open_session(manifest.read(closer), closer.sha256, device, threads), closer)
+        landmarker = manifest.landmarkers[0]
+        opened = open_session(manifest.read(landmarker), landmarker.sha256, device, threads)
+        refiner = LandmarkRefiner(opened, landmarker)
+    pyramid = None
     if model is not None:
         session = open_session(Path(model), None, device, threads)
         decode, spec, usual = _recognise(session, str(model))
     else:
         entry = manifest.detector
         session = open_session(manifest.read(entry), entry.sha256, device, threads)
-        given = entry.input
+        given, pyramid = entry.input, entry.pyramid
         decode, usual = decode_contract(entry.boxes, entry.scores, entry.landmarks), entry.score_threshold
         spec = InputSpec(given.channels, given.mean, given.scale, given.multiple)
     return OnnxDetector(
@@ -95,8 +99,8 @@ def open_detector(
         spec,
         usual if score_threshold is None else score_threshold,
         min_face=min_face,
-        quarters=model is None,
-        votes=model is None,
+        pyramid=pyramid,
+        box_voting=model is None,
         refiner=refiner,
     )
 
@@ -104,7 +108,7 @@ def open_detector(
 def _recognise(session: onnxruntime.InferenceSession, name: str) -> tuple[Decoder, InputSpec, float]:
     """Tells a graph's family by its outputs."""
     from lrface.detection.decode import decode_contract, decode_scrfd, decode_yunet
-    from lrface.detection.onnx_detector import InputSpec
+    from lrface.detection.input_tensor import InputSpec
 
     outputs = {output.name: output.shape for output in session.get_outputs()}
     sides = session.get_inputs()[0].shape[2:]

@@ -68,14 +68,18 @@ class InsightFaceDetector:
         """Finds the faces of one picture, uint8 [h, w, 3] BGR.
 
         Raises:
-            ModelError: The model gives no landmarks, without which no face can be aligned.
+            ModelError: The model fails, or gives no landmarks, without which no face can be aligned.
+            DetectionError: Boxes, scores or landmarks are not finite.
         """
-        found, landmarks = self._model.detect(image)
+        try:
+            found, landmarks = self._model.detect(image)
+        except Exception as error:  # neither InsightFace's errors nor onnxruntime's share a base
+            raise ModelError(f"InsightFace's detector failed ({error}): use another model") from error
         if landmarks is None:
             raise ModelError("this InsightFace detector gives no landmarks: use one whose name ends in _kps")
         height, width = image.shape[:2]
         boxes = np.clip(found[:, :4], 0, [width, height, width, height])
-        solid = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        solid = ~(boxes[:, 2:] - boxes[:, :2] < 1).any(axis=1)  # nan stays, and Detections refuses it
         return Detections.from_arrays(boxes[solid], found[solid, 4], landmarks[solid])
 
 

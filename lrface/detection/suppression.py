@@ -1,4 +1,4 @@
-"""From overlapping candidates to faces: suppression, the vote of what is suppressed, parts of faces left out."""
+"""From overlapping candidates to faces: suppression, box voting, false positives inside large faces."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from lrface.types import FloatArray
 NMS_IOU = 0.45
 """Of two candidates that overlap by more, the weaker is dropped."""
 VOTED_NMS_IOU = 0.5
-"""Likewise, where the dropped have a vote: faces that touch stay two."""
+"""The same with box voting, so that two faces that touch stay two."""
 VOTING_IOU = 0.6
-VOTES = 256
-"""Faces whose candidates are compared at a time, to bound the memory."""
+"""Candidates vote on a kept box that they overlap by at least this."""
+VOTE_BATCH = 256
+"""Kept boxes whose candidates are compared at a time, to bound the memory."""
 LARGE = 128.0
-"""Height in source pixels of a face in which a smaller one is a part of it, an eye or a mouth: of the 39,218 faces
-of the training's scenes only 1 lies so in another."""
-INSIDE, PART = 0.8, VOTED_NMS_IOU
-"""Share of the smaller box that lies in the larger one, at least, and of the larger one's area, at most: of
-what lies inside, suppression drops the rest."""
+"""Height in source pixels from which on a face can have false positives inside, its eyes or mouth: of the 39,218 faces
+of the training scenes only 1 really lies inside such a large face."""
+INSIDE, NESTED_AREA = 0.8, VOTED_NMS_IOU
+"""Share of the smaller box that lies in the larger one, at least, and its share of the larger one's area, at most:
+suppression drops larger boxes inside."""
 
 
 def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -43,13 +44,13 @@ def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> np.ndarray[tu
     return np.asarray(kept, np.intp).reshape(-1)
 
 
-def vote(
+def vote_boxes(
     kept: npt.NDArray[np.intp], boxes: FloatArray, scores: FloatArray, landmarks: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Boxes and landmarks as all candidates of a face have them together, which errs less than the best alone.
+    """Box voting (Gidaris & Komodakis, ICCV 2015, eq. 4), which is more accurate than the best candidate alone.
 
-    Box voting (Gidaris & Komodakis, ICCV 2015, eq. 4): the mean of the candidates that overlap a kept one by
-    `VOTING_IOU`, weighted by their squared scores.
+    Boxes and landmarks are the mean of the candidates that overlap a kept one by `VOTING_IOU` or more, weighted by
+    their squared scores.
 
     Args:
         kept: Indices [k] of `suppress`.
@@ -62,18 +63,18 @@ def vote(
     """
     every = np.concatenate([boxes, landmarks.reshape(-1, 10)], axis=1)
     mean: FloatArray = np.empty((len(kept), 14), np.float32)
-    say = np.square(np.maximum(scores, np.float32(1e-6)))
-    for first in range(0, len(kept), VOTES):
-        some = kept[first : first + VOTES]
-        weights: FloatArray = np.where(box_iou(boxes[some], boxes) >= VOTING_IOU, say, np.float32(0))
-        weights[np.arange(len(some)), some] = say[some]
+    weight = np.square(np.maximum(scores, np.float32(1e-6)))
+    for first in range(0, len(kept), VOTE_BATCH):
+        some = kept[first : first + VOTE_BATCH]
+        weights: FloatArray = np.where(box_iou(boxes[some], boxes) >= VOTING_IOU, weight, np.float32(0))
+        weights[np.arange(len(some)), some] = weight[some]
         weights /= weights.sum(axis=1, keepdims=True)
-        mean[first : first + VOTES] = weights @ every
+        mean[first : first + VOTE_BATCH] = weights @ every
     return mean[:, :4], mean[:, 4:].reshape(-1, 5, 2)
 
 
-def parts_of_faces(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which boxes are but a part of a large face that is seen with more confidence.
+def nested_false_positives(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which boxes are only a part of a large face that has a higher score.
 
     Args:
         boxes: float32 [n, 4], x1, y1, x2, y2.
@@ -89,6 +90,6 @@ def parts_of_faces(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.bool
     area, whole_area = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, whole))
     shared = np.minimum(boxes[:, None, 2:], whole[:, 2:]) - np.maximum(boxes[:, None, :2], whole[:, :2])
     inside = shared.clip(0).prod(axis=2) >= INSIDE * area[:, None]
-    part = inside & (area[:, None] < PART * whole_area) & (scores[:, None] < scores[large])
+    part = inside & (area[:, None] < NESTED_AREA * whole_area) & (scores[:, None] < scores[large])
     found: npt.NDArray[np.bool_] = np.any(part, axis=1)
     return found

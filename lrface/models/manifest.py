@@ -71,18 +71,50 @@ class EmbedderEntry(ModelEntry):
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyExit:
+    """When a detector stops before the coarser levels of its pyramid: no candidate looks like a part of a larger face.
+
+    Attributes:
+        score: Of a candidate that may be a part of a larger face, 0..1, at least.
+        height: Of such a candidate, working pixels, at least.
+        side: Long side in working pixels of the largest level that shows parts of every larger face. Above it a
+            coarser level always follows.
+    """
+
+    score: float
+    height: float
+    side: float
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidSettings:
+    """How a detector searches an image pyramid for faces that are too large for one scale.
+
+    Attributes:
+        largest_face: Height in working pixels from which a face is left to the next coarser level.
+        coarsest_side: A level whose long side has at most so many working pixels is the last one.
+        early_exit: None: every level is searched.
+    """
+
+    largest_face: float = 224.0
+    coarsest_side: float = 192.0
+    early_exit: EarlyExit | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DetectorEntry(ModelEntry):
-    """A detector in the manifest's contract: the names of its three outputs and its score threshold (0..1)."""
+    """A detector in the manifest's contract: its three outputs, its score threshold (0..1), its pyramid."""
 
     boxes: str
     scores: str
     landmarks: str
     score_threshold: float
+    pyramid: PyramidSettings = PyramidSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class LandmarkerEntry(ModelEntry):
-    """The landmarks' second look: the names of its outputs."""
+    """A network that refines landmarks: the names of its outputs."""
 
     landmarks: str
     error: str
@@ -237,7 +269,27 @@ def _detector(item: Mapping[str, Any]) -> DetectorEntry:
         scores=str(output["scores"]),
         landmarks=str(output["landmarks"]),
         score_threshold=float(item["score_threshold"]),
+        pyramid=_pyramid(item.get("pyramid", {})),
     )
+
+
+def _pyramid(given: Any) -> PyramidSettings:
+    """The optional settings of a detector's pyramid; what is missing has the defaults of `PyramidSettings`."""
+    default = PyramidSettings()
+    given = {"largest_face": default.largest_face, "coarsest_side": default.coarsest_side, "early_exit": None} | given
+    early = given["early_exit"]
+    return PyramidSettings(
+        _positive(given, "largest_face"),
+        _positive(given, "coarsest_side"),
+        None if early is None else EarlyExit(*(_positive(early, key) for key in ("score", "height", "side"))),
+    )
+
+
+def _positive(given: Any, key: str) -> float:
+    value = given[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+        raise ValueError(f"{key} {value!r:.40} is not a positive number")
+    return float(value)
 
 
 def _landmarker(item: Mapping[str, Any]) -> LandmarkerEntry:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from lrface.alignment import align
 from lrface.detection import open_detector
 from lrface.detection.decode import STRIDES, decode_scrfd, decode_yunet
-from lrface.detection.onnx_detector import InputSpec
+from lrface.detection.input_tensor import InputSpec
 from lrface.errors import ModelError, ProviderError
 from lrface.geometry import box_iou
 from lrface.metrics.average_precision import PictureResult, average_precision
@@ -94,9 +94,11 @@ def test_boxes_come_back_to_source_pixels(
     np.testing.assert_allclose(found.boxes, [[0, 0, min(12 / fx, width), min(24 / fy, height)]], rtol=1e-3)
 
 
-@pytest.mark.parametrize(("votes", "right"), [(False, 100), (True, 103)])
-def test_what_is_suppressed_votes_if_it_may(votes: bool, right: float) -> None:
-    detector = fake([[60, 60, 100, 100], [60, 60, 106, 100], [200, 60, 240, 100]], [0.9, 0.9, 0.8], votes=votes)
+@pytest.mark.parametrize(("box_voting", "right"), [(False, 100), (True, 103)])
+def test_suppressed_candidates_vote_where_box_voting_is_on(box_voting: bool, right: float) -> None:
+    detector = fake(
+        [[60, 60, 100, 100], [60, 60, 106, 100], [200, 60, 240, 100]], [0.9, 0.9, 0.8], box_voting=box_voting
+    )
     found = detector.detect(np.zeros((640, 640, 3), np.uint8))
     np.testing.assert_allclose(found.boxes, [[60, 60, right, 100], [200, 60, 240, 100]])
     np.testing.assert_allclose(found.landmarks[0, 0], [(60 + right) / 2, 80])
@@ -105,7 +107,7 @@ def test_what_is_suppressed_votes_if_it_may(votes: bool, right: float) -> None:
 
 def test_the_bundled_detector_keeps_faces_apart_that_touch() -> None:
     cheek_to_cheek = [[100, 100, 200, 220], [136, 100, 236, 220]], [0.9, 0.8]  # IoU .47
-    usual, bundled = fake(*cheek_to_cheek), fake(*cheek_to_cheek, votes=open_detector(refine=False).votes)
+    usual, bundled = fake(*cheek_to_cheek), fake(*cheek_to_cheek, box_voting=open_detector(refine=False).box_voting)
     image = np.zeros((640, 640, 3), np.uint8)
     assert (len(usual.detect(image)), len(bundled.detect(image))) == (1, 2)
 

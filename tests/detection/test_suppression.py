@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lrface.detection.suppression import VOTES, suppress, vote
+from lrface.detection.suppression import VOTE_BATCH, suppress, vote_boxes
 from lrface.geometry import box_iou
 
 RANDOM = np.random.default_rng(7)
@@ -32,20 +32,20 @@ def test_candidates_of_a_face_vote_by_their_squared_scores() -> None:
     scores = np.array([0.8, 0.4, 0.7, 0.9], np.float32)
     landmarks = boxes[:, None, :2] + np.arange(10, dtype=np.float32).reshape(5, 2)
     landmarks[1] += 5
-    box, points = vote(np.array([3, 0]), boxes, scores, landmarks)
+    box, points = vote_boxes(np.array([3, 0]), boxes, scores, landmarks)
     np.testing.assert_allclose(box, [[50, 50, 60, 60], [0, 0, 10.2, 10]], rtol=1e-5)  # a fifth of the say is 1's
     np.testing.assert_allclose(points, [landmarks[3], landmarks[0] + 1], rtol=1e-5)
 
 
 def test_the_vote_of_many_is_that_of_each() -> None:
-    corners = RANDOM.uniform(0, 200, (3 * VOTES, 2))
-    boxes = np.concatenate([corners, corners + RANDOM.uniform(5, 30, (3 * VOTES, 2))], axis=1).astype(np.float32)
-    scores = RANDOM.uniform(0, 1, 3 * VOTES).astype(np.float32)
-    landmarks = RANDOM.normal(0, 1, (3 * VOTES, 5, 2)).astype(np.float32)
-    kept = RANDOM.permutation(3 * VOTES)[: 2 * VOTES + 7]
-    box, points = vote(kept, boxes, scores, landmarks)
+    corners = RANDOM.uniform(0, 200, (3 * VOTE_BATCH, 2))
+    boxes = np.concatenate([corners, corners + RANDOM.uniform(5, 30, (3 * VOTE_BATCH, 2))], axis=1).astype(np.float32)
+    scores = RANDOM.uniform(0, 1, 3 * VOTE_BATCH).astype(np.float32)
+    landmarks = RANDOM.normal(0, 1, (3 * VOTE_BATCH, 5, 2)).astype(np.float32)
+    kept = RANDOM.permutation(3 * VOTE_BATCH)[: 2 * VOTE_BATCH + 7]
+    box, points = vote_boxes(kept, boxes, scores, landmarks)
     for i, k in enumerate(kept):
-        alone = vote(np.array([k]), boxes, scores, landmarks)
+        alone = vote_boxes(np.array([k]), boxes, scores, landmarks)
         np.testing.assert_allclose(box[i], alone[0][0], rtol=1e-4)
         np.testing.assert_allclose(points[i], alone[1][0], rtol=1e-4, atol=1e-5)
 
@@ -53,6 +53,6 @@ def test_the_vote_of_many_is_that_of_each() -> None:
 @pytest.mark.parametrize("kept", [[], [0]])
 def test_nobody_to_vote_with(kept: list[int]) -> None:
     boxes, scores = np.array([[3, 3, 3, 9]], np.float32), np.zeros(1, np.float32)  # no width, no score
-    box, points = vote(np.array(kept, np.intp), boxes, scores, np.ones((1, 5, 2), np.float32))
+    box, points = vote_boxes(np.array(kept, np.intp), boxes, scores, np.ones((1, 5, 2), np.float32))
     np.testing.assert_array_equal(box, boxes[kept])
     assert points.shape == (len(kept), 5, 2)

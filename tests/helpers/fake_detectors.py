@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lrface.detection.decode import decode_contract
-from lrface.detection.onnx_detector import InputSpec, OnnxDetector
+from lrface.detection.input_tensor import InputSpec
+from lrface.detection.onnx_detector import OnnxDetector
 from lrface.types import Detections
 
 

@@ -25,6 +25,15 @@ OPSET = 18
 MULTIPLE = 32
 PARITY_PX = 1e-2  # of coordinates, which reach thousands of pixels
 PARITY_SCORE = 1e-4
+PYRAMID = {
+    "largest_face": 224,
+    "coarsest_side": 192,
+    "early_exit": {"score": 0.02, "height": 96, "side": 1024},
+}
+"""See ``lrface.models.manifest.PyramidSettings``. The network sees about 300 px around a cell: of a larger face it
+gives a part. The early exit misses no true face in the 2,589 training scenes and saves 44 of 100 second levels
+(benchmarks/detector_pyramid.py); of a face of 1,500 px the network sees only skin, which is why it has a largest side.
+"""
 
 
 def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
@@ -77,7 +86,7 @@ def manifest_entry(digest: str, score_threshold: float) -> dict[str, Any]:
         "license": WEIGHTS_LICENSE, "card": "lrface-detector.md",
         "input": {"name": "image", "channels": "BGR", "mean": 0, "scale": 1, "multiple": MULTIPLE},
         "output": {"boxes": "boxes", "scores": "scores", "landmarks": "landmarks"},
-        "score_threshold": score_threshold,
+        "score_threshold": score_threshold, "pyramid": PYRAMID,
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 import lrface.detection
 from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
-from lrface.detection.suppression import NMS_IOU, suppress, vote
+from lrface.detection.suppression import NMS_IOU, suppress, vote_boxes
 from lrface.geometry import box_iou
 from lrface.types import Detections
 from training.data.faces import code_key, load_faces
@@ -252,7 +252,7 @@ def sightings(image: Image, teacher: FaceDetector) -> Detections:
             scores.append(found.scores)
     box, points, score = np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
     kept = suppress(box, score, NMS_IOU)
-    mean, marks = vote(kept, box, score, points)
+    mean, marks = vote_boxes(kept, box, score, points)
     return Detections.from_arrays(mean, score[kept], marks)
 
 

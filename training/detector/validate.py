@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lrface.detection.suppression import VOTED_NMS_IOU, suppress, vote
+from lrface.detection.suppression import VOTED_NMS_IOU, suppress, vote_boxes
 from lrface.geometry import box_iou
 from lrface.metrics.average_precision import PictureResult, average_precision, match_all
 from training.detector.cells import cell_centres, decode, flatten
@@ -56,7 +56,7 @@ def predict(network: Detector, scenes: SceneSet) -> tuple[list[PictureResult], l
         some = scores >= LEAST
         found, score, marks = boxes[some].numpy(), scores[some].numpy(), landmarks[some].numpy()
         kept = suppress(found, score, VOTED_NMS_IOU)
-        box, points = vote(kept, found, score, marks)
+        box, points = vote_boxes(kept, found, score, marks)
         result = PictureResult(box, score[kept], labels.boxes, labels.ignored)
         results.append(result)
         if len(kept) and labels.marked.any():

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from lrface.detection.refine import FRAME, LOOKS, REACH
+from lrface.detection.landmark_refinement import CONTEXT, INPUT_SIDE, ITERATIONS
 from training.common.files import replacing
 from training.common.manifest import MEASURED, WEIGHTS_LICENSE, add_model, sha256
 from training.common.onnx_file import strip
@@ -32,13 +32,13 @@ def to_onnx(network: Landmarker, target: Path) -> float:
     model = Deployed(network).eval()
     with replacing(target) as part:
         torch.onnx.export(
-            model, (torch.zeros(2, 3, FRAME, FRAME),), str(part), opset_version=OPSET, dynamo=True,
+            model, (torch.zeros(2, 3, INPUT_SIDE, INPUT_SIDE),), str(part), opset_version=OPSET, dynamo=True,
             external_data=False, verbose=False, input_names=["frames"], output_names=["landmarks", "error"],
             dynamic_shapes={"frames": {0: torch.export.Dim("batch")}},
         )  # fmt: skip
         strip(part)
         session = ort.InferenceSession(part.read_bytes(), providers=["CPUExecutionProvider"])
-        frames = np.random.default_rng(0).uniform(0, 255, (9, 3, FRAME, FRAME)).astype(np.float32)
+        frames = np.random.default_rng(0).uniform(0, 255, (9, 3, INPUT_SIDE, INPUT_SIDE)).astype(np.float32)
         with torch.no_grad():
             expected = [value.numpy() for value in model(torch.from_numpy(frames))]
         together = session.run(None, {"frames": frames})
@@ -54,7 +54,9 @@ def enter(target: Path) -> None:
     add_model({
         "name": NAME, "kind": "landmarker", "file": target.name, "sha256": sha256(target), "license": WEIGHTS_LICENSE,
         "card": f"{NAME}.md", "template": "arcface-112",
-        "input": {"name": "frames", "height": FRAME, "width": FRAME, "channels": "BGR", "mean": 0, "scale": 1},
+        "input": {
+            "name": "frames", "height": INPUT_SIDE, "width": INPUT_SIDE, "channels": "BGR", "mean": 0, "scale": 1,
+        },
         "output": {"landmarks": "landmarks", "error": "error"},
     }, target.parent)  # fmt: skip
 
@@ -73,17 +75,17 @@ def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: f
     lines = [
         f"# {NAME}",
         "",
-        f"Finds the five landmarks of a face once more, from the crop around a detector's. SHA-256 `{digest}`.",
+        f"Refines the five landmarks of a face, from a crop around those that a detector found. SHA-256 `{digest}`.",
         "",
         "| | |",
         "|---|---|",
         f"| network | six 3x3 convolutions, one linear layer; {sum(p.numel() for p in network.parameters()):,}"
         " parameters |",
-        f"| input | `frames` float32 `[batch, 3, {FRAME}, {FRAME}]`, BGR, 0..255: the ArcFace template's crop and its"
-        f" surroundings, {REACH} times as wide, cut along the similarity of the detector's landmarks |",
-        "| output | `landmarks [batch, 5, 2]` in pixels of the frame; `error [batch]`: how far off they are expected to"
+        f"| input | `frames` float32 `[batch, 3, {INPUT_SIDE}, {INPUT_SIDE}]`, BGR, 0..255: the canonical crop"
+        f" by the landmarks found so far, and its surroundings, {CONTEXT} times as wide |",
+        "| output | `landmarks [batch, 5, 2]` in pixels of the input; `error [batch]`: how far off they are expected to"
         " align the face, in eye distances (trained as the scale of the error's own likelihood) |",
-        f"| use | {LOOKS} looks at every face, each from where the one before ended |",
+        f"| use | {ITERATIONS} iterations for every face, each from the landmarks of the one before |",
         f"| parity | ONNX against torch: {parity:.0e} |",
         "| data | 63,748 aligned training faces, turned, sheared, blended into scenes and averaged down, and 1,831"
         " large faces of scenes, shrunk. **Research only**: for no set do its sources clear the people shown |",

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lrface.alignment import TEMPLATE
-from lrface.detection.refine import FRAME, FRAME_TEMPLATE
+from lrface.detection.landmark_refinement import INPUT_SIDE, INPUT_TEMPLATE
 
-EYES = float(FRAME_TEMPLATE[1, 0] - FRAME_TEMPLATE[0, 0])
+EYES = float(INPUT_TEMPLATE[1, 0] - INPUT_TEMPLATE[0, 0])
 """Distance of the template's eyes in the frame, pixels."""
 
 
@@ -35,11 +35,11 @@ class Landmarker(nn.Module):
         self.body = nn.Sequential(
             conv(3, a, 2), conv(a, a), conv(a, b, 2), conv(b, b), conv(b, c, 2), conv(c, c), nn.Flatten()
         )
-        self.out = nn.Linear(c * (FRAME // 8) ** 2, 11)
+        self.out = nn.Linear(c * (INPUT_SIDE // 8) ** 2, 11)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
         self.template: Tensor
-        self.register_buffer("template", torch.from_numpy(FRAME_TEMPLATE))
+        self.register_buffer("template", torch.from_numpy(INPUT_TEMPLATE))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See the module.

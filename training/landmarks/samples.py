@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lrface.alignment import CROP, estimate_similarity, warp_crop
-from lrface.detection.refine import FRAME, frame_matrix, through
+from lrface.alignment import CROP, Alignment, warp_crop
+from lrface.detection.landmark_refinement import INPUT_SIDE, input_matrix
+from lrface.geometry import transform_points
 from training.detector.augment import MIRRORED
 from training.detector.scenes import Floats, Image, PasteSet, SceneSet
 from training.detector.wear import wear
@@ -90,8 +91,8 @@ def draw(sources: Sources, views: Views, rng: np.random.Generator) -> tuple[Imag
         points = points[MIRRORED] * np.float32([-1, 1]) + np.float32([picture.shape[1] - 1, 0])
         picture = np.ascontiguousarray(picture[:, ::-1])
     picture = wear(picture, rng)
-    matrix = frame_matrix(looked_at(points, width, views, rng))
-    return warp_crop(picture, matrix, FRAME), through(points, matrix)
+    matrix = input_matrix(Alignment.of(looked_at(points, width, views, rng)))
+    return warp_crop(picture, matrix, INPUT_SIDE), transform_points(points, matrix)
 
 
 def looked_at(points: Floats, width: float, views: Views, rng: np.random.Generator) -> Floats:
@@ -153,14 +154,13 @@ def shrunk_face(sources: Sources, width: float, views: Views, rng: np.random.Gen
     """A scene's large face, shrunk and turned a little: like ``blended_face``."""
     scene, row = sources.large[rng.integers(len(sources.large))]
     points = sources.scenes.labels(int(scene)).landmarks[row]
-    matrix = estimate_similarity(points).astype(np.float64)
-    native = CROP / float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    native = Alignment.of(points).native_px
     scale = min(width, native / 2) / native
     side = round(REACHED * width) + 2
     turn = _turned(scale, rng.normal(0, views.turn / 2))
     place = (side - 1) / 2 + rng.uniform(-0.1, 0.1, 2) * width
     move = np.column_stack([turn, place - turn @ points.mean(axis=0)])
-    return warp_crop(sources.scenes.image(int(scene)), move, side), through(points, move)
+    return warp_crop(sources.scenes.image(int(scene)), move, side), transform_points(points, move)
 
 
 def _mask(rng: np.random.Generator) -> Floats:

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from benchmarks.refining import alignment_error
 from lrface.alignment import TEMPLATE, estimate_similarity
-from lrface.detection.refine import FRAME, FRAME_TEMPLATE, LandmarkRefiner, through
+from lrface.detection.landmark_refinement import INPUT_SIDE, INPUT_TEMPLATE, LandmarkRefiner
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
 from training.landmarks.export import NAME, card, enter, to_onnx
@@ -101,10 +101,10 @@ def test_samples_are_a_function_of_the_seed_and_the_face_is_in_the_frame() -> No
     np.testing.assert_array_equal(first[0], second[0])
     for seed in range(60):
         frame, points = draw(where, Views(), np.random.default_rng(seed))
-        assert frame.shape == (FRAME, FRAME, 3)
+        assert frame.shape == (INPUT_SIDE, INPUT_SIDE, 3)
         assert frame.dtype == np.uint8
         assert np.isfinite(points).all()
-        assert np.linalg.norm(points.mean(axis=0) - FRAME_TEMPLATE.mean(axis=0)) < FRAME / 2
+        assert np.linalg.norm(points.mean(axis=0) - INPUT_TEMPLATE.mean(axis=0)) < INPUT_SIDE / 2
         assert points[0, 0] < points[1, 0]  # mirrored faces have their eyes renamed
         assert points[3, 0] < points[4, 0]
 
@@ -122,7 +122,7 @@ def test_a_detector_s_errors_are_as_large_as_asked() -> None:
 def test_what_moves_the_crop_is_told_from_the_face_s_shape() -> None:
     basis = alignment_basis()
     torch.testing.assert_close(basis @ basis.T, torch.eye(4))
-    truth = torch.from_numpy(FRAME_TEMPLATE)[None]
+    truth = torch.from_numpy(INPUT_TEMPLATE)[None]
     shift = torch.tensor([0.5 * EYES, 0.0])
     terms = loss(truth + shift, torch.zeros(1), truth)
     assert terms["error"].item() == pytest.approx(0.5, rel=1e-5)
@@ -135,7 +135,7 @@ def test_what_moves_the_crop_is_told_from_the_face_s_shape() -> None:
 
 def test_the_error_that_it_says_is_the_likeliest() -> None:
     """The loss is least where the scale said gives the mean error: E|u| = 4 s."""
-    truth = torch.from_numpy(FRAME_TEMPLATE)[None].repeat(4000, 1, 1)
+    truth = torch.from_numpy(INPUT_TEMPLATE)[None].repeat(4000, 1, 1)
     generator = torch.Generator().manual_seed(0)
     length = torch.distributions.Gamma(4.0, 1 / 0.1).sample((4000,))  # |u| under the density, s = 0.1
     way = torch.nn.functional.normalize(torch.randn(4000, 4, generator=generator), dim=1) * length[:, None]
@@ -146,7 +146,7 @@ def test_the_error_that_it_says_is_the_likeliest() -> None:
     network = Landmarker().eval()
     torch.nn.init.zeros_(network.out.weight)
     network.out.bias.data[10] = np.log(0.1) + 2.0
-    said = Deployed(network)(torch.zeros(1, 3, FRAME, FRAME))[1].item()
+    said = Deployed(network)(torch.zeros(1, 3, INPUT_SIDE, INPUT_SIDE))[1].item()
     assert said == pytest.approx(0.4 / 5**0.5, rel=1e-4)
     assert said == pytest.approx(loss(found, torch.zeros(4000), truth)["error"].item(), rel=0.03)
 
@@ -177,7 +177,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="another recipe"):
         train(replace(TOY, batch=8), sources(), tmp_path / "parts")
     frames, points = batch_at(1, sources(), TOY)
-    assert frames.shape == (4, 3, FRAME, FRAME)
+    assert frames.shape == (4, 3, INPUT_SIDE, INPUT_SIDE)
     assert points.shape == (4, 5, 2)
 
 
@@ -190,8 +190,8 @@ def test_an_export_is_what_was_trained_and_the_runtime_takes_it(tmp_path: Path) 
     enter(target)
     (entry,) = Manifest.load(tmp_path).landmarkers
     refiner = LandmarkRefiner(open_session(target, entry.sha256), entry)
-    frames = np.random.default_rng(0).integers(0, 256, (3, FRAME, FRAME, 3)).astype(np.uint8)
-    landmarks, error = refiner.look(frames)
+    frames = np.random.default_rng(0).integers(0, 256, (3, INPUT_SIDE, INPUT_SIDE, 3)).astype(np.uint8)
+    landmarks, error = refiner.predict(frames)
     expected = Deployed(network)(torch.from_numpy(frames).permute(0, 3, 1, 2).float())
     np.testing.assert_allclose(landmarks, expected[0].detach(), atol=1e-3)
     np.testing.assert_allclose(error, expected[1].detach(), rtol=1e-3)
@@ -206,5 +206,5 @@ def test_alignment_error_by_hand() -> None:
     assert alignment_error(TEMPLATE * 0.2 + 7, TEMPLATE * 0.2 + 7) == pytest.approx(0, abs=1e-5)
     assert alignment_error(TEMPLATE + np.array([3, 4]), TEMPLATE) == pytest.approx(5 / eyes, rel=1e-4)
     assert alignment_error((TEMPLATE + np.array([3, 4])) * 0.2, TEMPLATE * 0.2) == pytest.approx(5 / eyes, rel=1e-3)
-    wry = through(TEMPLATE, np.array([[1, 0, 0], [0, 1, 0]])) + np.array([[0, 2], [0, -2], [0, 0], [0, -2], [0, 2]])
+    wry = TEMPLATE + np.array([[0, 2], [0, -2], [0, 0], [0, -2], [0, 2]])
     assert alignment_error(wry, TEMPLATE) < 2 / eyes

@@ -1,4 +1,4 @@
-"""The second look at a face: the frame and the way back, which faces get it, that it sees a leaning head lean."""
+"""Landmark refinement: its input and the way back, which faces get it, that it sees a leaning head lean."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ import numpy as np
 import pytest
 from fake_detectors import portraits
 
-from lrface.alignment import CROP, TEMPLATE, estimate_similarity
+from lrface.alignment import CROP, TEMPLATE, Alignment, estimate_similarity
 from lrface.detection import open_detector
-from lrface.detection.refine import FRAME, FRAME_TEMPLATE, LOOKS, REACH, LandmarkRefiner, back, frame_matrix, through
+from lrface.detection.landmark_refinement import (
+    CONTEXT,
+    INPUT_SIDE,
+    INPUT_TEMPLATE,
+    ITERATIONS,
+    LandmarkRefiner,
+    input_matrix,
+)
 from lrface.errors import ModelError
+from lrface.geometry import inverse_transform_points, transform_points
 from lrface.models.manifest import LandmarkerEntry, ModelInput
 from lrface.types import Detections
 
 
 class FakeSession:
-    """A network that sees the face `step` frame pixels to the right of where it was thought to be."""
+    """A network that sees the face `step` input pixels to the right of where it was thought to be."""
 
-    def __init__(self, step: float, side: int = FRAME) -> None:
+    def __init__(self, step: float, side: int = INPUT_SIDE) -> None:
         self.step, self.side = step, side
         self.fed: list[np.ndarray] = []
 
@@ -31,14 +39,13 @@ class FakeSession:
     def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         self.fed.append(feed["frames"])
         count = len(feed["frames"])
-        points = np.repeat(FRAME_TEMPLATE[None] + np.float32([self.step, 0]), count, axis=0)
+        points = np.repeat(INPUT_TEMPLATE[None] + np.float32([self.step, 0]), count, axis=0)
         return [points, np.full(count, 0.25, np.float32)]
 
 
-def refiner(step: float = 0.0, side: int = FRAME) -> LandmarkRefiner:
-    entry = LandmarkerEntry(
-        "tiny", "tiny.onnx", "0" * 64, "", "", ModelInput("frames", "BGR", 0, 1, FRAME, FRAME), "landmarks", "error"
-    )  # fmt: skip
+def refiner(step: float = 0.0, side: int = INPUT_SIDE) -> LandmarkRefiner:
+    given = ModelInput("frames", "BGR", 0, 1, INPUT_SIDE, INPUT_SIDE)
+    entry = LandmarkerEntry("tiny", "tiny.onnx", "0" * 64, "", "", given, "landmarks", "error")
     return LandmarkRefiner(FakeSession(step, side), entry)
 
 
@@ -51,26 +58,26 @@ def face(width: float, x: float, y: float, degrees: float = 0.0) -> np.ndarray:
 
 @pytest.mark.parametrize("degrees", [0, 30, -90])
 @pytest.mark.parametrize("width", [7, 30, 300])
-def test_the_frame_shows_the_face_upright_with_its_surroundings(width: float, degrees: float) -> None:
+def test_the_input_shows_the_face_upright_with_its_surroundings(width: float, degrees: float) -> None:
     points = face(width, 100, 80, degrees)
-    matrix = frame_matrix(points)
-    np.testing.assert_allclose(through(points, matrix), FRAME_TEMPLATE, atol=1e-3)
-    np.testing.assert_allclose(back(FRAME_TEMPLATE, matrix), points, atol=1e-2)
-    np.testing.assert_allclose(np.hypot(matrix[0, 0], matrix[1, 0]) * width * REACH, FRAME, rtol=1e-4)
-    # the crop's middle is the frame's
-    middle = back(np.array([(FRAME - 1) / 2] * 2), matrix)
+    matrix = input_matrix(Alignment.of(points))
+    np.testing.assert_allclose(transform_points(points, matrix), INPUT_TEMPLATE, atol=1e-3)
+    np.testing.assert_allclose(inverse_transform_points(INPUT_TEMPLATE, matrix), points, atol=1e-2)
+    np.testing.assert_allclose(np.hypot(matrix[0, 0], matrix[1, 0]) * width * CONTEXT, INPUT_SIDE, rtol=1e-4)
+    # the centre of the crop is the centre of the input
+    middle = inverse_transform_points(np.array([(INPUT_SIDE - 1) / 2] * 2), matrix)
     crop = estimate_similarity(points)
     np.testing.assert_allclose(middle @ crop[:, :2].T + crop[:, 2], [(CROP - 1) / 2] * 2, atol=0.05)
 
 
-def test_each_look_begins_where_the_last_ended() -> None:
+def test_each_iteration_starts_where_the_last_ended() -> None:
     lying, large, none = face(20, 60, 60, 90), face(80, 150, 100), np.full((5, 2), 30, np.float32)
     found = Detections.from_arrays(np.zeros((3, 4)), [0.9, 0.8, 0.7], np.stack([lying, large, none]))
-    closer = refiner(step=1.2)
-    refined = closer.refine(np.zeros((200, 200, 3), np.uint8), found)
-    assert [tensor.shape for tensor in closer._session.fed] == [(2, 3, FRAME, FRAME)] * LOOKS
-    # one pixel of the frame is REACH * width / 48 pixels, and its right is the picture's below, for a face that lies so
-    step = LOOKS * 1.2 * REACH / FRAME
+    refining = refiner(step=1.2)
+    refined = refining.refine(np.zeros((200, 200, 3), np.uint8), found)
+    assert [tensor.shape for tensor in refining._session.fed] == [(2, 3, INPUT_SIDE, INPUT_SIDE)] * ITERATIONS
+    # one pixel of the input is CONTEXT * width / 48 pixels; for the lying face its right is downwards in the picture
+    step = ITERATIONS * 1.2 * CONTEXT / INPUT_SIDE
     np.testing.assert_allclose(refined.landmarks[0], lying + np.array([0, 20 * step]), atol=1e-3)
     np.testing.assert_allclose(refined.landmarks[1], large + np.array([80 * step, 0]), atol=1e-3)
     np.testing.assert_array_equal(refined.landmarks[2], none)
@@ -80,19 +87,19 @@ def test_each_look_begins_where_the_last_ended() -> None:
 
 
 def test_many_faces_go_in_batches_and_no_face_in_none() -> None:
-    closer = refiner()
+    refining = refiner()
     picture = np.zeros((40, 40, 3), np.uint8)
-    landmarks, error = closer.closer(picture, np.stack([face(20, 20, 20)] * 150))
-    assert [len(tensor) for tensor in closer._session.fed] == [64, 64, 22] * LOOKS
+    landmarks, error = refining.refine_landmarks(picture, np.stack([face(20, 20, 20)] * 150))
+    assert [len(tensor) for tensor in refining._session.fed] == [64, 64, 22] * ITERATIONS
     np.testing.assert_allclose(landmarks, np.stack([face(20, 20, 20)] * 150), atol=1e-3)
     assert (error == 0.25).all()
-    assert len(closer.refine(picture, Detections.empty())) == 0
-    assert np.isnan(closer.closer(picture, np.zeros((1, 5, 2), np.float32))[1]).all()
+    assert len(refining.refine(picture, Detections.empty())) == 0
+    assert np.isnan(refining.refine_landmarks(picture, np.zeros((1, 5, 2), np.float32))[1]).all()
 
 
 @pytest.mark.parametrize("at", [(-500, -500), (0, 0), (39, 39)])
 def test_a_face_beyond_the_border_is_no_accident(at: tuple[int, int]) -> None:
-    landmarks, _ = refiner().closer(np.full((40, 40, 3), 9, np.uint8), face(20, *at)[None])
+    landmarks, _ = refiner().refine_landmarks(np.full((40, 40, 3), 9, np.uint8), face(20, *at)[None])
     assert np.isfinite(landmarks).all()
 
 

@@ -1,10 +1,12 @@
-"""Pictures of any size: which views are taken of them, and that a face is found once wherever tiles meet."""
+"""The image pyramid: which levels and tiles there are, and that a face is found once wherever tiles meet."""
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,46 +17,51 @@ from benchmarks.lib.scenes import held_out_scenes
 from lrface.cli.app import main
 from lrface.detection import open_detector
 from lrface.detection.decode import decode_contract
-from lrface.detection.onnx_detector import RUN_PIXELS, InputSpec, OnnxDetector
-from lrface.detection.views import OVERLAP, TALLEST_IN_TILE, TILE, View, plan_looks
+from lrface.detection.input_tensor import InputSpec
+from lrface.detection.onnx_detector import RUN_PIXELS, OnnxDetector
+from lrface.detection.pyramid import LARGEST_IN_TILE, OVERLAP, TILE, View, plan_pyramid, working_scale
+from lrface.errors import ModelError
 from lrface.geometry import box_iou
 from lrface.matcher import FaceMatcher
+from lrface.models.manifest import EarlyExit, Manifest, PyramidSettings
+
+PYRAMID = PyramidSettings(224, 192, EarlyExit(0.02, 96, 1024))
 
 
-def seen(looks: list[list[View]]) -> list[tuple[float, int]]:
-    """(scale, number of views) of each look."""
-    assert all(view.scale == look[0].scale for look in looks for view in look)
-    return [(look[0].scale, len(look)) for look in looks]
+def summary(levels: list[list[View]]) -> list[tuple[float, int]]:
+    """(scale, number of views) of each level."""
+    assert all(view.scale == level[0].scale for level in levels for view in level)
+    return [(level[0].scale, len(level)) for level in levels]
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "scale", "quarters", "looks"),
+    ("height", "width", "scale", "pyramid", "levels"),
     [
         (480, 640, 1.0, False, [(1.0, 1)]),
-        (480, 640, 1.0, True, [(1.0, 1), (0.25, 1)]),  # a face that fills the quarter is seen there
+        (480, 640, 1.0, True, [(1.0, 1), (0.25, 1)]),  # a face that fills the second level is found there
         (200, 150, 1.0, True, [(1.0, 1), (0.25, 1)]),  # a portrait that the face fills
         (190, 150, 1.0, True, [(1.0, 1)]),
         (2160, 3840, 0.5, True, [(0.5, 1), (0.125, 1), (0.03125, 1)]),
         (2160, 3840, 1.0, True, [(1.0, 4), (0.25, 1), (0.0625, 1), (0.015625, 1)]),
-        (2160, 3840, 1.0, False, [(1.0, 4), (0.25, 1)]),  # taller than a tile's: a quarter
+        (2160, 3840, 1.0, False, [(1.0, 4), (0.25, 1)]),  # what is too large for a tile is left to a second level
         (540, 960, 4.0, False, [(4.0, 4), (1.0, 1)]),
         (1, 9000, 1.0, False, [(1.0, 5), (0.25, 2), (0.0625, 1)]),
         (1, 1, 1.0, True, [(1.0, 1)]),
     ],
 )
-def test_looks(height: int, width: int, scale: float, quarters: bool, looks: list[tuple[float, int]]) -> None:
-    assert seen(plan_looks(height, width, scale, TILE, 32, quarters)) == looks
+def test_levels(height: int, width: int, scale: float, pyramid: bool, levels: list[tuple[float, int]]) -> None:
+    assert summary(plan_pyramid(height, width, scale, TILE, 32, PYRAMID if pyramid else None)) == levels
 
 
 @pytest.mark.parametrize("size", [(2160, 3840), (2049, 700), (33, 5000), (6000, 8000)])
 @pytest.mark.parametrize("tile", [640, TILE])
 def test_tiles_share_enough_for_every_face_to_be_whole_in_its_own(size: tuple[int, int], tile: int) -> None:
-    views = plan_looks(*size, 1.0, tile, 32, True)[0]
+    views = plan_pyramid(*size, 1.0, tile, 32, PYRAMID)[0]
     assert len({(view.height, view.width) for view in views}) == 1  # so that they run together
     for axis, length in ((0, size[1]), (1, size[0])):
         long = (views[0].width, views[0].height)[axis]
         starts = sorted({(view.x, view.y)[axis] for view in views})
-        parts = sorted({(view.part[axis], view.part[axis + 2]) for view in views})
+        parts = sorted({(view.core[axis], view.core[axis + 2]) for view in views})
         assert long <= tile
         assert starts[0] == 0
         assert starts[-1] + long >= length
@@ -64,8 +71,8 @@ def test_tiles_share_enough_for_every_face_to_be_whole_in_its_own(size: tuple[in
         assert parts[0][0] == -np.inf
         assert parts[-1][1] == np.inf
         for start, (low, high) in zip(starts, parts, strict=True):
-            assert low == -np.inf or low - start >= TALLEST_IN_TILE / 2
-            assert high == np.inf or start + long - high >= TALLEST_IN_TILE / 2
+            assert low == -np.inf or low - start >= LARGEST_IN_TILE / 2
+            assert high == np.inf or start + long - high >= LARGEST_IN_TILE / 2
 
 
 def test_an_eye_of_a_large_face_is_no_face_of_its_own() -> None:
@@ -79,11 +86,10 @@ def test_an_eye_of_a_large_face_is_no_face_of_its_own() -> None:
 
 
 def test_what_a_picture_leaves_of_the_input_is_black() -> None:
-    detector = fake([], [])
     picture = np.random.default_rng(7).integers(1, 256, (40, 70, 3), np.uint8)
     used = [np.full((2, 3, 64, 96), 7, np.float32) for _ in range(8)]
     del used  # its memory is what comes next
-    tensor = detector.prepare([picture, picture[:20, :30]], (64, 96))
+    tensor = InputSpec().tensor([picture, picture[:20, :30]], (64, 96))
     for planes, (height, width) in zip(tensor, ((40, 70), (20, 30)), strict=True):
         np.testing.assert_array_equal(planes[:, :height, :width], picture[:height, :width].transpose(2, 0, 1))
         assert np.count_nonzero(planes) == 3 * height * width
@@ -114,10 +120,12 @@ def test_frames_of_one_size_go_together_and_keep_their_own_faces() -> None:
     assert [faces.boxes.tolist() for faces in found] == [[[0, 0, v, v]] if v else [] for v in values]
     assert [len(tensor) for tensor in detector._session.fed] == [3, 1, 2]  # RUN_PIXELS hold three of 480 x 640
     assert detector.detect_batch([]) == []
-    detector.quarters, detector._session.fed = True, []
+    detector.pyramid, detector._session.fed = PYRAMID, []
     frames = [np.full((480, 640, 3), value, np.uint8) for value in (120, 20, 130)]
     together = detector.detect_batch(frames)
-    assert [len(tensor) for tensor in detector._session.fed] == [3, 2], "a second look at two that have a large face"
+    assert [len(tensor) for tensor in detector._session.fed] == [3, 2], (
+        "a second level of the two that have a large face"
+    )
     for frame, faces in zip(frames, together, strict=True):
         np.testing.assert_array_equal(detector.detect(frame).boxes, faces.boxes)
 
@@ -162,7 +170,7 @@ def test_a_larger_smallest_face_takes_a_smaller_picture() -> None:
     image, box = portraits()["astronaut"]
     detector = open_detector(min_face=64)
     assert isinstance(detector, OnnxDetector)
-    assert detector._scale(512) == 1 / 8
+    assert working_scale(512, 512, detector.min_face) == 1 / 8
     assert box_iou(detector.detect(image).boxes[:1], np.array([box], np.float32))[0, 0] > 0.4
 
 
@@ -187,50 +195,96 @@ def test_users_say_what_their_smallest_face_is(
     assert "x>=4" in capsys.readouterr().err
 
 
-def test_a_look_at_a_quarter_finds_what_fills_the_picture() -> None:
-    hint = [300, 300, 380, 400]
-    detector = fake([[100, 100, 120, 140], [10, 10, 30, 30], hint], [0.9, 0.8, 0.03], quarters=True)
+def test_a_coarser_level_finds_what_fills_the_picture() -> None:
+    part = [300, 300, 380, 400]
+    detector = fake([[100, 100, 120, 140], [10, 10, 30, 30], part], [0.9, 0.8, 0.03], pyramid=PYRAMID)
     found = detector.detect(np.zeros((600, 800, 3), np.uint8))
     assert [fed.shape[2:] for fed in detector._session.fed] == [(608, 800), (160, 224), (64, 64)]
-    # the smaller one is taken from the first look alone: a quarter's view of small faces is worth nothing
+    # the smaller one is taken from the first level alone: coarser levels show too little of small faces
     expected = [[10, 10, 30, 30], [100, 100, 120, 140], [400, 400, 480, 560]]
     np.testing.assert_allclose(sorted(found.boxes.tolist()), expected)
 
 
 @pytest.mark.parametrize(
-    ("box", "score", "size", "looks"),
+    ("box", "score", "size", "levels"),
     [
         ([300, 300, 380, 400], 0.03, (600, 800), 3),
         ([300, 300, 380, 400], 0.01, (600, 800), 1),
         ([300, 300, 380, 390], 0.9, (600, 800), 1),
-        ([300, 300, 380, 390], 0.9, (600, 1200), 2),  # too large a look to have a hint of all; the next has none
+        ([300, 300, 380, 390], 0.9, (600, 1200), 2),  # too large a level for the early exit; the next one exits
     ],
 )
-def test_there_is_no_second_look_without_a_hint_of_a_large_face(
-    box: list[int], score: float, size: tuple[int, int], looks: int
+def test_the_search_ends_early_where_nothing_looks_like_a_part_of_a_large_face(
+    box: list[int], score: float, size: tuple[int, int], levels: int
 ) -> None:
-    detector = fake([box], [score], quarters=True)
+    detector = fake([box], [score], pyramid=PYRAMID)
     detector.detect(np.zeros((*size, 3), np.uint8))
-    assert len(detector._session.fed) == looks
+    assert len(detector._session.fed) == levels
 
 
-def test_of_one_face_seen_in_both_looks_the_better_score_stays() -> None:
-    class TwoLooks(FakeSession):
+def pyramid_of(manifest: dict[str, Any], folder: Path, root: Path) -> PyramidSettings | None:
+    """The pyramid of the detector that is opened from a manifest."""
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "lrface-detector.onnx").write_bytes((root / "models" / "lrface-detector.onnx").read_bytes())
+    detector = open_detector(manifest=Manifest.load(folder))
+    assert isinstance(detector, OnnxDetector)
+    return detector.pyramid
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"largest_face": 99, "coarsest_side": 77, "early_exit": {"score": 0.1, "height": 50, "side": 500}},
+         PyramidSettings(99, 77, EarlyExit(0.1, 50, 500))),
+        ({"largest_face": 99}, PyramidSettings(99, 192, None)),
+        ({}, PyramidSettings(224, 192, None)),
+        (None, PyramidSettings(224, 192, None)),  # a manifest from before: all levels are searched
+        ({"largest_face": 0}, None),
+        ({"coarsest_side": "192"}, None),
+        ({"largest_face": float("nan")}, None),
+        ({"largest_face": 10**400}, None),
+        ({"early_exit": {"score": 0.1}}, None),
+        ({"early_exit": [1, 2, 3]}, None),
+        ("two levels", None),
+    ],
+)  # fmt: skip
+def test_the_pyramid_belongs_to_the_model(
+    given: object, expected: PyramidSettings | None, tmp_path: Path, root: Path
+) -> None:
+    manifest = json.loads((root / "models" / "manifest.json").read_text())
+    entry = next(model for model in manifest["models"] if model["kind"] == "detector")
+    del entry["pyramid"]
+    manifest["models"] = [entry | ({} if given is None else {"pyramid": given})]
+    if expected is None:
+        with pytest.raises(ModelError, match="malformed"):
+            pyramid_of(manifest, tmp_path, root)
+    else:
+        assert pyramid_of(manifest, tmp_path, root) == expected
+
+
+def test_without_an_early_exit_every_level_is_searched() -> None:
+    detector = fake([[0, 0, 9, 9]], [0.0], pyramid=PyramidSettings())
+    detector.detect(np.zeros((600, 800, 3), np.uint8))
+    assert [fed.shape[2:] for fed in detector._session.fed] == [(608, 800), (160, 224), (64, 64)]
+
+
+def test_of_one_face_found_at_two_levels_the_better_score_stays() -> None:
+    class TwoLevels(FakeSession):
         def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-            quarter = feed["image"].shape[3] < 800
-            self.boxes = np.array([[100, 100, 120, 140]], np.float32) * (1 if quarter else 4)
-            self.scores = np.array([0.8 if quarter else 0.6], np.float32)
+            coarse = feed["image"].shape[3] < 800
+            self.boxes = np.array([[100, 100, 120, 140]], np.float32) * (1 if coarse else 4)
+            self.scores = np.array([0.8 if coarse else 0.6], np.float32)
             return super().run(names, feed)
 
     decode = decode_contract("boxes", "scores", "landmarks")
-    detector = OnnxDetector(TwoLooks([], []), decode, InputSpec(), 0.5, quarters=True)
+    detector = OnnxDetector(TwoLevels([], []), decode, InputSpec(), 0.5, pyramid=PYRAMID)
     found = detector.detect(np.zeros((600, 800, 3), np.uint8))
     np.testing.assert_allclose(found.boxes, [[400, 400, 480, 560]])
     np.testing.assert_allclose(found.scores, [0.8])
 
 
-def test_a_part_of_a_face_too_tall_for_the_first_look_is_no_second_face() -> None:
-    class TwoLooks(FakeSession):
+def test_a_part_of_a_face_too_large_for_the_first_level_is_no_second_face() -> None:
+    class TwoLevels(FakeSession):
         def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
             side = feed["image"].shape[3]
             self.boxes = np.array([[[300, 260, 480, 500]], [[70, 50, 130, 135]]][side < 800], np.float32)
@@ -239,8 +293,8 @@ def test_a_part_of_a_face_too_tall_for_the_first_look_is_no_second_face() -> Non
             return super().run(names, feed)
 
     decode = decode_contract("boxes", "scores", "landmarks")
-    for quarters, expected in ((True, [[280, 200, 520, 540]]), (False, [[300, 260, 480, 500]])):
-        detector = OnnxDetector(TwoLooks([], []), decode, InputSpec(), 0.5, quarters=quarters)
+    for pyramid, expected in ((PYRAMID, [[280, 200, 520, 540]]), (None, [[300, 260, 480, 500]])):
+        detector = OnnxDetector(TwoLevels([], []), decode, InputSpec(), 0.5, pyramid=pyramid)
         np.testing.assert_allclose(detector.detect(np.zeros((600, 800, 3), np.uint8)).boxes, expected)
 
 
@@ -260,15 +314,17 @@ def test_a_large_face_is_found_once(shared: Path, height: int) -> None:
     assert counts == [1] * len(photos)
 
 
-def test_the_second_look_that_is_saved_would_have_found_nothing(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_levels_saved_by_the_early_exit_would_have_found_nothing(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     detector = open_detector(refine=False)
     assert isinstance(detector, OnnxDetector)
-    session, looks = detector._session, []
-    monkeypatch.setattr(detector, "_session", SimpleNamespace(run=lambda *fed: looks.append(1) or session.run(*fed)))
+    session, runs = detector._session, []
+    monkeypatch.setattr(detector, "_session", SimpleNamespace(run=lambda *fed: runs.append(1) or session.run(*fed)))
     scenes = held_out_scenes(shared / "data" / "scenes")
-    found, taken = [detector.detect(scene) for scene in scenes], len(looks)
-    monkeypatch.setattr("lrface.detection.onnx_detector.hides_larger", lambda _: True)
+    found, taken = [detector.detect(scene) for scene in scenes], len(runs)
+    monkeypatch.setattr("lrface.detection.onnx_detector.can_miss_larger", lambda *_: True)
     always = [detector.detect(scene) for scene in scenes]
     assert sum(len(a) for a in always) > 1000
     assert [len(faces) for faces in found] == [len(faces) for faces in always]
-    assert taken < 0.9 * (len(looks) - taken), "looks are saved"
+    assert taken < 0.9 * (len(runs) - taken), "levels are saved"
