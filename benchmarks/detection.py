@@ -5,9 +5,9 @@
 prints a table and writes ``benchmarks/results/detection.json``. The test set is 200 WIDER FACE validation pictures
 (``detection/wider200``), brought back to their original aspect with a long side of 640 px; AP is at IoU 0.5. Precision
 and recall are those at each detector's usual threshold, and so are the false alarms, counted in the scenes without
-people (``scenes``: animals, rooms, textures, empty streets) that the bundled detector's training does not see. The
-second look at landmarks is left out here (``benchmarks/landmarks.py`` measures it). What suppression drops has a vote
-in the bundled detector's boxes, as at run time, and none in its peers', as their makers have it.
+people (``scenes``: animals, rooms, textures, empty streets) that the bundled detector's training does not see. Landmark
+refinement is left out here (``benchmarks/landmarks.py`` measures it). The bundled detector votes on its boxes, as at
+run time, and its peers do not, as their makers publish them.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def main() -> None:
         " recall at each detector's threshold, faces of 16 px and more; false alarms: likewise, in"
         " held-out scenes without people; ms: median of a whole detection of a 640x640 picture, one thread, in turns,"
         f" over {PROCESSES} processes,"
-        " without the second look at landmarks",
+        " without landmark refinement",
         "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")

@@ -3,15 +3,15 @@
     python -m benchmarks.landmarks
 
 LFW pictures (a test set; nothing was chosen here) shrunk by area until the face, its canonical crop, is 32, 24, 16 or
-12 pixels wide. Truth is what YuNet-n says on the full picture. Three errors, medians over the faces that a detector
+12 pixels wide. Truth is what YuNet-n finds in the full picture. Three errors, medians over the faces that a detector
 finds, in % of the distance between the eyes:
 
 - landmarks: mean distance of the five points to YuNet's;
-- without bias: the same after the detector's own mean offset (in the face's frame, at that size) is taken away: makers
-  of detectors do not agree where a mouth's corner is;
+- without bias: the same after the detector's own mean offset (in the face's frame, at that size) is subtracted:
+  detectors were trained with different conventions, for example of where a mouth corner is;
 - alignment: how far the crop is moved, the root of the mean square over the five points.
 
-The bundled detector stands twice: with its second look at each face, as it is used, and without.
+The bundled detector is measured twice: with landmark refinement, as it is used, and without.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def errors(found: list[FloatArray], known: list[FloatArray]) -> dict[str, float]
 
 
 def main() -> None:
-    """Compare the bundled detector, with and without its second look, with YuNet and SCRFD."""
+    """Compare the bundled detector, with and without landmark refinement, with YuNet and SCRFD."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
@@ -97,7 +97,7 @@ def main() -> None:
     manifest = Manifest.load()
     own = manifest.detector
     shas = {own.name: own.sha256, **{name: sha256(file) for name, file in files.items()}}
-    detectors = {own.name: open_detector(), f"{own.name}, one look": open_detector(refine=False)}
+    detectors = {own.name: open_detector(), f"{own.name}, not refined": open_detector(refine=False)}
     detectors |= {name: open_detector(file) for name, file in files.items()}
 
     truth = open_detector(files["yunet_n_dynamic"])
@@ -135,7 +135,7 @@ def main() -> None:
     path = write_result("landmarks", {
         "protocol": "LFW pictures shrunk by area; errors against YuNet-n on the full picture, medians over the"
         " found faces, in % of the eye distance",
-        "models": {closer.name: closer.sha256 for closer in manifest.landmarkers},
+        "models": {entry.name: entry.sha256 for entry in manifest.landmarkers},
         "pictures": faces, "rows": rows,
         "plots": [plot("swept", lines, "LFW pictures shrunk, bundled detector and peers", "alignment",
                        xlabel="width of the aligned crop, pixels", ylabel="alignment error, % of the eye distance")],

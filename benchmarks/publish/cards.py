@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.landmark_refinement import ERROR_HEADER, HEADER, error_figures, figures
 from benchmarks.lib.results import RESULTS, between, read_result, table
-from benchmarks.refining import ERROR_HEADER, HEADER, error_figures, figures
 from training.common.manifest import MEASURED, MODELS
 
 Entry = dict[str, Any]
@@ -29,7 +29,7 @@ def section(entry: Entry, exact: Entry | None, results: Path) -> str:
     kinds: dict[str, Callable[[], str]] = {
         "embedder": lambda: _embedder(entry, exact or entry, read_result("lfw", results)),
         "detector": lambda: _detector(entry, read_result("detection", results)),
-        "landmarker": lambda: _landmarker(entry, read_result("refining", results)),
+        "landmarker": lambda: _landmarker(entry, read_result("landmark_refinement", results)),
     }
     return kinds[entry["kind"]]()
 
@@ -74,9 +74,9 @@ def _landmarker(entry: Entry, result: dict[str, Any]) -> str:
     return (
         "Validation people pasted into held-out scenes, found by the bundled detector. Accuracy in % on those of"
         f" {result['pairs']:,} validation pairs of which both faces were found, LR-LR, by the shipped embedder; error"
-        " of the alignment: a landmark's distance in % of the eyes', median. A look takes"
-        f" {result['ms_a_look']:.2f} ms a face, cutting included, in batches, on one thread"
-        " (`python -m benchmarks.refining`).\n\n"
+        " of the alignment: a landmark's distance in % of the eyes', median. An iteration takes"
+        f" {result['ms_a_face_and_iteration']:.2f} ms a face, cropping included, in batches, on one thread"
+        " (`python -m benchmarks.landmark_refinement`).\n\n"
         + table(HEADER, [figures(row) for row in result["rows"]])
         + "\n\nWhat the expected error is worth: rank correlation with the similarity of two photos of a person; their"
         " FNMR in % at FMR 1 %, of all and without the poorest fifth; accuracy in % on the third of all pairs with the"

@@ -12,9 +12,9 @@ def seen_quality(quality: float | None, error: float | None) -> float | None:
     """An embedder's quality less what a poor alignment costs: ``quality * exp(-6 (error - 0.05))``, 1 at most.
 
     The embedder sees a crop, and hardly whether it was cut rightly. Of validation people's faces of 12 to 96 px the
-    product foretells the similarity to another photo better than either does alone (benchmarks/refining.py); a smaller
-    level for poor landmarks was no better. Photos to enrol are screened by the embedder's quality alone: the
-    product refused portraits that are good, but cut close or turned a little.
+    product foretells the similarity to another photo better than either does alone
+    (benchmarks/landmark_refinement.py); a smaller level for poor landmarks was no better. Photos to enrol are screened
+    by the embedder's quality alone: the product refused portraits that are good, but cut close or turned a little.
 
     Args:
         quality: The embedder's, 0..1, or None.

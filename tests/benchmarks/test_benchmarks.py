@@ -19,10 +19,10 @@ SMALL = {
     "detection": ["--limit", "4"],
     "landmarks": ["--pictures", "4", "--sizes", "32", "16"],
     "clips": ["--frames", "2"],
-    "looks": ["--every", "500", "--every-face", "500"],
+    "detector_pyramid": ["--every", "500", "--every-face", "500"],
     "open_set": ["--limit", "44", "--people", "20", "--searches", "100"],
     "quality": ["--limit", "4"],
-    "refining": ["--pairs", "40", "--widths", "24"],
+    "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
 }
 

@@ -17,7 +17,7 @@ CROPS = 64_000  # aligned faces that the teacher is asked about
 def make(
     scenes: Path, faces: Path, teacher: Path, cache: Path, run: Path, models: Path, steps: int = Recipe.steps
 ) -> Path:
-    """Train (started again, it resumes) and export; ``benchmarks/refining.py`` measures.
+    """Train (started again, it resumes) and export; ``benchmarks/landmark_refinement.py`` measures.
 
     Args:
         scenes: folder of scenes.zip and boxes.csv.

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.refining import alignment_error
+from benchmarks.landmark_refinement import alignment_error
 from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection.landmark_refinement import INPUT_SIDE, INPUT_TEMPLATE, LandmarkRefiner
 from lrface.models.manifest import Manifest

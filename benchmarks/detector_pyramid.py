@@ -1,11 +1,12 @@
-"""What the rule costs and saves by which the bundled detector looks a second time for large faces.
+"""What the early exit of the bundled detector's pyramid saves and costs.
 
-    python -m benchmarks.looks
+    python -m benchmarks.detector_pyramid
 
-prints a table and writes ``benchmarks/results/looks.json``: in the detector's own scenes (``scenes``), and in squares
-cut around their annotated faces so that one fills a given share of them, how many of the looks after the first the
-early exit (``lrface.models.manifest.EarlyExit``) saves, and how many faces fewer are found than with all looks taken. The rule was
-chosen on such pictures; no test set is touched.
+prints a table and writes ``benchmarks/results/detector_pyramid.json``. Two kinds of pictures: the detector's own scenes
+(``scenes``), and squares around their annotated faces, each filled by one face to a given share. For both: how many of
+the pyramid levels after the first are searched with the early exit (``lrface.models.manifest.EarlyExit``), and how many
+faces fewer are found than with every level searched. The early exit's settings were chosen on such pictures; no test
+set was used.
 """
 
 from __future__ import annotations
@@ -29,30 +30,33 @@ from lrface.types import ImageArray
 
 SIDES = (480, 640, 1000, 1920)
 SHARES = (0.2, 0.5, 0.8, 1.1)
-TALL = 70.0  # pixels of an annotated face, to be worth enlarging
+MIN_HEIGHT = 70.0  # pixels of an annotated face: smaller ones are too blurred when enlarged
 
 
-def looked(name: str, pictures: Iterable[ImageArray]) -> dict[str, Any]:
-    """The row of some pictures: those taken with the rule, and with all looks."""
+def compare(name: str, pictures: Iterable[ImageArray]) -> dict[str, Any]:
+    """The table's row of some pictures: with the early exit, and with every level searched."""
     detector: Any = open_detector(refine=False)
-    row = {"pictures": name, "count": 0, "looks": 0, "looks_of_all": 0, "faces": 0, "faces_of_all": 0, "lost_in": 0}
+    row = {
+        "pictures": name, "count": 0, "coarser_levels": 0, "coarser_levels_of_all": 0,
+        "faces": 0, "faces_of_all": 0, "pictures_with_fewer": 0,
+    }  # fmt: skip
     for picture in pictures:
         with patch.object(detector, "_run", wraps=detector._run) as run:
             found = len(detector.detect(picture))
-            looks = run.call_count
+            runs = run.call_count
             with patch.object(onnx_detector, "can_miss_larger", return_value=True):
                 every = len(detector.detect(picture))
         row["count"] += 1
-        row["looks"] += looks - 1
-        row["looks_of_all"] += run.call_count - looks - 1
+        row["coarser_levels"] += runs - 1
+        row["coarser_levels_of_all"] += run.call_count - runs - 1
         row["faces"] += found
         row["faces_of_all"] += every
-        row["lost_in"] += found < every
+        row["pictures_with_fewer"] += found < every
     return row
 
 
-def around(picture: ImageArray, box: np.ndarray, side: int, share: float) -> ImageArray:
-    """A square around a face, of so many pixels, of whose height the face's is a share."""
+def square_around(picture: ImageArray, box: np.ndarray, side: int, share: float) -> ImageArray:
+    """A square of ``side`` pixels around a face that fills the given share of its height."""
     window = (box[3] - box[1]) / share
     scale = side / window
     corner = (box[:2] + box[2:]) / 2 - window / 2
@@ -62,16 +66,16 @@ def around(picture: ImageArray, box: np.ndarray, side: int, share: float) -> Ima
 
 
 def main() -> None:
-    """Look at scenes and at large faces, with the rule and without."""
+    """Search scenes and large faces, with the early exit and without."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--every", type=int, default=1, help="take one of so many scenes")
-    parser.add_argument("--every-face", type=int, default=6, help="cut around a face of one of so many scenes")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th scene")
+    parser.add_argument("--every-face", type=int, default=6, help="cut a square around a face of every n-th scene")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     labels = pd.read_csv(args.data / "scenes" / "boxes.csv")
-    labels = labels[(labels.label == "face") & (labels.y2 - labels.y1 >= TALL)].drop_duplicates("file")
+    labels = labels[(labels.label == "face") & (labels.y2 - labels.y1 >= MIN_HEIGHT)].drop_duplicates("file")
     boxes = dict(zip(labels.file, labels[["x1", "y1", "x2", "y2"]].to_numpy(float), strict=True))
     with zipfile.ZipFile(args.data / "scenes" / "scenes.zip") as pack:
 
@@ -80,19 +84,20 @@ def main() -> None:
             return picture.astype(np.uint8, copy=False)
 
         names = sorted(name for name in pack.namelist() if name.endswith(".webp"))
-        rows = [looked("scenes", (read(name) for name in tqdm(names[:: args.every], "scenes", leave=False)))]
+        rows = [compare("scenes", (read(name) for name in tqdm(names[:: args.every], "scenes", leave=False)))]
         large = [(read(name), boxes[name]) for name in names[:: args.every_face] if name in boxes]
     for side in tqdm(SIDES, "large faces", leave=False):
         for share in SHARES:
-            rows.append(looked(f"{share:.0%} of {side} px", (around(*face, side, share) for face in large)))
-    header = ["pictures", "count", "looks after the first, %", "faces", "with all looks", "pictures with fewer"]
+            rows.append(compare(f"{share:.0%} of {side} px", (square_around(*face, side, share) for face in large)))
+    header = ["pictures", "count", "levels after the first, %", "faces", "with every level", "pictures with fewer"]
+    shares = [100 * row["coarser_levels"] / max(1, row["coarser_levels_of_all"]) for row in rows]
     print(table(header, [
-        [row["pictures"], str(row["count"]), f"{100 * row['looks'] / max(1, row['looks_of_all']):.0f}",
-         str(row["faces"]), str(row["faces_of_all"]), str(row["lost_in"])] for row in rows
+        [row["pictures"], str(row["count"]), f"{share:.0f}", str(row["faces"]), str(row["faces_of_all"]),
+         str(row["pictures_with_fewer"])] for row, share in zip(rows, shares, strict=True)
     ]))  # fmt: skip
     detector = Manifest.load().detector
-    path = write_result("looks", {
-        "protocol": "faces found by the rule for looks after the first, and with all of them: the detector's own"
+    path = write_result("detector_pyramid", {
+        "protocol": "faces found with the early exit of the pyramid, and with every level searched: the detector's own"
         " scenes, and squares around one face of 70 px and more of each, which fills a share of the square's height",
         "models": {detector.name: detector.sha256},
         "rows": rows,

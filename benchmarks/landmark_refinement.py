@@ -1,17 +1,17 @@
-"""What the second look at landmarks is worth: validation people in small scenes, found, aligned, compared.
+"""What landmark refinement is worth: validation people in small scenes, found, aligned, compared.
 
-    python -m benchmarks.refining
+    python -m benchmarks.landmark_refinement
 
 Validation people (never a test set) are pasted into the held-out scenes at a given width of the canonical crop and
-found there by the bundled detector. Verified are those pairs of which both faces were found, by the shipped embedder,
-aligned by the landmarks that are known, by the detector's, and by those of the second look. Whether a second look is
-taken, and how many, was chosen by these figures.
+found there by the bundled detector. The first table verifies the pairs of which both faces were found, by the shipped
+embedder, aligned by the known landmarks, by the detector's, and by the refined ones. Whether landmarks are refined, and
+in how many iterations, was chosen by these figures.
 
-The second table is about what the second look says of its own error: how well it, the embedder's quality and
-`lrface.embedding.quality.seen_quality`, which is made of both, foretell the similarity of two photos of one person
-(rank correlation); FNMR in % at FMR 1 %, of all and of those that are left when the poorest fifth is rejected by one of
-the three; and accuracy in % on the third of all pairs with the largest expected error, at the level of their size and
-at the next smaller one. The formula and its constants were chosen by such figures.
+The second table is about the expected error that the refining network gives: how well it, the embedder's quality, and
+the product of both (`lrface.embedding.quality`) predict the similarity of two photos of one person (rank correlation);
+FNMR in % at FMR 1 %, of all pairs and of those that are left when the poorest fifth is rejected by one of the three;
+and accuracy in % on the third of all pairs with the largest expected error, at the level of their size and at the next
+smaller one. The product's constants were chosen by such figures.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ WIDTHS = (12, 16, 24, 32, 48, 64, 96)
 PAIRS = 6000  # drawn from all of them
 SIDE = 256  # pixels of a scene: what a detector sees around a face
 VIEWS = Views(turn=8.0, stretch=0.0)
-LOOKED = 16  # faces at a time, to take the time of a look
-WHOSE = ("known", "detector", "refined")
+TIMED = 16  # faces in one run when time is measured
+LANDMARKS = ("known", "detector", "refined")
 REJECTED, WORST, FMR = 1 / 5, 1 / 3, 0.01
 HEADER = [
     "crop, px", "found, %", "accuracy: known landmarks", "detector's", "refined", "error: detector's", "refined",
-    "rank correlation of its expected error",
+    "rank correlation of the expected error",
 ]  # fmt: skip
 BY = ("quality", "error", "both")
 ERROR_HEADER = [
-    "crop, px", "quality foretells", "expected error", "both", "FNMR", "a fifth rejected by quality",
+    "crop, px", "quality predicts", "expected error", "both", "FNMR", "a fifth rejected by quality",
     "by expected error", "by both", "the third of largest error", "at the next smaller level",
 ]  # fmt: skip
 
@@ -72,10 +72,10 @@ class Found:
 
     Attributes:
         rows: of the face set, ``[n]``, those that the detector found.
-        crops: by whose landmarks (``known``, ``detector``, ``refined``): canonical crops uint8 ``[n, 112, 112, 3]``.
-        errors: by whose: how far the landmarks' alignment is off, see ``alignment_error``, ``[n]``.
-        expected: what the second look says of its own error, ``[n]``.
-        share: found, of those looked for.
+        crops: by the landmarks (``known``, ``detector``, ``refined``): canonical crops uint8 ``[n, 112, 112, 3]``.
+        errors: by the same: how far the alignment is off, see ``alignment_error``, ``[n]``.
+        expected: error that the refining network expects, ``[n]``.
+        share: of the faces that were found.
     """
 
     rows: npt.NDArray[np.int64]
@@ -91,19 +91,19 @@ def alignment_error(landmarks: Floats, known: Floats) -> float:
     return float(np.sqrt(((found - right) ** 2).sum(axis=1).mean()) / (TEMPLATE[1, 0] - TEMPLATE[0, 0]))
 
 
-def look_for(
+def find_faces(
     rows: npt.NDArray[np.int64], faces: FaceSet, scenes: list[Image], width: float, detector: FaceDetector,
     refiner: LandmarkRefiner,
 ) -> Found:  # fmt: skip
-    """Put each face into a scene, ``width`` pixels wide (the canonical crop), and find it there.
+    """Paste each face into a scene, ``width`` pixels wide (the canonical crop), and find it there.
 
     Args:
         rows: of ``faces``.
         faces: aligned ones.
-        scenes: to put them into.
+        scenes: to paste them into.
         width: pixels.
-        detector: without a second look.
-        refiner: the second look.
+        detector: without landmark refinement.
+        refiner: refines the landmarks.
     """
     kept = []
     crops: dict[str, list[Image]] = {"known": [], "detector": [], "refined": []}
@@ -120,13 +120,13 @@ def look_for(
         better, error = refiner.refine_landmarks(picture, best.landmarks)
         points = {"known": known, "detector": best.landmarks[0], "refined": better[0]}
         try:
-            cuts = {name: align(picture, given) for name, given in points.items()}
+            aligned = {name: align(picture, given) for name, given in points.items()}
         except ImageError:
             continue
         kept.append(row)
         expected.append(float(error[0]))
         for name, given in points.items():
-            crops[name].append(cuts[name])
+            crops[name].append(aligned[name])
             errors[name].append(alignment_error(given, known))
     return Found(
         np.array(kept, np.int64), {name: np.stack(each) for name, each in crops.items()},
@@ -136,7 +136,7 @@ def look_for(
 
 
 def small_scene(crop: Image, scenes: list[Image], width: float, rng: np.random.Generator) -> tuple[Image, Floats]:
-    """A part of a scene, uint8 ``[256, 256, 3]``, with a face in its middle; the face's landmarks."""
+    """A part of a scene, uint8 ``[256, 256, 3]``, with a face in its centre; the landmarks of the face."""
     picture = part_of(scenes[int(rng.integers(len(scenes)))], SIDE, rng)
     side = round(REACHED * width) + 2
     corner = (SIDE - side) // 2
@@ -162,19 +162,21 @@ def accuracy(vectors: Floats, pairs: Pairs, kept: npt.NDArray[np.bool_] | None =
 
 
 def verification(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float) -> dict[str, float]:
-    """Accuracy in % on the pairs of which both faces were found, by whose landmarks they are aligned."""
+    """Accuracy in % on the pairs of which both faces were found, by the landmarks that align them."""
     embedder = embedders[level_for(width, embedders)]
     own = both_found(found, pairs)
     rates = {name: accuracy(embedder.embed(crops), own) for name, crops in found.crops.items()}
     return {**rates, "pairs": len(own.a)}
 
 
-def worth_of_error(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float) -> dict[str, Any]:
-    """What the expected error tells of a pair, by the refined landmarks; a pair is as poor as its poorer face.
+def value_of_expected_error(
+    found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float
+) -> dict[str, Any]:
+    """How well the expected error predicts a pair's similarity; a pair is as poor as its poorer face.
 
     Returns:
-        ``foretold``: by ``BY``, its rank correlation with the similarity of two photos of one person.
-        ``missed``: of these, in %, at the threshold that the share ``FMR`` of all strangers' pairs reach; of
+        ``correlation``: rank correlation of each of ``BY`` with the similarity of two photos of one person.
+        ``fnmr``: of these pairs, in %, at the threshold that the share ``FMR`` of all impostor pairs reach; of
         ``all``, and of those that are left when the poorest share ``REJECTED`` is rejected by one of ``BY``.
         ``worst``: accuracy in % on the share ``WORST`` of all pairs with the largest expected error, at the level of
         the faces' size and at the next smaller one (None if there is none).
@@ -188,12 +190,13 @@ def worth_of_error(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder]
     good = {name: np.minimum(of[own.a], of[own.b]) for name, of in each.items()}
     lost = scores[own.same] < np.quantile(scores[~own.same], 1 - FMR)
     genuine = {name: of[own.same] for name, of in good.items()}
-    missed = {name: lost[of >= np.quantile(of, REJECTED)].mean() for name, of in genuine.items()}
+    fnmr = {name: lost[of >= np.quantile(of, REJECTED)].mean() for name, of in genuine.items()}
     worst = good["error"] <= np.quantile(good["error"], WORST)
     smaller = max((other for other in embedders if other < level), default=None)
+    correlation = {name: float(spearmanr(of, scores[own.same]).statistic) for name, of in genuine.items()}
     return {
-        "foretold": {name: round(float(spearmanr(of, scores[own.same]).statistic), 3) for name, of in genuine.items()},
-        "missed": {name: round(100 * float(share), 2) for name, share in {"all": lost.mean(), **missed}.items()},
+        "correlation": {name: round(value, 3) for name, value in correlation.items()},
+        "fnmr": {name: round(100 * float(share), 2) for name, share in {"all": lost.mean(), **fnmr}.items()},
         "worst": [
             accuracy(vectors, own, worst),
             None if smaller is None else accuracy(embedders[smaller].embed(found.crops["refined"]), own, worst),
@@ -202,30 +205,30 @@ def worth_of_error(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder]
 
 
 def milliseconds(refiner: LandmarkRefiner) -> float:
-    """Time of one look at a face, cutting included, in batches of ``LOOKED``: the median of 30."""
+    """Time of one iteration for one face, cropping included, in runs of ``TIMED``: the median of 30."""
     picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
     matrix = input_matrix(Alignment.of(np.array([[90, 90], [104, 90], [97, 98], [91, 106], [103, 106]], np.float32)))
     times = []
     for _ in range(30):
         began = time.thread_time()
-        refiner.predict(np.stack([warp_crop(picture, matrix, INPUT_SIDE) for _ in range(LOOKED)]))
+        refiner.predict(np.stack([warp_crop(picture, matrix, INPUT_SIDE) for _ in range(TIMED)]))
         times.append(time.thread_time() - began)
-    return 1e3 * float(np.median(times)) / LOOKED
+    return 1e3 * float(np.median(times)) / TIMED
 
 
 def figures(row: dict[str, Any]) -> list[str]:
     """A row of the table, see ``HEADER``."""
     return [
-        str(row["width"]), f"{100 * row['found']:.0f}", *(f"{row[name]:.1f}" for name in WHOSE),
-        *(f"{100 * row[f'{name}_error']:.1f}" for name in WHOSE[1:]), f"{row['rank']:.2f}",
+        str(row["width"]), f"{100 * row['found']:.0f}", *(f"{row[name]:.1f}" for name in LANDMARKS),
+        *(f"{100 * row[f'{name}_error']:.1f}" for name in LANDMARKS[1:]), f"{row['rank']:.2f}",
     ]  # fmt: skip
 
 
 def error_figures(row: dict[str, Any]) -> list[str]:
     """A row of the second table, see ``ERROR_HEADER``."""
-    values = [row["missed"]["all"], *(row["missed"][name] for name in BY), *row["worst"]]
-    told = (f"{row['foretold'][name]:.2f}" for name in BY)
-    return [str(row["width"]), *told, *("" if value is None else f"{value:.1f}" for value in values)]
+    values = [row["fnmr"]["all"], *(row["fnmr"][name] for name in BY), *row["worst"]]
+    correlations = (f"{row['correlation'][name]:.2f}" for name in BY)
+    return [str(row["width"]), *correlations, *("" if value is None else f"{value:.1f}" for value in values)]
 
 
 def main() -> None:
@@ -254,23 +257,23 @@ def main() -> None:
 
     rows: list[dict[str, Any]] = []
     for width in args.widths:
-        found = look_for(people, faces, scenes, width, detector, refiner)
+        found = find_faces(people, faces, scenes, width, detector, refiner)
         errors = {f"{name}_error": round(float(np.median(each)), 4) for name, each in found.errors.items()}
         rank = float(spearmanr(found.expected, found.errors["refined"]).statistic)
         rows.append({
             "width": width, "found": round(found.share, 4), **verification(found, pairs, embedders, width), **errors,
-            "rank": round(rank, 3), **worth_of_error(found, pairs, embedders, width),
+            "rank": round(rank, 3), **value_of_expected_error(found, pairs, embedders, width),
         })  # fmt: skip
     print(table(HEADER, [figures(row) for row in rows]))
     print()
     print(table(ERROR_HEADER, [error_figures(row) for row in rows]))
     shipped = [manifest.detector, entry, *manifest.embedders.values()]
-    path = write_result("refining", {
+    path = write_result("landmark_refinement", {
         "protocol": "validation people pasted into held-out scenes, found by the bundled detector; accuracy in % on the"
         " pairs of which both faces were found, LR-LR; error of the alignment: a landmark's distance in eye distances,"
         " median",
         "models": {model.name: model.sha256 for model in shipped}, "pairs": len(pairs.a),
-        "ms_a_look": round(milliseconds(refiner), 3), "rows": rows,
+        "ms_a_face_and_iteration": round(milliseconds(refiner), 3), "rows": rows,
     }, args.out)  # fmt: skip
     print(f"\nwritten: {path}")
 
