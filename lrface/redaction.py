@@ -62,15 +62,16 @@ def escape(text: str) -> str:
     """
     if text.isprintable() and not any(letter in text for letter in _BLANK_LETTERS):
         return text
-    return "".join(letter if _is_visible(letter) else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(letter if is_visible(letter) else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def shown(text: str) -> str:
-    """The text as one line of a message may hold it: redacted, escaped, words of more than `MAX_WORD` letters cut."""
-    return _LONG.sub(lambda word: f"{word.group()[:60]}... ({len(word.group())} characters)", escape(redact(text)))
+    """The text as one line of a message may hold it: escaped, redacted, words of more than `MAX_WORD` letters cut."""
+    return _LONG.sub(lambda word: f"{word.group()[:60]}... ({len(word.group())} characters)", redact(escape(text)))
 
 
-def _is_visible(letter: str) -> bool:
+def is_visible(letter: str) -> bool:
+    """Whether a character may be shown as it is: neither a control, format or unassigned one, nor a blank letter."""
     if letter in _JOINERS:
         return True
     return letter not in _BLANK_LETTERS and unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp", "Co", "Cn")

@@ -210,14 +210,13 @@ class Identification(Face):
         return f"{first} {odds}. The threshold: {self.basis}. {face}{after}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the embedding (biometric data, large), ready for JSON."""
+        """The fields of docs/json.md, ready for JSON: all but the embedding (biometric data, large) and prose."""
         return {
             "name": self.name,
             "similarity": _rounded(self.similarity),
             "false_match": _digits(self.false_match),
             "threshold": _rounded(self.threshold),
             "reason": self.reason,
-            "explanation": self.explain(),
             "box": [round(float(v), 2) for v in self.box],
             "score": _rounded(self.score),
             "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks],

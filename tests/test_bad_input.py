@@ -86,7 +86,10 @@ def test_bad_pictures_are_named_and_the_others_done(tmp_path, enrolled, portrait
     done = lrface("identify", enrolled, "--json", "--out", tmp_path / "out", *pictures, portrait)
     refused(done, *(path.name for path in pictures), f"{len(pictures)} of {len(pictures) + 1} pictures")
     assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == [str(portrait)]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut.jpg", "identifications.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out" / "run-0001").iterdir()) == [
+        "astronaut.jpg",
+        "identifications.jsonl",
+    ]
     peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     assert peak_mib < 2000  # decoding the huge one would take 2,600
 
@@ -204,7 +207,7 @@ def test_bad_gallery(tmp_path, enrolled, portrait, name, command):
         gallery.write_bytes(content)
     pictures = [portrait] if command == "identify" else []
     refused(lrface(*command.split(), gallery, *pictures), "bad.gallery", word)
-    assert (gallery.read_bytes() if gallery.exists() else None) == content  # neither made nor mended nor emptied
+    assert (gallery.read_bytes() if gallery.exists() else None) == content  # neither made nor changed nor emptied
 
 
 def test_full_disk_during_enrolment_loses_nobody(tmp_path, enrolled, portrait):

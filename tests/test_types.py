@@ -148,4 +148,4 @@ def test_a_decision_explains_itself(
         reason, candidates, "as measured", size, quality=0.81,
     )  # fmt: skip
     assert found.explain() == said
-    assert found.to_dict()["explanation"] == said
+    assert said not in found.to_dict().values()

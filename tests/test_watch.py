@@ -5,6 +5,7 @@ import json
 import pytest
 from fakes import FakeCapture, FakeMatcher, identification, picture
 
+from lrface.errors import VideoError
 from lrface.inputs.video import VideoSource
 from lrface.watch import watch
 
@@ -40,8 +41,8 @@ def test_one_sighting_when_somebody_comes_into_view(tmp_path, answers, sightings
 
 def test_report_and_files(tmp_path):
     answers = [[ADA, STRANGER], [ADA, TINY], [], [BOB]]
-    out = tmp_path / "out"
-    report = watch(FakeMatcher(answers.__getitem__), source(tmp_path, 4), out=out)
+    report = watch(FakeMatcher(answers.__getitem__), source(tmp_path, 4), out=tmp_path / "out")
+    out = tmp_path / "out" / "run-0001"
     assert (report.frames, report.named, report.unknown, report.too_small) == (4, {"Ada": 2, "Bob": 1}, 1, 1)
     assert sorted(path.name for path in report.written) == sorted(path.name for path in out.iterdir())
     lines = [json.loads(line) for line in (out / "identifications.jsonl").read_text("utf-8").splitlines()]
@@ -61,9 +62,10 @@ def test_interrupt_keeps_what_was_seen(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         watch(FakeMatcher(answer), source(tmp_path, 20), out=tmp_path / "out")
-    assert len((tmp_path / "out" / "identifications.jsonl").read_text().splitlines()) == 7
-    assert len(list(VideoSource(tmp_path / "out" / "annotated.mp4"))) == 7
-    assert (tmp_path / "out" / "contact-sheet.jpg").stat().st_size > 0
+    out = tmp_path / "out" / "run-0001"
+    assert len((out / "identifications.jsonl").read_text().splitlines()) == 7
+    assert len(list(VideoSource(out / "annotated.mp4"))) == 7
+    assert (out / "contact-sheet.jpg").stat().st_size > 0
 
 
 def test_live_source_is_recorded_by_the_clock(tmp_path):
@@ -81,6 +83,20 @@ def test_live_source_is_recorded_by_the_clock(tmp_path):
         on_event=lambda _: None,
     )
     report = watch(FakeMatcher(slow), live, out=tmp_path / "out")
-    written = list(VideoSource(tmp_path / "out" / "annotated.mp4"))
+    written = list(VideoSource(tmp_path / "out" / "run-0001" / "annotated.mp4"))
     assert report.frames >= 1
     assert len(written) == 1 or len(written) > 5  # slow frames stand for their time
+
+
+def test_a_source_without_a_frame_leaves_no_folder(tmp_path):
+    with pytest.raises(VideoError):
+        watch(FakeMatcher(lambda _: []), source(tmp_path, 0), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_keeps_the_first(tmp_path):
+    for name in (ADA, BOB):
+        watch(FakeMatcher(lambda _, name=name: [name]), source(tmp_path, 3), out=tmp_path / "out")
+    first, second = ((tmp_path / "out" / run / "identifications.jsonl").read_text() for run in ("run-0001", "run-0002"))
+    assert "Ada" in first
+    assert "Bob" in second

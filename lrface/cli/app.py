@@ -1,23 +1,47 @@
-"""The command line: results on stdout, the rest on stderr; exit code 1 for what went wrong, 130 for Ctrl-C."""
+"""The command line: results on stdout, the rest on stderr, and the exit codes that `EXIT_CODES` lists."""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import signal
 import sys
+from collections.abc import Sequence
+from types import FrameType
 
 import click
 
 from lrface import __version__
-from lrface.cli.galleries import calibrate, enroll, gallery
+from lrface.cli.galleries import enroll, gallery, thresholds
 from lrface.cli.identifying import identify, watch
 from lrface.cli.installation import demo, doctor, models
+from lrface.cli.output import note
 from lrface.errors import LrfaceError
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+EXIT_CODES = """\b
+Exit codes:
+  0    all is done
+  1    something could not be done; stderr says what, and what to do
+  2    wrong usage
+  130  interrupted by Ctrl-C; what was finished is kept
+  129, 143  ended by SIGHUP or SIGTERM; what was finished is kept
+"""
+
+
+class _Ended(BaseException):
+    """SIGHUP or SIGTERM came: leave every `with` block, so that files are closed, then exit."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 @click.group(
-    commands=[demo, enroll, identify, watch, calibrate, gallery, models, doctor],
+    commands=[demo, enroll, identify, watch, thresholds, gallery, models, doctor],
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
 )
 @click.version_option(__version__, prog_name="lrface")
 def cli() -> None:
@@ -29,17 +53,77 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names that are no Unicode, terminals that know few letters
             stream.reconfigure(errors="backslashreplace")
+    _end_on_signals()
+    sys.exit(run())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: Without the program's name. None: those of the process.
+
+    Returns:
+        The exit code.
+    """
     try:
-        cli(standalone_mode=False)
-    except click.ClickException as error:
+        cli(arguments, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return WRONG_USAGE
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        if context is not None:
+            click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+        note(f"Error: {error.format_message()}")
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("lrface: interrupted; what was finished is kept", err=True)
-        sys.exit(130)
+        note("lrface: interrupted; what was finished is kept")
+        return INTERRUPTED
+    except _Ended as ended:
+        note(f"lrface: ended by {signal.Signals(ended.number).name}; what was finished is kept")
+        return 128 + ended.number
     except LrfaceError as error:
-        click.echo(f"lrface: {error}", err=True)
-        sys.exit(1)
-    except BrokenPipeError:  # `lrface ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        note(f"lrface: {error}")
+        return FAILED
+    except OSError as error:
+        return _environment_failed(error)
+    return 0
+
+
+def _end_on_signals() -> None:
+    """SIGTERM (a service is stopped) and SIGHUP (its terminal is closed) end like Ctrl-C: files are closed first."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        for other in wanted:  # systemd sends both; the second must not interrupt the closing
+            signal.signal(other, signal.SIG_IGN)
+        raise _Ended(number)
+
+    names = ("SIGTERM", "SIGHUP")
+    wanted = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    for number in wanted:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup lrface ...` stays
+            signal.signal(number, end)
+
+
+def _environment_failed(error: OSError) -> int:
+    """What the operating system refused, in one line: a full or closed stdout, a path that is too long."""
+    if not _stdout_works():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it exits
+        if error.errno != errno.EPIPE:  # `lrface ... | head` is no failure to be told
+            note(f"lrface: cannot write the output ({error.strerror}): free some space or send it elsewhere")
+        return FAILED
+    where = f" {error.filename}" if error.filename else ""
+    note(f"lrface: cannot use{where} ({error.strerror or error}): check the path")
+    return FAILED
+
+
+def _stdout_works() -> bool:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        return False
+    return True

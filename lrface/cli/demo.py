@@ -11,8 +11,9 @@ from pathlib import Path
 
 from lrface.cli.demo_scene import COLLINS, FRAMES, HEIGHT, HOPPER, LARGEST_PX, SMALLEST_PX, WIDTH, render, write_clip
 from lrface.errors import LrfaceError
-from lrface.inputs.video import VideoSource
-from lrface.outputs.sinks import writing
+from lrface.inputs.video import Frame, VideoSource
+from lrface.outputs.files import run_folder
+from lrface.outputs.run_files import RunFiles
 from lrface.types import Box, Identification, ImageArray
 from lrface.watch import watch
 
@@ -82,7 +83,7 @@ def run(out: Path, tell: Callable[[str], object]) -> DemoReport:
     """Makes the clip, enrols one person from one ordinary photo, identifies both people, tells what came out.
 
     Args:
-        out: Folder for the clip, the gallery and the results.
+        out: Folder in which a new one is made for the clip, the gallery and the results.
         tell: Called with each line for the user.
 
     Raises:
@@ -94,11 +95,8 @@ def run(out: Path, tell: Callable[[str], object]) -> DemoReport:
     from lrface.matcher import FaceMatcher
 
     photo, _ = COLLINS.file(), HOPPER.file()
-    clip, gallery = out / "clip.avi", out / "demo.gallery"
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        for old in out.glob("demo.gallery*"):  # of an earlier run, perhaps with other models
-            old.unlink()
+    folder = run_folder(out)
+    clip, gallery = folder / "clip.avi", folder / "demo.gallery"
     places: list[tuple[Box, Box]] = []
     tell(
         f"Drawing {clip}: {FRAMES} frames of {WIDTH}x{HEIGHT}, faces {SMALLEST_PX} to {LARGEST_PX} px high, noise, JPEG"
@@ -109,23 +107,21 @@ def run(out: Path, tell: Callable[[str], object]) -> DemoReport:
         matcher.enroll(COLLINS.name, photo)
         tell(f"Enrolled {COLLINS.name} from one photo ({photo.name}); {HOPPER.name} is the stranger")
         report = DemoReport()
-        with VideoSource(clip) as video:
-            seen = watch(
-                matcher,
-                video,
-                out=out,
-                on_frame=lambda frame, faces: report.add(places[frame.index], faces),
-                progress=sys.stderr.isatty(),
-            )
-        tell(report.table())
-        for path in seen.written:
+        with VideoSource(clip) as video, RunFiles(lambda: folder, video) as files:
+
+            def add(frame: Frame, faces: list[Identification]) -> None:
+                report.add(places[frame.index], faces)
+                files.write(frame, faces)
+
+            watch(matcher, video, on_frame=add, progress=sys.stderr.isatty())
+        for line in report.table().splitlines():
+            tell(line)
+        for path in files.written():
             tell(f"wrote {path}")
     _judge(report, tell)
     tell("The clip was drawn from the very photo that was enrolled: on other photos of a person expect less")
-    tell(
-        "\nThe same for your own people (people/<name>/*.jpg) and your own clip or camera:\n"
-        "  lrface enroll my.gallery people/ && lrface watch my.gallery clip.mp4 --out seen/"
-    )
+    tell("The same for your own people (people/<name>/*.jpg) and your own clip or camera:")
+    tell("  lrface enroll my.gallery people/ && lrface watch my.gallery clip.mp4 --out seen/")
     return report
 
 

@@ -139,15 +139,13 @@ def write_clip(path: Path, frames: Iterable[ImageArray]) -> None:
     """
     import cv2
 
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
     code = cv2.VideoWriter.fourcc(*"MJPG")
-    writer = cv2.VideoWriter(str(part), cv2.CAP_OPENCV_MJPEG, code, FPS, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, code, FPS, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise VideoError(f"cannot write {path}: choose a folder that can be written")
     for frame in frames:
         writer.write(frame)
     writer.release()
-    part.replace(path)
 
 
 def _cut_out(portrait: Portrait) -> _Actor:

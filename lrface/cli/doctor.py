@@ -23,6 +23,7 @@ _MODULES = {
     "PIL": "pillow",
     "click": "click",
     "tqdm": "tqdm",
+    "av": "av",
 }
 _SYSTEM_LIBRARIES = {
     "libGL": "opencv-python needs a display: pip uninstall -y opencv-python opencv-contrib-python && "

@@ -1,8 +1,7 @@
-"""Commands that make and change a gallery: enroll, calibrate, gallery list, gallery remove."""
+"""Commands that make and change a gallery: enroll, thresholds, gallery list, gallery remove."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_options
+from lrface.cli.output import note, say, say_json
 from lrface.errors import EnrolmentError
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ def enroll(gallery: str, folder: str, force: bool, as_json: bool, open_matcher: 
         report = matcher.enroll_folder(folder, progress=sys.stderr.isatty(), force=force)
     if as_json:
         for photo in report.photos:
-            click.echo(json.dumps({key: getattr(photo, key) for key in photo.__slots__}, ensure_ascii=False))
+            say_json({key: getattr(photo, key) for key in photo.__slots__})
     else:
-        click.echo(str(report))
+        for line in str(report).splitlines():
+            say(line)
     if report.without_photo:
         names = ", ".join(report.without_photo)
         raise EnrolmentError(f"no usable photo of {names} (reasons above): add another one; all others are enrolled")
@@ -41,7 +42,7 @@ def enroll(gallery: str, folder: str, force: bool, as_json: bool, open_matcher: 
 @click.option("--fpir", type=float, help="Share of strangers that may be named. Default: the gallery's, else 0.01.")
 @MODELS
 @JSON
-def calibrate(gallery: str, fpir: float | None, models: str | None, as_json: bool) -> None:
+def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bool) -> None:
     """Choose how many strangers GALLERY may name, and show the thresholds that follow.
 
     They follow the people enrolled: their number, each one's photos and, from 20 people on, how much they resemble each
@@ -67,9 +68,9 @@ def calibrate(gallery: str, fpir: float | None, models: str | None, as_json: boo
             basis = calibration.basis(level, other, photos, population, rate)
             if as_json:
                 record = {"level": level, "gallery_level": other, "photos": photos, "threshold": round(threshold, 5)}
-                click.echo(json.dumps({**record, "people": population.size, "fpir": rate, "basis": basis}))
+                say_json({**record, "people": population.size, "fpir": rate})
             else:
-                click.echo(f"{threshold:.3f}\t{basis}")
+                say(f"{threshold:.3f}", basis)
 
 
 @click.group()
@@ -89,11 +90,10 @@ def gallery_list(gallery: str, as_json: bool) -> None:
         people = opened.people()
     for person in people:
         if as_json:
-            record = {"name": person.name, "photos": person.photos, "levels": person.levels}
-            click.echo(json.dumps(record, ensure_ascii=False))
+            say_json({"name": person.name, "photos": person.photos, "levels": person.levels})
         else:
-            click.echo(f"{person.name}\t{person.photos} photos")
-    click.echo(f"{len(people)} people", err=True)
+            say(person.name, f"{person.photos} photos")
+    note(f"{len(people)} people")
 
 
 @gallery.command("remove")
@@ -107,4 +107,4 @@ def gallery_remove(gallery: str, name: str) -> None:
     with Gallery.open(gallery) as opened:
         photos = opened.remove(name)
         opened.compact()
-    click.echo(f"removed {name} ({photos} photos)")
+    say(f"removed {name} ({photos} photos)")

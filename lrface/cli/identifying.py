@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import signal
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrface.cli.options import GALLERY, JSON, matcher_options
+from lrface.cli.options import ASPECT, EXPLAIN, GALLERY, JSON, ROTATE, matcher_options
+from lrface.cli.output import note, say, say_json
 from lrface.errors import ImageError, LrfaceError
 
 if TYPE_CHECKING:
@@ -20,42 +20,53 @@ if TYPE_CHECKING:
     from lrface.types import Identification
     from lrface.watch import Sighting
 
+_MAX_STEM = 200  # bytes of an output's name before its suffix; file systems allow 255 in all
+_OUT = "Each run makes a new folder in it: run-0001, run-0002 ..."
+
 
 @click.command()
 @GALLERY
 @click.argument("pictures", nargs=-1, required=True, type=click.Path())
-@click.option("--out", type=click.Path(file_okay=False), help="Folder for annotated pictures and JSON lines.")
+@click.option("--out", type=click.Path(), metavar="DIR", help=f"Write annotated pictures and JSON lines. {_OUT}")
+@ROTATE
+@ASPECT
+@EXPLAIN
 @JSON
 @matcher_options
 def identify(
-    gallery: str, pictures: tuple[str, ...], out: str | None, as_json: bool, open_matcher: Callable[..., FaceMatcher]
+    gallery: str,
+    pictures: tuple[str, ...],
+    out: str | None,
+    rotate: str,
+    aspect: str | None,
+    explain: bool,
+    as_json: bool,
+    open_matcher: Callable[..., FaceMatcher],
 ) -> None:
-    """Say who is in each of PICTURES (files or folders). A picture that cannot be read stops no other."""
+    """Say who is in each of PICTURES (files or folders). A picture that cannot be used stops no other."""
+    from lrface.inputs.correction import corrected, parse_aspect
     from lrface.inputs.images import read_image
-    from lrface.outputs.sinks import JsonLines, frame_record
+    from lrface.outputs.records import frame_record
 
-    paths = list(_pictures(pictures))
+    paths, shape = list(_pictures(pictures)), parse_aspect(aspect)
     failed = 0
     with ExitStack() as stack:
         matcher = stack.enter_context(open_matcher(gallery))
-        lines = stack.enter_context(JsonLines(Path(out) / "identifications.jsonl")) if out else None
-        taken: set[str] = set()
+        written = stack.enter_context(_Written(out)) if out else None
         for path in _progress(paths, len(paths) > 1 and not _talks_to_terminal()):
             try:
-                image = read_image(path)
+                image = corrected(read_image(path), shape, int(rotate))
                 faces = matcher.identify(image)
+                if written:
+                    written.write(path, image, faces)
             except ImageError as error:
-                click.echo(f"lrface: {error}", err=True)
+                note(f"lrface: {error}")
                 failed += 1
                 continue
-            record = frame_record(str(path), 0, None, faces)
-            click.echo(json.dumps(record, ensure_ascii=False) if as_json else _face_lines(str(path), faces))
-            if out and lines:
-                from lrface.outputs.annotate import draw
-                from lrface.outputs.sinks import write_picture
-
-                lines.write(record)
-                write_picture(Path(out) / _free_name(path.stem, taken), draw(image, faces))
+            if as_json:
+                say_json(frame_record(str(path), 0, None, faces, explain=explain))
+            else:
+                _say_faces(f"{path}: ", faces, explain)
     if failed:
         raise LrfaceError(f"{failed} of {len(paths)} pictures could not be used (named above); the others are done")
 
@@ -63,37 +74,98 @@ def identify(
 @click.command()
 @GALLERY
 @click.argument("source")
-@click.option("--out", type=click.Path(file_okay=False), help="Folder for annotated video, JSON lines, contact sheet.")
+@click.option(
+    "--out", type=click.Path(), metavar="DIR", help=f"Write annotated video, JSON lines, contact sheet. {_OUT}"
+)
 @click.option("--stride", default=1, show_default=True, type=click.IntRange(1), help="Of a file, every n-th frame.")
+@ROTATE
+@ASPECT
+@EXPLAIN
 @JSON
 @matcher_options
 def watch(
-    gallery: str, source: str, out: str | None, stride: int, as_json: bool, open_matcher: Callable[..., FaceMatcher]
+    gallery: str,
+    source: str,
+    out: str | None,
+    stride: int,
+    rotate: str,
+    aspect: str | None,
+    explain: bool,
+    as_json: bool,
+    open_matcher: Callable[..., FaceMatcher],
 ) -> None:
     """Identify in SOURCE (video file, camera number, rtsp:// URL) and print a line when somebody comes into view."""
     from lrface.inputs.video import VideoSource
+    from lrface.outputs.records import frame_record
     from lrface.watch import watch as run
 
     def told(sighting: Sighting) -> None:
         if as_json:
-            line = json.dumps({"time_s": round(sighting.time_s, 3), **sighting.face.to_dict()}, ensure_ascii=False)
+            say_json(frame_record(video.name, sighting.frame, sighting.time_s, [sighting.face], explain=explain))
         else:
-            line = f"{_clock(sighting.time_s)}  {_face_line(sighting.face)}"
-        click.echo(line)
+            _say_faces(f"{clock(sighting.time_s)}  ", [sighting.face], explain)
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a service being stopped: close the files first
     with (
         open_matcher(gallery) as matcher,
         VideoSource(
-            source, stride=stride, on_event=lambda event: click.echo(f"lrface: {event.message}", err=True)
+            source,
+            stride=stride,
+            aspect=aspect,
+            rotate=int(rotate),
+            on_event=lambda event: note(f"lrface: {event.message}"),
         ) as video,
     ):
         bar = sys.stderr.isatty() and not _talks_to_terminal()
         report = run(matcher, video, out=out, on_sighting=told, progress=bar)
     people = ", ".join(f"{name} in {n}" for name, n in report.named.most_common()) or "nobody enrolled"
-    click.echo(f"{report.frames} frames: {people}; {report.unknown} unknown faces", err=True)
+    note(f"{report.frames} frames: {people}; {report.unknown} unknown faces")
     for path in report.written:
-        click.echo(f"wrote {path}", err=True)
+        note(f"wrote {path}")
+
+
+class _Written:
+    """What `identify --out` writes: a copy of each picture with boxes and names, and JSON lines."""
+
+    def __init__(self, out: str) -> None:
+        from lrface.outputs.files import run_folder
+        from lrface.outputs.sinks import JsonLines
+
+        self._folder = run_folder(out)
+        self._lines = JsonLines(self._folder / "identifications.jsonl")
+        self._taken: set[str] = set()
+
+    def __enter__(self) -> _Written:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.close()
+        note(f"wrote {self._folder}")
+
+    def write(self, path: Path, image: Any, faces: list[Identification]) -> None:
+        from lrface.outputs.annotate import draw
+        from lrface.outputs.files import JPEG_MAX_SIDE, write_picture
+        from lrface.outputs.records import frame_record
+
+        suffix = ".jpg" if max(image.shape) <= JPEG_MAX_SIDE else ".png"
+        write_picture(self._folder / self._free_name(path.stem, suffix), draw(image, faces))
+        self._lines.write(frame_record(str(path), 0, None, faces))
+
+    def _free_name(self, stem: str, suffix: str) -> str:
+        """A name that no picture of this run has, also where a file system ignores case; long ones are shortened."""
+        short = os.fsencode(stem)[:_MAX_STEM].decode(errors="ignore") or "picture"
+        names = (f"{short}{f'-{n}' if n else ''}{suffix}" for n in range(len(self._taken) + 1))
+        name = next(name for name in names if name.casefold() not in self._taken)
+        self._taken.add(name.casefold())
+        return name
+
+
+def _say_faces(prefix: str, faces: list[Identification], explain: bool) -> None:
+    for face in faces:
+        say(prefix + _face_line(face))
+        if explain:
+            say(f"    {face.explain()}")
+    if not faces:
+        say(f"{prefix}no face")
 
 
 def _face_line(face: Identification) -> str:
@@ -107,12 +179,10 @@ def _face_line(face: Identification) -> str:
     return f"{face.name or 'unknown'}{reason}{similarity}  {face.native_px:.0f} px  box {box}"
 
 
-def _face_lines(path: str, faces: list[Identification]) -> str:
-    return "\n".join(f"{path}: {_face_line(face)}" for face in faces) or f"{path}: no face"
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds // 3600):02d}:{int(seconds // 60 % 60):02d}:{seconds % 60:06.3f}"
+def clock(seconds: float) -> str:
+    """Hours, minutes, seconds and milliseconds: 01:02:03.456."""
+    total, milliseconds = divmod(round(1000 * seconds), 1000)
+    return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}.{milliseconds:03d}"
 
 
 def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
@@ -127,13 +197,6 @@ def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
         if not inside:
             raise ImageError(f"{path}: no picture in this folder; give one with {', '.join(sorted(SUFFIXES)[:4])} ...")
         yield from inside
-
-
-def _free_name(stem: str, taken: set[str]) -> str:
-    names = (f"{stem}{f'-{n}' if n else ''}.jpg" for n in range(len(taken) + 1))
-    name = next(name for name in names if name.casefold() not in taken)
-    taken.add(name.casefold())
-    return name
 
 
 def _talks_to_terminal() -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lrface.cli.options import MODELS
+from lrface.cli.output import note, say
 from lrface.errors import LrfaceError
 
 
@@ -16,7 +17,7 @@ def demo(out: str) -> None:
     """Make a surveillance clip, enrol one of its two people, identify both."""
     from lrface.cli.demo import run
 
-    run(Path(out), click.echo)
+    run(Path(out), say)
 
 
 @click.group()
@@ -32,8 +33,8 @@ def models_list(models: str | None) -> None:
 
     manifest = Manifest.load(models)
     for entry in manifest.entries:
-        click.echo(f"{entry.name}\t{entry.file}\t{entry.sha256[:12]}\t{entry.license}")
-    click.echo(f"in {manifest.folder}", err=True)
+        say(entry.name, entry.file, entry.sha256[:12], entry.license)
+    note(f"in {manifest.folder}")
 
 
 @models.command("verify")
@@ -46,21 +47,22 @@ def models_verify(models: str | None) -> None:
     manifest = Manifest.load(models)
     found = manifest.verify()
     for status in found:
-        click.echo(f"{status.name}\t{status.detail}")
+        say(status.name, status.detail)
     Calibration.of(manifest)
-    click.echo("calibration\tok")
+    say("calibration", "ok")
     if not all(status.ok for status in found):
         raise LrfaceError("a model is not what the manifest says: reinstall lrface or restore the file")
 
 
 @click.command()
 def doctor() -> None:
-    """Check this installation; each problem is shown with its mend."""
+    """Check this installation; each problem is shown with its fix."""
     from lrface.cli.doctor import examine
 
     broken = 0
     for finding in examine():
-        click.echo(str(finding))
+        for line in str(finding).splitlines():
+            say(line)
         broken += not finding.ok
     if broken:
-        raise LrfaceError(f"{broken} problems found; the mends are above")
+        raise LrfaceError(f"{broken} problems found; the fixes are above")

@@ -15,7 +15,21 @@ if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
 
 GALLERY = click.argument("gallery", type=click.Path(dir_okay=False))
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON lines (docs/json.md).")
+EXPLAIN = click.option("--explain", is_flag=True, help="Say of each face why it has this name, or none.")
+ROTATE = click.option(
+    "--rotate",
+    default="0",
+    show_default=True,
+    type=click.Choice(("0", "90", "180", "270")),
+    help="Degrees clockwise, for cameras that are mounted turned or upside down.",
+)
+ASPECT = click.option(
+    "--aspect",
+    metavar="W:H",
+    help="Width to height of the picture as it should be seen, like 4:3, before --rotate. Default: square pixels, or "
+    "as the video says.",
+)
 MODELS = click.option("--models", type=click.Path(), metavar="DIR", help="Models folder. Default: the bundled one.")
 
 
@@ -55,5 +69,7 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_gallery(path: str) -> None:
     """Refuses a gallery that is not there, before one is made by a mistyped name."""
+    if "://" in path:
+        raise GalleryError(f"{path} is no gallery: the gallery comes first, then the picture or video")
     if path != ":memory:" and not Path(path).exists():
         raise GalleryError(f"no gallery at {path}: check the path, or make it with `lrface enroll {path} people/`")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lrface.errors import EnrolmentError
+from lrface.redaction import escape
 
 ENROLLED, ALREADY, REFUSED, SKIPPED = "enrolled", "already enrolled", "refused", "skipped"
 
@@ -95,7 +96,7 @@ class EnrolmentReport:
         there = sum(p.usable for p in people)
         new = sum(p.enrolled for p in people)
         lines.append(f"{there} of {len(people)} people in the gallery, {new} new photos")
-        return "\n".join(lines)
+        return "\n".join(map(escape, lines))
 
 
 def nothing_enrolled(photos: Iterable[PhotoReport], what: str) -> EnrolmentError:

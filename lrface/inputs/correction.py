@@ -87,6 +87,18 @@ def rotated(image: ImageArray, degrees: int) -> ImageArray:
     return np.asarray(cv2.rotate(image, turn), np.uint8)
 
 
+def corrected(image: ImageArray, aspect: float | None, rotate: int) -> ImageArray:
+    """A picture with square pixels, rotated.
+
+    Args:
+        image: uint8 [h, w, 3].
+        aspect: Width / height of the stored picture as it should be seen, before `rotate`; None: its pixels are square.
+        rotate: Degrees clockwise, 0, 90, 180 or 270.
+    """
+    ratio = 1.0 if aspect is None else aspect * image.shape[0] / image.shape[1]
+    return rotated(square_pixels(image, min(_MAX_STRETCH, max(1 / _MAX_STRETCH, ratio))), rotate)
+
+
 def sample_aspect_ratio(capture: Capture) -> float:
     """Width of a pixel divided by its height, as the stream says, for frames as the capture gives them.
 
@@ -122,11 +134,9 @@ class CorrectedCapture:
         ok, image = self._capture.read()
         if not ok or image is None or image.size == 0:
             return ok, image
-        if self._aspect is None:
-            ratio = sample_aspect_ratio(self._capture)
-        else:
-            ratio = min(_MAX_STRETCH, max(1 / _MAX_STRETCH, self._aspect * image.shape[0] / image.shape[1]))
-        return ok, rotated(square_pixels(image, ratio), self._rotate)
+        if self._aspect is not None:
+            return ok, corrected(image, self._aspect, self._rotate)
+        return ok, rotated(square_pixels(image, sample_aspect_ratio(self._capture)), self._rotate)
 
     def get(self, prop: int, /) -> float:  # noqa: D102
         return self._capture.get(prop)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lrface.outputs import annotate
-from lrface.outputs.sinks import write_picture
+from lrface.outputs.files import write_picture
 from lrface.types import Box, Identification, ImageArray
 
 TILES = 8  # a person

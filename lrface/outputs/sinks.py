@@ -1,100 +1,79 @@
-"""Where results go: JSON lines, an annotated video, a contact sheet.
+"""Files that grow while a source is watched: JSON lines, an annotated video.
 
-Each is written beside its place as `<stem>.part<suffix>` and renamed when it is closed, so a file under its final name
-is a whole one. Closing after Ctrl-C or an error gives a whole file too, up to that moment.
+Each is written to a new file under its final name and can be read at any instant, also after the process was killed:
+lines are written through, and the video is a fragmented mp4, of which at most the last second is missing.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from lrface.errors import LrfaceError, VideoError
+from lrface.errors import VideoError
+from lrface.outputs.files import open_new, writing
+from lrface.outputs.records import json_line
 from lrface.types import ImageArray
 
 _MAX_CATCH_UP_S = 1.0  # a gap in a live source (camera away) takes this long in the annotated video
+_QUALITY = 4  # quantiser of MPEG-4 part 2, 1 (best) to 31
+_LAMBDA = 118  # FFmpeg's units of quality a quantiser step
+_MAX_TIME_BASE = 65_535  # of MPEG-4 part 2
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a failed write into an LrfaceError that names the file and the mend."""
-    try:
-        yield
-    except OSError as error:
-        raise LrfaceError(
-            f"cannot write {path} ({error.strerror or error}): free some space or choose another folder"
-        ) from error
+class JsonLines(AbstractContextManager["JsonLines", None]):
+    """One JSON object a line, UTF-8; each line is on its way to the disk when `write` returns.
 
+    Args:
+        path: A file that does not exist yet.
 
-class Sink(ABC):
-    """A file in the making; a context manager. Subclasses write to `part` and end in `_finish`."""
+    Raises:
+        LrfaceError: It exists, or cannot be written.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.part = self.path.with_name(f"{self.path.stem}.part{self.path.suffix}")
         with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._open = True
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = open_new(self.path, "x", encoding="utf-8", errors="backslashreplace", buffering=1)
 
-    def __enter__(self) -> Self:
-        return self
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Appends one record."""
+        with writing(self.path):
+            self._file.write(json_line(record) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        with writing(self.path):
+            self._file.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Finishes the file and gives it its name; nothing is left where nothing was written."""
-        if not self._open:
-            return
-        self._open = False
-        with writing(self.path):
-            self._finish()
-            if self.part.exists():
-                self.part.replace(self.path)
 
-    @abstractmethod
-    def _finish(self) -> None: ...
-
-
-class JsonLines(Sink):
-    """One JSON object a line, UTF-8; each line is on its way to the disk when `write` returns."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(path)
-        with writing(self.path):
-            self._file = self.part.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one record."""
-        with writing(self.path):
-            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-    def _finish(self) -> None:
-        self._file.close()
-
-
-class VideoSink(Sink):
-    """An mp4 (MPEG-4 part 2, which every build of OpenCV can write) that keeps the time of its frames.
+class VideoSink(AbstractContextManager["VideoSink", None]):
+    """A fragmented mp4 (MPEG-4 part 2) that keeps the time of its frames.
 
     Args:
-        path: Where to.
+        path: A file that does not exist yet; made with the first frame.
         fps: Frames a second of the written video.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
-        super().__init__(path)
+        self.path = Path(path)
         self._fps = fps
-        self._writer: Any = None
+        self._rate = Fraction(fps).limit_denominator(max(1, int(_MAX_TIME_BASE / fps)))
+        self._file: Any = None
+        self._container: Any = None
+        self._stream: Any = None
         self._size = (0, 0)
         self._written = 0
         self._shift_s = 0.0
@@ -107,43 +86,75 @@ class VideoSink(Sink):
             time_s: Seconds since the first frame, rising.
 
         Raises:
-            VideoError: The video cannot be opened for writing.
+            LrfaceError: The video cannot be written.
         """
-        if self._writer is None:
+        if self._stream is None:
             self._start(image)
         due = round((time_s - self._shift_s) * self._fps) + 1
         limit = self._written + max(1, round(_MAX_CATCH_UP_S * self._fps))
         if due > limit:
             self._shift_s += (due - limit) / self._fps
             due = limit
-        fitted = _fit(image, self._size) if due > self._written else image
-        for _ in range(due - self._written):
-            self._writer.write(fitted)
-        self._written = max(self._written, due)
+        if due > self._written:
+            self._encode(_fit(image, self._size), due)
+
+    def close(self) -> None:
+        """Ends the video; where no frame was written there is none."""
+        container, self._container = self._container, None
+        if container is None:
+            return
+        with self._file, _encoding(self.path):
+            try:
+                container.mux(self._stream.encode(None))
+            finally:
+                container.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _start(self, image: ImageArray) -> None:
-        import cv2
+        import av
 
         height, width = image.shape[:2]
         self._size = (width - width % 2 or 2, height - height % 2 or 2)  # the codec wants even sides
-        with writing(self.path):
-            self.part.write_bytes(bytes(1 << 16))  # a full disk shows here; OpenCV does not say why it failed
-        self._writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
-        if not self._writer.isOpened():
-            raise VideoError(f"cannot write {self.path}: this OpenCV has no mp4v encoder; reinstall it")
+        with _encoding(self.path):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = open_new(self.path, buffering=0)
+            options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+            self._container = av.open(self._file, "w", format="mp4", options=options)
+            quality = {"flags": "+qscale", "global_quality": str(_QUALITY * _LAMBDA)}
+            self._stream = self._container.add_stream("mpeg4", rate=self._rate, options=quality)
+            self._stream.width, self._stream.height, self._stream.pix_fmt = *self._size, "yuv420p"
+            self._stream.codec_context.thread_count = 1
+            self._stream.codec_context.gop_size = max(1, round(self._fps))  # a fragment a second
 
-    def _finish(self) -> None:
-        if self._writer is None:
-            self.part.unlink(missing_ok=True)
-            return
+    def _encode(self, image: ImageArray, due: int) -> None:
+        """Appends the picture until `due` frames are written."""
+        import av
         import cv2
 
-        self._writer.release()
-        check = cv2.VideoCapture(str(self.part), cv2.CAP_FFMPEG)
-        frames = int(check.get(cv2.CAP_PROP_FRAME_COUNT)) if check.isOpened() else 0
-        check.release()
-        if frames < self._written:  # OpenCV does not tell of a failed write
-            raise VideoError(f"{self.part} holds {frames} of {self._written} frames: is the disk full? Free some space")
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
+        with _encoding(self.path):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.time_base = 1 / self._rate
+            for number in range(self._written, due):
+                frame.pts = number
+                self._container.mux(self._stream.encode(frame))
+                self._written = number + 1
+
+
+@contextmanager
+def _encoding(path: Path) -> Iterator[None]:
+    """Turns what the disk and FFmpeg raise into an LrfaceError."""
+    import av
+
+    try:
+        with writing(path):
+            yield
+    except av.FFmpegError as error:
+        raise VideoError(f"cannot encode {path} ({error}): report it with the video's size and rate") from error
 
 
 def _fit(image: ImageArray, size: tuple[int, int]) -> ImageArray:
@@ -159,28 +170,3 @@ def _fit(image: ImageArray, size: tuple[int, int]) -> ImageArray:
     x, y = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
     return canvas
-
-
-def write_picture(path: str | os.PathLike[str], image: ImageArray, quality: int = 92) -> None:
-    """Writes a JPEG, whole or not at all.
-
-    Args:
-        path: Where to.
-        image: uint8 [h, w, 3], BGR.
-        quality: 0..100.
-    """
-    import cv2
-
-    target = Path(path)
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    part = target.with_name(f"{target.stem}.part{target.suffix}")
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data.tobytes())
-        part.replace(target)
-
-
-def frame_record(source: str, index: int, time_s: float | None, faces: Sequence[Any]) -> dict[str, Any]:
-    """The JSON line of one frame or picture: `source`, `frame`, `time_s` (null for a picture), `faces`."""
-    time = None if time_s is None else round(time_s, 3)
-    return {"source": source, "frame": index, "time_s": time, "faces": [face.to_dict() for face in faces]}

@@ -74,7 +74,7 @@ def test_enrol_list_identify_remove(tmp_path, portrait, stranger):
     assert f"{portrait}: Eileen Collins  similarity " in done.stdout
     assert f"{stranger}: unknown (below threshold)" in done.stdout
     assert done.stdout.count("Eileen Collins") == 1
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+    assert {path.name for path in (tmp_path / "out" / "run-0001").iterdir()} == {
         "astronaut.jpg",
         "grace_hopper.jpg",
         "identifications.jsonl",
@@ -85,17 +85,17 @@ def test_enrol_list_identify_remove(tmp_path, portrait, stranger):
     assert "unknown (gallery is empty)" in lrface("identify", gallery, portrait).stdout
 
 
-def test_calibrate_chooses_for_the_gallery(gallery, portrait):
-    before = [json.loads(line) for line in lrface("calibrate", gallery, "--json").stdout.splitlines()]
+def test_thresholds_chooses_for_the_gallery(gallery, portrait):
+    before = [json.loads(line) for line in lrface("thresholds", gallery, "--json").stdout.splitlines()]
     assert {line["fpir"] for line in before} == {0.01}
     assert {line["people"] for line in before} == {1}
-    done = lrface("calibrate", gallery, "--fpir", "0.0001", "--json")
+    done = lrface("thresholds", gallery, "--fpir", "0.0001", "--json")
     assert done.returncode == 0, done.stderr
     after = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(new["threshold"] > old["threshold"] for new, old in zip(after, before, strict=True))
-    assert "at most 0.0001 of strangers named among 1 people" in lrface("calibrate", gallery).stdout
+    assert "at most 0.0001 of strangers named among 1 people" in lrface("thresholds", gallery).stdout
     kept, given = (
-        lrface("identify", gallery, portrait, "--json"),
+        lrface("identify", gallery, portrait, "--json", "--explain"),
         lrface("identify", gallery, portrait, "--fpir", "0.2"),
     )
     face = json.loads(kept.stdout)["faces"][0]
@@ -109,23 +109,26 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, gallery, por
         (tmp_path / "in" / folder).mkdir(parents=True)
         shutil.copy(portrait, tmp_path / "in" / folder / "x.png")
     assert lrface("identify", gallery, tmp_path / "in", "--out", tmp_path / "out").returncode == 0
-    assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"x.jpg", "x-1.jpg"}
+    assert {path.name for path in (tmp_path / "out").rglob("*.jpg")} == {"x.jpg", "x-1.jpg"}
 
 
 def test_watch_a_video(tmp_path, gallery, portrait):
     path = clip(tmp_path / "clip.avi", portrait, 20)
     done = lrface("watch", gallery, path, "--out", tmp_path / "out", "--stride", "2", "--json")
     assert done.returncode == 0, done.stderr
-    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == [COLLINS.name]
+    (sighting,) = map(json.loads, done.stdout.splitlines())
+    assert [face["name"] for face in sighting["faces"]] == [COLLINS.name]
+    out = tmp_path / "out" / "run-0001"
     assert "10 frames: Eileen Collins in 10" in done.stderr
-    frames = [json.loads(line)["frame"] for line in (tmp_path / "out" / "identifications.jsonl").open()]
+    frames = [json.loads(line)["frame"] for line in (out / "identifications.jsonl").open()]
     assert frames == list(range(0, 20, 2))
-    with VideoSource(tmp_path / "out" / "annotated.mp4") as video:
+    assert json.loads((out / "identifications.jsonl").open().readline()) == sighting
+    with VideoSource(out / "annotated.mp4") as video:
         assert len(list(video)) == 10
         assert video.fps == pytest.approx(5)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_watch_that_is_stopped_leaves_whole_files(tmp_path, gallery, portrait, number, code):
     path, out = clip(tmp_path / "long.avi", portrait, 3000), tmp_path / "out"
     command = [sys.executable, "-m", "lrface", "watch", str(gallery), str(path), "--out", str(out)]
@@ -140,6 +143,8 @@ def test_watch_that_is_stopped_leaves_whole_files(tmp_path, gallery, portrait, n
     _, told = running.communicate(timeout=60)
     assert running.returncode == code, told
     assert "Traceback" not in told
+    assert "what was finished is kept" in told
+    out = out / "run-0001"
     assert {file.name for file in out.iterdir()} == {"annotated.mp4", "identifications.jsonl", "contact-sheet.jpg"}
     lines = (out / "identifications.jsonl").read_text("utf-8").splitlines()
     assert all(json.loads(line)["faces"] for line in lines)
@@ -181,7 +186,7 @@ def test_file_name_that_is_no_unicode(tmp_path, gallery, portrait):
         env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr
-    for line in (done.stdout, (tmp_path / "out" / "identifications.jsonl").read_bytes()):
+    for line in (done.stdout, (tmp_path / "out" / "run-0001" / "identifications.jsonl").read_bytes()):
         record = json.loads(line)
         assert os.fsencode(record["source"]) == name
         assert record["faces"][0]["name"] == COLLINS.name

@@ -1,29 +1,30 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import signal
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 from fakes import identification, picture
+from shell import ENVIRONMENT
 
-from lrface.errors import LrfaceError
+from lrface.errors import ImageError, LrfaceError
 from lrface.inputs.video import VideoSource
 from lrface.outputs.contact_sheet import MAX_ROWS, TILES, ContactSheet
-from lrface.outputs.sinks import JsonLines, VideoSink, frame_record, write_picture
+from lrface.outputs.files import JPEG_MAX_SIDE, run_folder, write_picture
+from lrface.outputs.sinks import JsonLines, VideoSink
 
 
-def test_json_lines_are_on_disk_at_once_and_named_when_closed(tmp_path):
+def test_json_lines_are_on_disk_at_once(tmp_path):
     path = tmp_path / "new" / "lines.jsonl"
     with JsonLines(path) as lines:
-        lines.write(frame_record("clip.mp4", 3, 0.12345, [identification("山田太郎", 0.5)]))
-        assert json.loads((tmp_path / "new" / "lines.part.jsonl").read_text("utf-8"))["frame"] == 3
-        assert not path.exists()
-    record = json.loads(path.read_text("utf-8"))
-    assert record["time_s"] == 0.123
-    assert record["faces"][0]["name"] == "山田太郎"
-    assert "embedding" not in record["faces"][0]
+        lines.write({"name": "山田太郎"})
+        assert json.loads(path.read_text("utf-8")) == {"name": "山田太郎"}
     assert [file.name for file in path.parent.iterdir()] == ["lines.jsonl"]
 
 
@@ -75,26 +76,59 @@ def test_nothing_seen_leaves_no_video_and_no_sheet(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def full_disk() -> bool:
-    return Path("/dev/full").exists()
+KILLED = """
+import os, signal, sys
+import numpy as np
+from lrface.outputs.files import JPEG_MAX_SIDE, run_folder, write_picture
+from lrface.outputs.sinks import JsonLines, VideoSink
+folder, frames = sys.argv[1], int(sys.argv[2])
+lines, video = JsonLines(folder + "/a.jsonl"), VideoSink(folder + "/a.mp4", 10)
+for i in range(frames):
+    lines.write({"i": i})
+    video.write(np.full((48, 64, 3), i, np.uint8), i / 10)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
-@pytest.mark.skipif(not full_disk(), reason="no /dev/full on this system")
-def test_full_disk_is_told(tmp_path):
-    (tmp_path / "lines.part.jsonl").symlink_to("/dev/full")
-    lines = JsonLines(tmp_path / "lines.jsonl")
-    with pytest.raises(LrfaceError, match=r"lines.jsonl.*free some space"):
-        lines.write({"a": 1})
+@pytest.mark.parametrize("frames", [11, 12, 19, 57, 250])
+def test_files_can_be_read_after_a_kill(tmp_path, frames):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(frames)], env=ENVIRONMENT)
+    assert done.returncode == -signal.SIGKILL
+    assert [json.loads(line)["i"] for line in (tmp_path / "a.jsonl").open()] == list(range(frames))
+    kept = list(VideoSource(tmp_path / "a.mp4"))
+    assert frames - 11 < len(kept) <= frames  # at most the last second is missing
+    assert all(frame.image.mean() == pytest.approx(frame.index, abs=8) for frame in kept)
 
 
-@pytest.mark.skipif(not full_disk(), reason="no /dev/full on this system")
-def test_full_disk_under_a_video_is_told(tmp_path):
-    (tmp_path / "v.part.mp4").symlink_to("/dev/full")
-    video = VideoSink(tmp_path / "v.mp4", 10)
-    with pytest.raises(LrfaceError, match="free some space"):
-        video.write(picture(), 0)
-    video.close()
-    assert not (tmp_path / "v.mp4").exists()
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from lrface.errors import LrfaceError
+from lrface.outputs.files import write_picture
+from lrface.outputs.files import JPEG_MAX_SIDE, run_folder, write_picture
+from lrface.outputs.sinks import JsonLines, VideoSink
+folder, what = sys.argv[1:3]
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+try:
+    if what == "picture":
+        write_picture(folder + "/a.jpg", noise)
+    with JsonLines(folder + "/a.jsonl") as lines, VideoSink(folder + "/a.mp4", 10) as video:
+        for i in range(1000):
+            lines.write({"i": "x" * 100}) if what == "lines" else video.write(noise, i / 10)
+except LrfaceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("what", ["picture", "lines", "video"])
+def test_full_disk_is_told(tmp_path, what):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path), what], env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert "free some space" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "a.jpg").exists()  # half a picture is not kept
 
 
 @pytest.mark.parametrize("make", [JsonLines, lambda path: write_picture(path, picture())])
@@ -104,21 +138,85 @@ def test_folder_that_is_a_file(tmp_path, make):
         make(tmp_path / "file" / "out.jpg")
 
 
+def write_video(path):
+    with VideoSink(path, 10) as video:
+        video.write(picture(), 0)
+
+
+@pytest.mark.parametrize("there", ["file", "link", "dangling link"])
+@pytest.mark.parametrize("make", [JsonLines, lambda path: write_picture(path, picture()), write_video])
+def test_nothing_that_was_there_is_replaced_or_followed(tmp_path, make, there):
+    path, other = tmp_path / "out.jpg", tmp_path / "other"
+    if there != "dangling link":
+        other.write_text("kept")
+    path.write_text("kept") if there == "file" else path.symlink_to(other)
+    with pytest.raises(LrfaceError, match=r"out.jpg \(File exists\)"):
+        make(path)
+    assert other.exists() == (there != "dangling link")
+    assert there == "dangling link" or path.read_text() == "kept"
+
+
+@pytest.mark.parametrize("fps", [0.5, 12.5, 29.97, 59.94, 119.88, 1000])
+def test_video_of_any_rate(tmp_path, fps):
+    with VideoSink(tmp_path / "v.mp4", fps) as video:
+        for i in range(5):
+            video.write(picture(), i / fps)
+    with VideoSource(tmp_path / "v.mp4") as written:
+        assert written.fps == pytest.approx(fps, rel=1e-3)
+        assert len(list(written)) == 5
+
+
 def test_write_picture(tmp_path):
     write_picture(tmp_path / "a" / "x.jpg", picture(value=7))
     assert cv2.imread(str(tmp_path / "a" / "x.jpg")).mean() == pytest.approx(7, abs=1)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.jpg"]
 
 
+def test_picture_that_is_too_wide_for_its_format(tmp_path):
+    wide = picture(JPEG_MAX_SIDE + 1, 8)
+    with pytest.raises(ImageError, match=r"65501x8 pixels do not fit into jpg; use .png"):
+        write_picture(tmp_path / "x.jpg", wide)
+    write_picture(tmp_path / "x.png", wide)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+# -- a folder for each run --------------------------------------------------------------------------------------------
+
+
+def test_each_run_has_a_new_folder_for_its_owner_only(tmp_path):
+    out = tmp_path / "new" / "out"
+    folders = [run_folder(out) for _ in range(3)]
+    assert [folder.name for folder in folders] == ["run-0001", "run-0002", "run-0003"]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (out, *folders)} == {0o700}
+    with JsonLines(folders[0] / "a.jsonl") as lines:
+        lines.write({})
+    assert stat.S_IMODE((folders[0] / "a.jsonl").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("there", ["run-0007", "run-0007.txt", "run-x", "run-123456"])
+def test_what_is_in_the_way_is_passed_by(tmp_path, there):
+    (tmp_path / there).symlink_to(tmp_path / "nowhere")
+    folder = run_folder(tmp_path)
+    assert folder.name == {"run-0007": "run-0008", "run-123456": "run-123457"}.get(there, "run-0001")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_simultaneous_runs_never_share_a_folder(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(run_folder, [tmp_path / "out"] * 200))
+    assert len(set(folders)) == 200
+
+
 # -- contact sheet ----------------------------------------------------------------------------------------------------
 
 
 def sheet_of(tmp_path, additions):
-    sheet = ContactSheet(tmp_path / "sheet.jpg")
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.jpg"
+    sheet = ContactSheet(path)
     for time_s, faces in additions:
         sheet.add(picture(200, 100), faces, time_s)
     sheet.close()
-    return cv2.imread(str(tmp_path / "sheet.jpg")), sheet
+    return cv2.imread(str(path)), sheet
 
 
 def test_one_row_a_person_and_one_for_strangers(tmp_path):

@@ -1,0 +1,67 @@
+"""The files of one run over a video: annotated video, JSON lines, contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from lrface.inputs.video import Frame, VideoSource
+from lrface.outputs.annotate import draw
+from lrface.outputs.contact_sheet import ContactSheet
+from lrface.outputs.records import frame_record
+from lrface.outputs.sinks import JsonLines, VideoSink
+from lrface.types import Identification
+
+_LIVE_FPS = 10.0  # of the annotated video of a live source
+
+
+class RunFiles:
+    """`annotated.mp4`, `identifications.jsonl` (frames with faces) and `contact-sheet.jpg`; a context manager.
+
+    Args:
+        folder: Makes the folder, with the first frame: a source that gives none leaves nothing behind.
+        source: Open.
+    """
+
+    def __init__(self, folder: Callable[[], Path], source: VideoSource) -> None:
+        self._make_folder = folder
+        self._folder: Path | None = None
+        self._source = source
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RunFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def write(self, frame: Frame, faces: Sequence[Identification]) -> None:
+        """Adds a frame.
+
+        Raises:
+            LrfaceError: A file cannot be written.
+        """
+        if self._folder is None:
+            self._folder = self._make_folder()
+            self._open(self._folder)
+        self._video.write(draw(frame.image, faces), frame.time_s)
+        self._sheet.add(frame.image, faces, frame.time_s)
+        if faces:
+            self._lines.write(frame_record(self._source.name, frame.index, frame.time_s, faces))
+
+    def written(self) -> list[Path]:
+        """The files, complete once this is closed; none before the first frame."""
+        return [path for path in self._paths if path.exists()] if self._folder else []
+
+    def _open(self, folder: Path) -> None:
+        source = self._source  # a live one knows its rate only now
+        fps = min(source.fps or _LIVE_FPS, _LIVE_FPS) if source.live else (source.fps or 25.0) / source.stride
+        video, lines, sheet = (
+            folder / name for name in ("annotated.mp4", "identifications.jsonl", "contact-sheet.jpg")
+        )
+        self._paths = video, lines, sheet
+        self._sheet = ContactSheet(sheet)
+        self._stack.callback(self._sheet.close)
+        self._lines = self._stack.enter_context(JsonLines(lines))
+        self._video = self._stack.enter_context(VideoSink(video, fps))
