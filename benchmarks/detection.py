@@ -50,10 +50,11 @@ def pictures(folder: Path, limit: int | None) -> list[Picture]:
     truth = json.loads((folder / "gt.json").read_text())
     found = []
     for name, entry in list(truth.items())[:limit]:
-        image = cv2.imread(str(folder / "images" / name))
+        image = np.asarray(cv2.imread(str(folder / "images" / name)), np.uint8)
         width, height = entry["orig_wh"]
         scale = LONG_SIDE / max(width, height)
-        image = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_LINEAR)
+        size = (round(width * scale), round(height * scale))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
         boxes = np.array(entry["boxes_xywh_orig"], np.float32).reshape(-1, 4) * scale
         boxes[:, 2:] += boxes[:, :2]
         found.append((image, boxes, np.array(entry["invalid"], bool)))
@@ -120,13 +121,13 @@ def main() -> None:
     test = pictures(args.data / "detection" / "wider200", args.limit)
     manifest = Manifest.load()
     bundled = manifest.folder / manifest.detector.file
-    square = cv2.resize(test[0][0], (LONG_SIDE, LONG_SIDE))
+    square = np.asarray(cv2.resize(test[0][0], (LONG_SIDE, LONG_SIDE)), np.uint8)
     scenes = held_out_scenes(args.data / "scenes", empty=True)
     rows: list[dict[str, Any]] = []
     models = [None, *(args.model or [args.data / "detectors" / f"{peer}.onnx" for peer in PEERS])]
     for path in models:
         name = path.stem if path else manifest.detector.name
-        usual = open_detector(path, refine=False)
+        usual: Any = open_detector(path, refine=False)
         right, found = operating(usual, test)
         rows.append({
             "model": name, "sha256": sha256(path or bundled), "pictures": len(test),

@@ -36,7 +36,7 @@ MIN_HEIGHT = 70.0  # pixels of an annotated face: smaller ones are too blurred w
 def compare(name: str, pictures: Iterable[ImageArray]) -> dict[str, Any]:
     """The table's row of some pictures: with the early exit, and with every level searched."""
     detector: Any = open_detector(refine=False)
-    row = {
+    row: dict[str, Any] = {
         "pictures": name, "count": 0, "coarser_levels": 0, "coarser_levels_of_all": 0,
         "faces": 0, "faces_of_all": 0, "pictures_with_fewer": 0,
     }  # fmt: skip
@@ -81,7 +81,7 @@ def main() -> None:
 
         def read(name: str) -> ImageArray:
             picture = cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR)
-            return picture.astype(np.uint8, copy=False)
+            return np.asarray(picture, np.uint8)
 
         names = sorted(name for name in pack.namelist() if name.endswith(".webp"))
         rows = [compare("scenes", (read(name) for name in tqdm(names[:: args.every], "scenes", leave=False)))]

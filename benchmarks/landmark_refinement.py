@@ -44,7 +44,7 @@ from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
 from training.data.faces import FaceSet, default_cache, validation_faces
 from training.embedder.validate import Pairs, load_pairs, make_pairs
-from training.landmarks.samples import REACHED, Views, blended_face, part_of
+from training.landmarks.samples import SURROUNDINGS, Views, background_patch, blended_face
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -137,8 +137,8 @@ def find_faces(
 
 def small_scene(crop: Image, scenes: list[Image], width: float, rng: np.random.Generator) -> tuple[Image, Floats]:
     """A part of a scene, uint8 ``[256, 256, 3]``, with a face in its centre; the landmarks of the face."""
-    picture = part_of(scenes[int(rng.integers(len(scenes)))], SIDE, rng)
-    side = round(REACHED * width) + 2
+    picture = background_patch(scenes[int(rng.integers(len(scenes)))], SIDE, rng)
+    side = round(SURROUNDINGS * width) + 2
     corner = (SIDE - side) // 2
     place = np.s_[corner : corner + side, corner : corner + side]
     part, points = blended_face(np.ascontiguousarray(picture[place]), crop, TEMPLATE, width, VIEWS, rng)

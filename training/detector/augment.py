@@ -1,8 +1,8 @@
-"""Training samples: a random view of a scene, faces pasted into it, and the wear of a cheap camera.
+"""Training samples: a random view of a scene, faces pasted into it, and camera degradation.
 
-The view keeps faces as small as the product meets them (down to 6 px) and makes some of them large. Pasted faces are
-aligned crops, turned and shrunk to 7-140 px behind a soft oval mask: their landmarks are known better than any that a
-teacher finds at that size.
+The view keeps faces as small as at run time (down to 6 px) and makes some of them large. Pasted faces are aligned
+crops, rotated and shrunk to 7-140 px with a soft oval mask: their landmarks are more accurate than any that a teacher
+finds at that size.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import numpy.typing as npt
+from cv2.typing import MatLike
 
 from lrface.geometry import box_iou
-from training.detector.scenes import Floats, Image, Labels, PasteSet, SceneSet
-from training.detector.wear import wear
+from training.detector.camera_degradation import degrade
+from training.detector.scenes import Image, Labels, PasteSet, SceneSet
 
-MIRRORED = [1, 0, 2, 4, 3]
-SMALLEST = 6.0  # px; of smaller faces nothing is known
-VISIBLE = 0.4  # of a box's area: if less is in the view, nothing is known of it
-ENLARGED = 5.0  # times; more, and a zoomed face would be a blur
+MIRROR_ORDER = [1, 0, 2, 4, 3]
+MIN_HEIGHT = 6.0  # px; smaller faces are ignored
+MIN_VISIBLE = 0.4  # of a box's area: if less is in the view, the face is ignored
+MAX_ENLARGEMENT = 5.0  # times; a face enlarged more would only be blurred
 STRETCH = 0.1  # standard deviation of the logarithm by which a view grows along one axis and shrinks along the other
-WARP, WARP_EVERY = 8.0, 40  # px; standard deviation of how far a rubber sheet's points are pulled, and their distance
+WARP, WARP_SPACING = 8.0, 40  # px; standard deviation of an elastic deformation's grid points, and the grid's spacing
 
 
 @dataclass(frozen=True)
@@ -32,26 +33,26 @@ class Views:
     Attributes:
         side: of the square sample, pixels.
         scale: a scene's scale is log-uniform in this range ...
-        zoom: ... but with this probability one face is brought to a height drawn from ``zoom_height``.
+        zoom: ... but with this probability one face is scaled to a height drawn from ``zoom_height``.
         zoom_height: pixels.
         mosaic: probability that a sample is four or nine views of as many scenes.
-        behind: probability that a view of another scene lies behind it, where it does not fill the sample.
-        stretched: probability that a view is drawn out along one axis; by how much is log-normal.
-        mixed: probability that another view shines through. Scenes are few and alike: pictures that no camera takes
-            show the student more of what the teacher knows (function matching: Beyer et al., CVPR 2022).
-        tilted: probability that it is turned by a right angle or upside down; no labels then.
-        warped: probability that it is pulled about like a rubber sheet; likewise.
-        recoloured: probability that its colours are exchanged.
+        behind: probability that a view of another scene fills what the view leaves empty of the sample.
+        stretched: probability that a view is stretched along one axis; the factor is log-normal.
+        mixed: probability that another view is blended in (mixup). Scenes are few and similar: unnatural pictures show
+            the student more of the teacher's function (function matching: Beyer et al., CVPR 2022).
+        tilted: probability that it is rotated by 90, 180 or 270 degrees; it has no labels then.
+        warped: probability of an elastic deformation; it has no labels then.
+        recoloured: probability that its colour channels are permuted.
         portrait: probability that a face is pasted at a height drawn from ``portrait_height`` pixels: scenes have few
-            that are so large.
+            faces so large.
         portrait_height: pixels.
         paste: probability that faces are pasted; at most ``paste_most``, heights from ``paste_height`` pixels.
-        crowd: probability that a dozen and more small faces are pasted, some before others; their heights are near one
-            drawn from ``crowd_height`` pixels.
+        crowd: probability that 12 to 40 small faces are pasted, some over others; their heights are near one drawn from
+            ``crowd_height`` pixels.
         crowd_height: pixels.
-        hide: probability that something is put before some of the faces.
-        worn: probability that the sample is as a cheap camera gives it, half of these twice over. The teacher is shown
-            the same: what it would say of the clean picture is not to be seen in this one.
+        occluded: probability that some of the faces are partly covered.
+        degraded: probability of camera degradation, in half of these samples applied twice. The teacher sees the same
+            degraded picture: its prediction for the clean one could not be learned from this one.
     """
 
     side: int = 320
@@ -72,11 +73,11 @@ class Views:
     paste_height: tuple[float, float] = (6.0, 140.0)
     crowd: float = 0.1
     crowd_height: tuple[float, float] = (8.0, 34.0)
-    hide: float = 0.25
-    worn: float = 0.6
+    occluded: float = 0.25
+    degraded: float = 0.6
 
     def natural(self) -> Views:
-        """Views as a camera may have them: in one piece more often, nothing mixed, tilted, warped or recoloured."""
+        """Views as cameras take them: fewer mosaics and backgrounds, nothing mixed, tilted, warped or recoloured."""
         return replace(
             self, mosaic=self.mosaic / 2, behind=self.behind / 2, mixed=0.0, tilted=0.0, warped=0.0, recoloured=0.0
         )
@@ -103,14 +104,14 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
         pastes: faces to paste.
         index: of the scene.
         views: how to draw.
-        rng: what makes it random.
+        rng: source of randomness.
     """
     if rng.random() < views.mosaic:
         image, labels = mosaic(scenes, index, views, rng)
     else:
         image, labels = scene_view(scenes, index, views, rng)
     if rng.random() < views.mixed:
-        image, labels = _shine_through(image, labels, scenes, views, rng)
+        image, labels = _mixed(image, labels, scenes, views, rng)
     if rng.random() < views.tilted:
         image, labels = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4)))), labels[:0]
     if rng.random() < views.warped:
@@ -125,16 +126,16 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
         height = _log_uniform(views.crowd_height, rng)
         for _ in range(int(rng.integers(12, 41))):
             labels = paste_face(image, labels, pastes, height * np.exp(rng.normal(0, 0.2)), rng, over=True)
-    if rng.random() < views.hide:
-        hide(image, labels, scenes, rng)
+    if rng.random() < views.occluded:
+        occlude(image, labels, scenes, rng)
     image, labels = (image, labels) if rng.random() < 0.5 else mirror(image, labels)
-    for _ in range(int(rng.integers(1, 3)) if rng.random() < views.worn else 0):
-        image = wear(image, rng)
-    return Sample(image, settle(labels, views.side))
+    for _ in range(int(rng.integers(1, 3)) if rng.random() < views.degraded else 0):
+        image = degrade(image, rng)
+    return Sample(image, clip_labels(labels, views.side))
 
 
 def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """A random view of scene ``index``, often before one of another scene."""
+    """A random view of scene ``index``, often with a view of another scene as its background."""
     if rng.random() >= views.behind:
         return random_view(scenes.image(index), scenes.labels(index), views, rng)
     other = int(rng.choice(scenes.train))
@@ -145,14 +146,14 @@ def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Genera
 def random_view(
     image: Image, labels: Labels, views: Views, rng: np.random.Generator, behind: tuple[Image, Labels] | None = None
 ) -> tuple[Image, Labels]:
-    """Scale, turn and crop a scene to the sample's side.
+    """Scale, rotate and crop a scene to the sample's side.
 
     Args:
         image: uint8 ``[h, w, 3]``.
         labels: of the scene.
         views: how to draw.
-        rng: what makes it random.
-        behind: what is seen where the scene ends, of the sample's side (changed in place), else grey.
+        rng: source of randomness.
+        behind: background where the scene ends, of the sample's side (changed in place); None for grey.
     """
     faces = np.flatnonzero(~labels.ignored)
     scale = _log_uniform(views.scale, rng)
@@ -162,17 +163,18 @@ def random_view(
         if rng.random() < views.zoom:
             height = _log_uniform(views.zoom_height, rng)
             tall = labels.boxes[:, 3] - labels.boxes[:, 1]
-            fit = faces[tall[faces] * ENLARGED >= height]  # enlarged more they would be a blur
+            fit = faces[tall[faces] * MAX_ENLARGEMENT >= height]  # enlarged more they would only be blurred
             box = labels.boxes[rng.choice(fit)] if len(fit) else box
             # not so small that most of the view is empty
-            scale = float(np.clip(height / max(box[3] - box[1], 4.0), 0.7 * views.scale[0], ENLARGED))
+            scale = float(np.clip(height / max(box[3] - box[1], 4.0), 0.7 * views.scale[0], MAX_ENLARGEMENT))
         anchor = (box[:2] + box[2:]) / 2
-    source, before = image, 1.0
+    source: MatLike = image
+    before = 1.0
     if scale < 0.7:  # warpAffine does not average: shrink by area first
         before = scale
         source = cv2.resize(image, None, fx=before, fy=before, interpolation=cv2.INTER_AREA)
     angle = rng.normal(0, 10) if rng.random() < 0.5 else rng.uniform(-60, 60) if rng.random() < 0.25 else 0.0
-    # the anchor lands anywhere, but so that little of the canvas stays empty
+    # the anchor is placed at random, but so that little of the canvas stays empty
     room = np.array([image.shape[1], image.shape[0]]) * scale
     low = np.minimum(views.side - (room - anchor * scale), anchor * scale)
     high = np.maximum(views.side - (room - anchor * scale), anchor * scale)
@@ -183,18 +185,19 @@ def random_view(
     matrix[:, :2] *= stretch[:, None]
     matrix[:, 2] = matrix[:, 2] * stretch + place * (1 - stretch)
     method = cv2.INTER_CUBIC if rng.random() < 0.3 else cv2.INTER_LINEAR
-    labels = drawn_out(turned(labels, _similarity(scale, angle, anchor, place), scale), stretch, place)
+    labels = stretch_labels(transform_labels(labels, _similarity(scale, angle, anchor, place), scale), stretch, place)
     size = (views.side, views.side)
     if behind is None:
         grey = 0 if rng.random() < 0.5 else int(rng.integers(256))
-        return cv2.warpAffine(source, matrix, size, flags=method, borderValue=(grey, grey, grey)), labels
+        view = cv2.warpAffine(source, matrix, size, flags=method, borderValue=(grey, grey, grey))
+        return view.astype(np.uint8, copy=False), labels
     canvas, theirs = behind
     cv2.warpAffine(source, matrix, size, dst=canvas, flags=method, borderMode=cv2.BORDER_TRANSPARENT)
     corners = theirs.boxes[:, [[0, 1], [2, 1], [0, 3], [2, 3]]]
     back = cv2.invertAffineTransform(matrix)
-    before_it = corners @ back[:, :2].T + back[:, 2]
-    covered = ((before_it > 0) & (before_it < source.shape[1::-1])).all(axis=2)
-    theirs = _doubted(theirs, covered.any(axis=1))[~covered.all(axis=1)]
+    in_source = corners @ back[:, :2].T + back[:, 2]
+    covered = np.asarray(((in_source > 0) & (in_source < source.shape[1::-1])).all(axis=2), bool)
+    theirs = _ignore_hidden(theirs, np.any(covered, axis=1))[~np.all(covered, axis=1)]
     return canvas, Labels.joined([labels, theirs])
 
 
@@ -210,7 +213,7 @@ def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator)
     for k, scene in enumerate([index, *rng.choice(scenes.train, count**2 - 1)]):
         image, labels = scene_view(scenes, int(scene), part, rng)
         x, y = edges[k % count], edges[k // count]
-        labels = settle(labels, side)
+        labels = clip_labels(labels, side)
         across, down = edges[k % count + 1] - x, edges[k // count + 1] - y
         canvas[y : y + down, x : x + across] = image[:down, :across]
         shift = np.array([x, y], np.float32)
@@ -218,7 +221,7 @@ def mosaic(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator)
     return canvas, Labels.joined(parts)
 
 
-def drawn_out(labels: Labels, stretch: npt.NDArray[np.float64], fixed: npt.NDArray[np.float64]) -> Labels:
+def stretch_labels(labels: Labels, stretch: npt.NDArray[np.float64], fixed: npt.NDArray[np.float64]) -> Labels:
     """Labels in a picture stretched across and down, ``[2]``, around the point ``fixed``."""
     shift = fixed * (1 - stretch)
     boxes = labels.boxes * np.tile(stretch, 2) + np.tile(shift, 2)
@@ -228,17 +231,17 @@ def drawn_out(labels: Labels, stretch: npt.NDArray[np.float64], fixed: npt.NDArr
 
 
 def warp(image: Image, rng: np.random.Generator) -> Image:
-    """The picture as on a rubber sheet that is pulled about at points ``WARP_EVERY`` pixels apart."""
+    """Elastic deformation: smooth random displacements, drawn at grid points ``WARP_SPACING`` pixels apart."""
     side = len(image)
-    nodes = rng.normal(0, WARP, (side // WARP_EVERY, side // WARP_EVERY, 2)).astype(np.float32)
-    pull = cv2.resize(nodes, (side, side), interpolation=cv2.INTER_CUBIC)
+    nodes = rng.normal(0, WARP, (side // WARP_SPACING, side // WARP_SPACING, 2)).astype(np.float32)
+    shift = cv2.resize(nodes, (side, side), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:side, :side].astype(np.float32)
-    moved = cv2.remap(image, x + pull[..., 0], y + pull[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    moved = cv2.remap(image, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return moved.astype(np.uint8, copy=False)
 
 
-def hide(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generator) -> None:
-    """Put pieces of another scene before the edges of some faces of ``image`` (changed in place)."""
+def occlude(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generator) -> None:
+    """Cover the edges of some faces of ``image`` (changed in place) with pieces of another scene."""
     other = scenes.image(int(rng.choice(scenes.train)))
     for box in labels.boxes[~labels.ignored & (rng.random(len(labels)) < 0.35)]:
         size = box[2:] - box[:2]
@@ -253,7 +256,7 @@ def hide(image: Image, labels: Labels, scenes: SceneSet, rng: np.random.Generato
         image[y1:y2, x1:x2] = other[y : y + tall, x : x + wide]
 
 
-def _shine_through(
+def _mixed(
     image: Image, labels: Labels, scenes: SceneSet, views: Views, rng: np.random.Generator
 ) -> tuple[Image, Labels]:
     scene = int(rng.choice(scenes.train))
@@ -263,7 +266,7 @@ def _shine_through(
     return mixed, Labels.joined([labels, theirs])
 
 
-def turned(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Labels:
+def transform_labels(labels: Labels, matrix: npt.NDArray[np.float64], scale: float) -> Labels:
     """Labels under a similarity ``[2, 3]``: landmarks and box centres move, boxes stay upright and keep their shape."""
     middle = (labels.boxes[:, :2] + labels.boxes[:, 2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
     half = (labels.boxes[:, 2:] - labels.boxes[:, :2]) / 2 * scale
@@ -282,8 +285,8 @@ def paste_face(
         labels: of the image.
         pastes: one of these.
         height: of the face, pixels.
-        rng: what makes it random.
-        over: whether it may hide others, of which nothing is known then; else it is left out where it would.
+        rng: source of randomness.
+        over: whether it may cover other faces, which are ignored then; otherwise it is not pasted where it would.
     """
     pick = int(rng.integers(len(pastes)))
     box, points = pastes.boxes[pick], pastes.landmarks[pick]
@@ -294,48 +297,51 @@ def paste_face(
         return labels
     place = rng.uniform(reach * 0.8, side - reach * 0.8, 2)
     span = np.concatenate([place - reach, place + reach])[None].astype(np.float32)
-    hidden = (box_iou(labels.boxes, span) > 0).any(axis=1) if len(labels) else labels.ignored
+    hidden = np.asarray((box_iou(labels.boxes, span) > 0).any(axis=1), bool) if len(labels) else labels.ignored
     if hidden.any() and not over:
         return labels
     _blend(image, pastes.crops[pastes.rows[pick]], scale, angle, place, rng)
     yes = np.array([True])
     one = Labels(box[None], points[None], yes, ~yes, ~yes)
-    moved = turned(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
-    return Labels.joined([_doubted(labels, hidden), moved])
+    moved = transform_labels(one, _similarity(scale, angle, np.array([56.0, 56.0]), place), scale)
+    return Labels.joined([_ignore_hidden(labels, hidden), moved])
 
 
-def _doubted(labels: Labels, hidden: npt.NDArray[np.bool_]) -> Labels:
-    """Nothing more is known of what is ``hidden``."""
-    return replace(labels, ignored=labels.ignored | hidden, nobody=labels.nobody & ~hidden)
+def _ignore_hidden(labels: Labels, hidden: npt.NDArray[np.bool_]) -> Labels:
+    """Labels in which what is ``hidden`` is ignored."""
+    return replace(labels, ignored=labels.ignored | hidden, negative=labels.negative & ~hidden)
 
 
 def mirror(image: Image, labels: Labels) -> tuple[Image, Labels]:
-    """Left and right exchanged, landmarks renamed accordingly."""
+    """Left and right exchanged, landmarks reordered accordingly."""
     width = image.shape[1]
     boxes = labels.boxes.copy()
     boxes[:, [0, 2]] = width - labels.boxes[:, [2, 0]]
-    landmarks = labels.landmarks[:, MIRRORED].copy()
+    landmarks = labels.landmarks[:, MIRROR_ORDER].copy()
     landmarks[..., 0] = width - landmarks[..., 0]
     return np.ascontiguousarray(image[:, ::-1]), replace(labels, boxes=boxes, landmarks=landmarks)
 
 
-def settle(labels: Labels, side: int) -> Labels:
-    """Clip labels to the canvas; of what is too small or cut off nothing is known, what is outside goes."""
+def clip_labels(labels: Labels, side: int) -> Labels:
+    """Clip labels to the canvas; faces too small or cut off are ignored, faces outside are dropped."""
     clipped = np.clip(labels.boxes, 0, side)
     whole = (labels.boxes[:, 2:] - labels.boxes[:, :2]).prod(axis=1)
     seen = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / np.maximum(whole, 1e-6)
-    small = labels.boxes[:, 3] - labels.boxes[:, 1] < SMALLEST
-    ignored = labels.ignored | (seen < VISIBLE) | small
+    small = labels.boxes[:, 3] - labels.boxes[:, 1] < MIN_HEIGHT
+    ignored = labels.ignored | (seen < MIN_VISIBLE) | small
     marked = labels.marked & (seen > 0.7)
     return replace(labels, boxes=clipped, marked=marked, ignored=ignored)[seen > 0]
 
 
-def _blend(image: Image, crop: Image, scale: float, angle: float, place: Floats, rng: np.random.Generator) -> None:
-    small, before = crop, 1.0
+def _blend(
+    image: Image, crop: Image, scale: float, angle: float, place: npt.NDArray[np.float64], rng: np.random.Generator
+) -> None:
+    small: MatLike = crop
+    before = 1.0
     if scale < 0.7:
         side = max(4, round(112 * scale))
         small, before = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), side / 112
-    mask = np.zeros(small.shape[:2], np.float32)
+    mask: MatLike = np.zeros(small.shape[:2], np.float32)
     side = small.shape[0]
     axes = (max(1, round(side * rng.uniform(0.40, 0.49))), max(1, round(side * rng.uniform(0.46, 0.5))))
     cv2.ellipse(mask, (side // 2, side // 2), axes, 0, 0, 360, 1.0, -1)
@@ -343,12 +349,12 @@ def _blend(image: Image, crop: Image, scale: float, angle: float, place: Floats,
     middle = np.array([side / 2, side / 2])
     matrix = _similarity(scale / before, angle, middle, place)
     size = image.shape[1::-1]
-    if rng.random() < 0.5:  # bring it near the light of its place
+    if rng.random() < 0.5:  # adapt its brightness to its surroundings
         x, y = place.astype(int)
         around = image[max(0, y - side) : y + side, max(0, x - side) : x + side]
         gain = np.clip((around.mean() + 20) / (small.mean() + 20), 0.5, 1.6)
         small = cv2.convertScaleAbs(small, alpha=float(gain))
-    # work on the face's surroundings only
+    # only the surroundings of the face change
     reach = int(np.ceil(80 * scale)) + 2
     x1, y1 = (max(0, int(v) - reach) for v in place)
     x2, y2 = (min(limit, int(v) + reach) for v, limit in zip(place, size, strict=True))
@@ -362,7 +368,7 @@ def _blend(image: Image, crop: Image, scale: float, angle: float, place: Floats,
 def _similarity(
     scale: float, angle: float, fixed: npt.NDArray[np.floating], place: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
-    """``[2, 3]``: scale and turn (degrees), so that point ``fixed`` lands on ``place``."""
+    """``[2, 3]``: scale and rotation (degrees) that move the point ``fixed`` to ``place``."""
     c, s = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
     turn = np.array([[c, -s], [s, c]])
     return np.concatenate([turn, (np.asarray(place) - turn @ np.asarray(fixed))[:, None]], axis=1)

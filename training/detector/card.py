@@ -8,9 +8,9 @@ import numpy as np
 
 from training.common.manifest import MEASURED
 from training.detector.network import Detector
-from training.detector.scenes import REPEATED, SceneSet
-from training.detector.targets import CLOSER
-from training.detector.train import AGAIN, Recipe
+from training.detector.scenes import SCENE_REPEATS, SceneSet
+from training.detector.targets import ENLARGEMENT
+from training.detector.train import REPLAY, Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
 
 RANGES = ("8-16", "16-32", "32-64", ">64")
@@ -53,7 +53,7 @@ def card(
         " mouth corner) |",
         f"| parity | ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
         "| score | trained towards YuNet's score of the same cell (Kullback-Leibler divergence), in pictures without"
-        " people towards none; labels teach boxes and landmarks |",
+        " people towards 0; labels teach boxes and landmarks |",
         f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (precision"
         f" {point.precision:.3f}, recall {point.recall:.3f}, faces of 8 px and more) |",
         f"| data | {len(trained):,} scenes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet sites, pictures without"
@@ -61,16 +61,16 @@ def card(
         " found by the teacher, and aligned faces pasted into them. **Research only**: for no set do its sources clear"
         " the people shown. No picture of WIDER FACE |",
         "| teacher | YuNet-n (libfacedetection, BSD/MIT), itself trained on WIDER FACE: its faces in six views of each"
-        " scene (three scales, mirrored), its word on every cell of each training view (the mean with its mirror"
-        f" image's, halfway to that of the view enlarged {CLOSER:g} times) and its features, its landmarks"
+        " scene (three scales, mirrored), its prediction for every cell of each training view (averaged with its mirror"
+        f" image's and that of the view enlarged {ENLARGEMENT:g} times) and its features, its landmarks"
         " (mean bias against the ArcFace template removed); no model with a non-commercial licence taught anything"
         " here |",
-        f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())}; each sample is learned {len(AGAIN)} times, every"
-        " other time turned over |",
-        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; an epoch sees"
-        f" {' and '.join(f'{name} {times} times' for name, times in REPEATED.items())}, every other scene once."
+        f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())}; each sample is learned {len(REPLAY)} times, half"
+        " of them mirrored |",
+        f"| views | {', '.join(f'{k} {v}' for k, v in views.items())}; an epoch shows"
+        f" {' and '.join(f'{name} {times} times' for name, times in SCENE_REPEATS.items())}, every other scene once."
         f" From {1 - recipe.closing:.0%} of the steps on nothing mixed, tilted, warped or recoloured, mosaics and"
-        " scenes behind half as often, BatchNorm's statistics held |",
+        " other scenes as background half as often, BatchNorm's statistics frozen |",
         f"| trained | {step} of {recipe.steps} steps, {origin}, one CPU thread, bf16 autocast; averaged weights."
         f" {note} |".replace("  |", " |"),
         "",

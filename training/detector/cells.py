@@ -1,4 +1,4 @@
-"""From raw maps to boxes and landmarks, and back: the coding that training and validation share."""
+"""From raw maps to boxes and landmarks, and back: used by training and validation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.detector.network import STRIDES, VALUES
 
-LARGEST = 6.0  # logarithm of a box's side in strides, at most: what random weights predict is finite
+LARGEST = 6.0  # logarithm of a box's side in strides, at most, so that random weights predict finite boxes
 
 
 def cell_centres(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def decode(values: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Te
     step = strides.unsqueeze(-1)
     centre = centres + values[..., 1:3] * step
     half = values[..., 3:5].clamp(max=LARGEST).exp() * step * 0.5
-    points = centre.unsqueeze(-2) + values[..., 5:].unflatten(-1, (5, 2)) * (2 * half).unsqueeze(-2)
+    points = centre.unsqueeze(-2) + values[..., 5:].reshape(*values.shape[:-1], 5, 2) * (2 * half).unsqueeze(-2)
     return torch.cat([centre - half, centre + half], dim=-1), values[..., 0], points
 
 

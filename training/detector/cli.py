@@ -20,19 +20,23 @@ from training.detector.train import train as run
 
 @click.group()
 def detector() -> None:
-    """Make the face detector."""
+    """Train and export the face detector."""
 
 
 def _data(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say where the data is."""
+    """The options that name the data."""
     for option in (
-        click.option("--pastes", type=int, default=64000, show_default=True, help="Aligned faces to look at."),
+        click.option("--pastes", type=int, default=64000, show_default=True, help="Aligned faces to label."),
         click.option("--cache", type=click.Path(path_type=Path), default=default_cache, help="For decoded pictures."),
         click.option(
             "--teacher", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="YuNet-n."
         ),
-        click.option("--faces", type=click.Path(path_type=Path), required=True, help="Aligned: *.parquet or people/."),
-        click.option("--scenes", type=click.Path(path_type=Path), required=True, help="Of scenes.zip and boxes.csv."),
+        click.option(
+            "--faces", type=click.Path(path_type=Path), required=True, help="Aligned faces: *.parquet or people/."
+        ),
+        click.option(
+            "--scenes", type=click.Path(path_type=Path), required=True, help="Folder of scenes.zip and boxes.csv."
+        ),
     ):
         command = option(command)
     return command
@@ -44,13 +48,13 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
         crops = load_pastes(faces, cache / "detector", teacher, pastes, cache)
     except (FileNotFoundError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    pictures.mend_landmarks(crops.shape)
+    pictures.remove_landmark_bias(crops.shape)
     return pictures, crops
 
 
 @detector.command()
 @_data
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Gets last.pt and log.jsonl.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for last.pt and log.jsonl.")
 @click.option("--steps", type=int, default=Recipe.steps, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option(
@@ -58,7 +62,7 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Processes that make batches ahead: 1, 2 or 4.",
+    help="Processes that prepare batches: 0, 1, 2 or 4.",
 )
 @click.option("--every", type=int, default=1000, show_default=True, help="Steps between validations.")
 @click.option(
@@ -66,14 +70,14 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Start with the weights of this last.pt, or of an exported lrface-detector.onnx.",
 )
-@click.option("--resume", is_flag=True, help="Go on from last.pt.")
+@click.option("--resume", is_flag=True, help="Continue from last.pt.")
 def train(
     scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, out: Path, steps: int, threads: int,
     workers: int, every: int, begin: Path | None, resume: bool,
 ) -> None:  # fmt: skip
-    """Train from scratch, from another run's weights, or go on."""
+    """Train from scratch, from another run's weights, or continue a run."""
     if begin and resume:
-        raise click.UsageError("--begin starts a run and --resume goes on with one: give one of them")
+        raise click.UsageError("--begin starts a run and --resume continues one: give one of them")
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     recipe = dataclasses.replace(Recipe(), steps=steps)
@@ -92,7 +96,7 @@ def train(
 @detector.command()
 @_data
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="last.pt of a run.")
-@click.option("--note", default="", help="For the card: what else is to be known of this run.")
+@click.option("--note", default="", help="A sentence about this run for the card.")
 @click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
 def export(
     scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, note: str, models: Path

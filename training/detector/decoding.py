@@ -1,6 +1,6 @@
-"""The decoding of the exported graph, ``training.detector.cells.decode`` in ONNX's own words.
+"""The decoding of the exported graph: ``training.detector.cells.decode`` as ONNX operators.
 
-Written by hand: torch's exporter makes a hundred and fifty small nodes of it, a fortieth of onnxruntime's time.
+Written by hand: torch's exporter makes 150 small nodes of it, which take 2.5 % of onnxruntime's time.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ DECODING = """
 
 
 def decoding() -> onnx.ModelProto:
-    """From ``map8``, ``map16``, ``map32``, ``[n, 15, h / s, w / s]`` each, to what the manifest's contract wants.
+    """From ``map8``, ``map16``, ``map32``, ``[n, 15, h / s, w / s]`` each, to the outputs of the manifest's contract.
 
     Returns:
         A model with outputs boxes ``[n, N, 4]``, scores ``[n, N]`` (0..1) and landmarks ``[n, N, 5, 2]``, pixels, in
@@ -82,14 +82,14 @@ def decoding() -> onnx.ModelProto:
 
 
 def with_decoding(network: onnx.ModelProto, maps: Sequence[str]) -> onnx.ModelProto:
-    """A graph, opset 18, with the decoding behind it.
+    """A graph, opset 18, with the decoding appended.
 
     Args:
         network: the graph.
         maps: its outputs of strides 8, 16 and 32.
     """
-    behind = decoding()
-    behind.ir_version = network.ir_version
+    appended = decoding()
+    appended.ir_version = network.ir_version
     return onnx.compose.merge_models(
-        network, behind, io_map=[(name, f"map{stride}") for name, stride in zip(maps, STRIDES, strict=True)]
+        network, appended, io_map=[(name, f"map{stride}") for name, stride in zip(maps, STRIDES, strict=True)]
     )

@@ -1,4 +1,4 @@
-"""The trained detector to ONNX, decoding inside the graph: checked against torch, entered into the manifest."""
+"""Exports the trained detector to ONNX with decoding in the graph, checks it against torch, adds it to the manifest."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, note: str = "") -> 
 
     Args:
         checkpoint: of ``training.detector.train``.
-        scenes: the threshold is chosen on its held-out part, landmarks mended as in training.
+        scenes: the threshold is chosen on its held-out part, landmarks without the teacher's bias, as in training.
         folder: the models' folder.
-        note: for the card, what else is to be known of this run.
+        note: a sentence about this run for the card.
 
     Returns:
         The ONNX file.

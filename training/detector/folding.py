@@ -1,10 +1,10 @@
-"""BatchNorm into the convolution before it, for the export, and out of it again, to go on from what was exported."""
+"""Folds BatchNorm into the convolution before it for the export, and unfolds an export so that it can be trained on."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ KERNEL_RMS = 0.07  # of an unfolded kernel, about that of a trained one: its sca
 
 def folded(detector: Detector) -> Detector:
     """A copy whose BatchNorms are folded into the convolutions before them, and the input's scale into the first."""
-    copied = deepcopy(detector).float().eval()
+    copied: Any = deepcopy(detector).float().eval()
     for block in _blocks(copied):
         block[0], block[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
     copied.norms = nn.ModuleList(fuse_conv_bn_eval(copied.head, norm) for norm in copied.norms)
@@ -27,10 +27,10 @@ def folded(detector: Detector) -> Detector:
     first = copied.stem[0][0]
     first.weight.data *= copied.scale
     copied.scale = 1.0
-    return copied
+    return cast(Detector, copied)
 
 
-def _blocks(detector: Detector) -> list[nn.Sequential]:
+def _blocks(detector: Detector) -> list[Any]:
     """Those that begin with a convolution and its BatchNorm."""
     blocks = [module for module in detector.modules() if isinstance(module, nn.Sequential) and len(module) >= 2]
     return [block for block in blocks if isinstance(block[0], nn.Conv2d)]
@@ -40,7 +40,7 @@ def _blocks(detector: Detector) -> list[nn.Sequential]:
 def unfolded(file: Path, images: Tensor) -> Detector:
     """A network that predicts what an exported one does, and that can be trained.
 
-    Folding lost each BatchNorm's statistics and its kernel's scale, which the norm makes of no effect. The statistics
+    Folding loses each BatchNorm's statistics and its kernel's scale, which has no effect before a norm. The statistics
     are measured again; every kernel gets the scale ``KERNEL_RMS``.
 
     Args:
@@ -51,8 +51,8 @@ def unfolded(file: Path, images: Tensor) -> Detector:
         google.protobuf.message.DecodeError: it is no ONNX file.
         RuntimeError: its weights are not of such a network.
     """
-    network = Detector()
-    shipped = folded(network)
+    network: Any = Detector()
+    shipped: Any = folded(network)
     names = shipped.state_dict()
     shipped.load_state_dict({
         value.name: torch.from_numpy(np.array(onnx.numpy_helper.to_array(value)))
@@ -65,14 +65,14 @@ def unfolded(file: Path, images: Tensor) -> Detector:
     for kernel, norm, conv in blocks:
         kernel.weight.copy_(_normalised(conv.weight))
         _set(norm, kernel, conv, spread[conv])
-    # one kernel behind three norms: the clearest of its three forms, filter by filter
+    # one kernel before three norms: the largest of its three folded forms, filter by filter
     forms = torch.stack([conv.weight for conv in shipped.norms])
-    clearest = forms.square().sum((2, 3, 4)).argmax(0)
-    network.head.weight.copy_(_normalised(forms[clearest, torch.arange(len(clearest))]))
+    largest = forms.square().sum((2, 3, 4)).argmax(0)
+    network.head.weight.copy_(_normalised(forms[largest, torch.arange(len(largest))]))
     for norm, conv in zip(network.norms, shipped.norms, strict=True):
         _set(norm, network.head, conv, spread[conv])
     network.out.load_state_dict(shipped.out.state_dict())
-    return network.eval()
+    return cast(Detector, network.eval())
 
 
 def _normalised(weight: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ def pair_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def score_divergence(logits: Tensor, targets: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of a cell's score from the one it is to say (Hinton et al., 2015, T = 1).
+    """Kullback-Leibler divergence of a cell's score from its target (Hinton et al., 2015, T = 1).
 
     ``y log(y / s) + (1 - y) log((1 - y) / (1 - s))`` with ``s = sigmoid(logits)``; zero where ``s = y``. Its gradient
-    is ``s - y``: unlike that of a focal loss it does not fade before the student's order of faces is the teacher's,
-    which is what average precision asks for.
+    is ``s - y``: unlike that of a focal loss it does not vanish before the student ranks faces like the teacher,
+    which is what average precision measures.
 
     Args:
         logits: ``[...]``.

@@ -14,7 +14,18 @@ from torch import Tensor, nn
 
 STRIDES = (8, 16, 32)
 VALUES = 15  # score, box (dx, dy, log w, log h), five landmarks (dx, dy), see training.detector.cells
-MEAN_FACE = (-0.23, -0.12, 0.22, -0.12, 0.0, 0.08, -0.19, 0.28, 0.18, 0.28)  # landmarks in a box, where training starts
+MEAN_FACE = (
+    -0.23,
+    -0.12,
+    0.22,
+    -0.12,
+    0.0,
+    0.08,
+    -0.19,
+    0.28,
+    0.18,
+    0.28,
+)  # landmarks in a box, at the start
 
 
 class Depthwise(nn.Conv2d):
@@ -51,7 +62,7 @@ class Block(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """Residual block that sees far for few weights: 5x5 depthwise, 1x1, twice. For the coarsest map."""
+    """Residual block with a large receptive field and few weights: 5x5 depthwise, 1x1, twice. For the coarsest map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,15 +105,13 @@ class Detector(nn.Module):
         self.stage32 = nn.Sequential(conv(w16, w32, stride=2), *(WideBlock(w32) for _ in range(blocks[2])))
         self.lateral = nn.ModuleList(conv(w, neck, 1, act=False) for w in widths)
         self.head = nn.Conv2d(neck, neck, 3, 1, 1, bias=False)
-        # one for each stride: statistics differ between them, and a shared one would serve none at inference
+        # one for each stride: their statistics differ, and shared ones would be wrong for each at inference
         self.norms = nn.ModuleList(nn.BatchNorm2d(neck, momentum=0.03) for _ in STRIDES)
         self.out = nn.Conv2d(neck, VALUES, 1)
         nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.zeros_(self.out.bias)
-        with torch.no_grad():
-            self.out.bias[0] = -4.0  # few cells hold a face: start from a low score
-            self.out.bias[3:5] = 1.0
-            self.out.bias[5:] = torch.tensor(MEAN_FACE)
+        # few cells contain a face: start from a low score
+        bias = torch.tensor([-4.0, 0.0, 0.0, 1.0, 1.0, *MEAN_FACE])
+        self.out.bias = nn.Parameter(bias)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """What the predictions are made from: ``[n, neck, h / s, w / s]`` for each stride s; ``image`` as below."""

@@ -1,8 +1,8 @@
 """Scenes with face boxes, and aligned faces to paste into them: read once, labelled by YuNet, then mapped from a cache.
 
-The teacher is YuNet-n (libfacedetection, permissive), which looks at each scene at several scales. A held-out scene
-keeps its annotation, to which the teacher adds landmarks only. In a training scene the teacher also adds faces that the
-annotation leaves out or to be ignored. What it sees in a training scene without people is known to be no face.
+The teacher is YuNet-n (libfacedetection, permissive), which detects faces in each scene at several scales. A
+held-out scene keeps its annotation; the teacher only adds landmarks. In a training scene the teacher also adds faces
+that the annotation misses or ignores. What it detects in a training scene without people is a known negative.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ import lrface.detection
 from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.suppression import NMS_IOU, suppress, vote_boxes
-from lrface.geometry import box_iou
+from lrface.geometry import box_iou, transform_points
 from lrface.types import Detections
 from training.data.faces import code_key, load_faces
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
-TRAINED = ("face", "masked")
-REPEATED = {"afw": 10, "medmask": 2}  # candid photos and crowded news pictures are few among the scenes
-MARGIN = 40  # black pixels around an aligned crop, so that the teacher sees its box's edges
+TRAINED_LABELS = ("face", "masked")
+SCENE_REPEATS = {
+    "afw": 10,
+    "medmask": 2,
+}  # times an epoch: candid photos and crowded news pictures are few
+MARGIN = 40  # black pixels around an aligned crop, so that the teacher sees the edges of the face's box
 VALIDATION_PERCENT = 5
 EMPTY = ("raccoon", "rooms", "kangaroo", "textures", "camvid")  # sets whose pictures without boxes show no face
 EMPTY_PERCENT = 30  # of these are held out, to count false alarms
-SCALES = (0.5, 1.0, 2.0)  # at which the teacher looks at a scene, and at its mirror image
-LEAST = 0.1  # the teacher's score from which on it sees a face at all
-SEEN = 0.25  # the teacher's score from which on a sighting is no background
-NEW = 0.4  # ... and from which on it is a face without any annotation
-SURE = 0.6  # ... and from which on its box is better than the annotation's, whose sets differ in convention
+SCALES = (0.5, 1.0, 2.0)  # at which the teacher sees a scene and its mirror image
+MIN_SCORE = 0.1  # the teacher's score from which on it detects a face at all
+SIGHTING_SCORE = 0.25  # ... from which on a detection is not background
+NEW_FACE_SCORE = 0.4  # ... from which on it is a face even without annotation
+TRUSTED_SCORE = 0.6  # ... from which on its box is better than the annotation's: the data sets' conventions differ
 CROP_SCORE = 0.7
 
 
@@ -52,15 +55,15 @@ class Labels:
         boxes: float32 ``[n, 4]``, x1, y1, x2, y2 in pixels.
         landmarks: float32 ``[n, 5, 2]``; meaningless where ``marked`` is false.
         marked: bool ``[n]``, whether the landmarks are known.
-        ignored: bool ``[n]``, regions of which nothing is known ...
-        nobody: bool ``[n]``, ... or in which the teacher sees a face and there is none.
+        ignored: bool ``[n]``, regions that teach nothing.
+        negative: bool ``[n]``, those of the ignored ones in which the teacher detects a face although there is none.
     """
 
     boxes: Floats
     landmarks: Floats
     marked: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
-    nobody: npt.NDArray[np.bool_]
+    negative: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -99,8 +102,9 @@ class SceneSet:
         self._pixels = np.memmap(folder / "pixels.raw", np.uint8, "r")
         held = np.array([held_out(name) for name in self.names])
         self.train, self.validation = np.flatnonzero(~held), np.flatnonzero(held)
-        self.empty = np.array([i for i in self.validation if is_empty_set(self.names[i]) and not len(self.labels(i))])
-        self.train = np.repeat(self.train, [REPEATED.get(_set(self.names[i]), 1) for i in self.train])
+        empty = [is_empty_set(self.names[i]) and not len(self.labels(int(i))) for i in self.validation]
+        self.empty = self.validation[np.array(empty, bool)]
+        self.train = np.repeat(self.train, [SCENE_REPEATS.get(_set(self.names[i]), 1) for i in self.train])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,10 +115,10 @@ class SceneSet:
         start = self._offsets[i]
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
-    def mend_landmarks(self, shape: Floats) -> None:
-        """Take the teacher's bias from the landmarks, see ``unbiased``."""
+    def remove_landmark_bias(self, shape: Floats) -> None:
+        """Subtract the teacher's bias from the landmarks, see ``without_bias``."""
         known = self._labels.marked
-        self._labels.landmarks[known] = unbiased(self._labels.landmarks[known], shape)
+        self._labels.landmarks[known] = without_bias(self._labels.landmarks[known], shape)
 
     def labels(self, i: int) -> Labels:
         """The faces and ignored regions of scene ``i``."""
@@ -136,10 +140,10 @@ def load_scenes(source: Path, cache: Path, teacher: Path) -> SceneSet:
     for file in (archive, table):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing; name the folder that holds scenes.zip and boxes.csv")
-    folder = cache / f"taught-{_key(archive, table, teacher)}"
+    folder = cache / f"scenes-{_key(archive, table, teacher)}"
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=cache))  # two may write at a time
+        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=cache))  # two processes may write at the same time
         _write_scenes(part, archive, pd.read_csv(table), teacher)
         with contextlib.suppress(FileExistsError, NotADirectoryError):
             part.replace(folder)
@@ -154,8 +158,8 @@ class PasteSet:
         crops: uint8 ``[m, 112, 112, 3]``, BGR, possibly a memory map.
         rows: int ``[n]``, the crops that may be pasted.
         boxes: float32 ``[n, 4]``, pixels of the crop (may leave it by a little).
-        landmarks: float32 ``[n, 5, 2]``, the teacher's without its bias, and so that aligning by them gives the crop.
-        shape: float32 ``[5, 2]``, where the teacher sees the landmarks of an aligned crop in the mean.
+        landmarks: float32 ``[n, 5, 2]``, the teacher's without its bias; aligning by them gives the crop.
+        shape: float32 ``[5, 2]``, the teacher's mean landmarks on aligned crops.
     """
 
     crops: Image
@@ -175,7 +179,7 @@ def load_pastes(source: Path, cache: Path, teacher: Path, count: int, faces_cach
         source: as for ``training.data.faces.load_faces``.
         cache: folder for derived files.
         teacher: YuNet.
-        count: crops to look at, the sharpest of an even sample; those it misses are left out.
+        count: crops to label, the sharpest of an even sample; those in which it finds no face are left out.
         faces_cache: where the decoded crops are cached; ``cache`` if None.
     """
     faces = load_faces(source, faces_cache or cache)
@@ -189,15 +193,15 @@ def load_pastes(source: Path, cache: Path, teacher: Path, count: int, faces_cach
     shape = data["landmarks"].mean(axis=0)
     landmarks = data["landmarks"] + (TEMPLATE - shape)
     for i, points in enumerate(landmarks):
-        landmarks[i] = _moved(points, estimate_similarity(points))
+        landmarks[i] = transform_points(points, estimate_similarity(points))
     return PasteSet(faces.crops, data["rows"], data["boxes"], landmarks, shape)
 
 
-def unbiased(landmarks: Floats, shape: Floats) -> Floats:
-    """Landmarks as the makers of the aligned crops would have set them.
+def without_bias(landmarks: Floats, shape: Floats) -> Floats:
+    """Landmarks without the teacher's bias.
 
-    The teacher sets its points elsewhere (YuNet: mouth too high by 3 of 112 px, nose too low), which would align
-    every face a little wrongly. The mean difference to the template, turned and scaled with each face, is added.
+    The teacher's points deviate from the template (YuNet: mouth too high by 3 of 112 px, nose too low), which would
+    misalign every face a little. The mean difference to the template, rotated and scaled with each face, is added.
 
     Args:
         landmarks: float32 ``[n, 5, 2]``, the teacher's.
@@ -207,16 +211,12 @@ def unbiased(landmarks: Floats, shape: Floats) -> Floats:
         float32 ``[n, 5, 2]``.
     """
     bias = TEMPLATE - shape
-    mended = np.empty_like(landmarks)
+    corrected = np.empty_like(landmarks)
     for i, points in enumerate(landmarks):
         # from the face to the crop; its inverse brings the bias to the face
         turn = np.linalg.inv(estimate_similarity(points)[:, :2])
-        mended[i] = points + bias @ turn.T
-    return mended
-
-
-def _moved(points: Floats, matrix: npt.NDArray[np.floating]) -> Floats:
-    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+        corrected[i] = points + bias @ turn.T
+    return corrected
 
 
 def held_out(name: str) -> bool:
@@ -225,8 +225,8 @@ def held_out(name: str) -> bool:
     return hashlib.sha256(name.encode()).digest()[0] * 100 < 256 * percent
 
 
-def sightings(image: Image, teacher: FaceDetector) -> Detections:
-    """What the teacher finds in several views of a picture, those that are one face averaged by their scores.
+def teacher_detections(image: Image, teacher: FaceDetector) -> Detections:
+    """The teacher's detections in several views of a picture; those of one face are averaged by box voting.
 
     Args:
         image: uint8 ``[h, w, 3]``.
@@ -256,13 +256,13 @@ def sightings(image: Image, teacher: FaceDetector) -> Detections:
     return Detections.from_arrays(mean, score[kept], marks)
 
 
-def annotated(boxes: Floats, ignored: npt.NDArray[np.bool_], seen: Detections) -> Labels:
-    """The annotation as it is, with the teacher's landmarks where a sighting overlaps by half.
+def annotated_labels(boxes: Floats, ignored: npt.NDArray[np.bool_], seen: Detections) -> Labels:
+    """The annotation as it is, with the teacher's landmarks where a detection overlaps by half.
 
     Args:
         boxes: float32 ``[n, 4]``.
         ignored: bool ``[n]``.
-        seen: what the teacher saw.
+        seen: the teacher's detections.
     """
     no = np.zeros(len(boxes), bool)
     if not len(boxes) or not len(seen):
@@ -271,34 +271,34 @@ def annotated(boxes: Floats, ignored: npt.NDArray[np.bool_], seen: Detections) -
     return Labels(boxes, seen.landmarks[overlap.argmax(axis=1)], overlap.max(axis=1) >= 0.5, ignored, no)
 
 
-def taught(labels: Labels, seen: Detections) -> Labels:
-    """An annotation as it is trained on.
+def training_labels(labels: Labels, seen: Detections) -> Labels:
+    """The labels that are trained on.
 
-    Annotated faces get the teacher's box where it is sure; its sightings elsewhere are faces, if they are weak regions
-    of which nothing is known. What is annotated as to be ignored stays so only where the teacher sees no face.
+    Annotated faces get the teacher's box where its score is high. Its detections elsewhere are faces, weak ones are
+    ignored. What is annotated as ignored stays so only where the teacher detects no face.
 
     Args:
         labels: of ``annotated``.
-        seen: what the teacher saw.
+        seen: the teacher's detections.
     """
     faces, unknown = labels[~labels.ignored], labels[labels.ignored]
     boxes, free = faces.boxes.copy(), np.ones(len(seen), bool)
     if len(faces) and len(seen):
         overlap = box_iou(faces.boxes, seen.boxes)
         best = overlap.argmax(axis=1)
-        better = faces.marked & (seen.scores[best] >= SURE)
+        better = faces.marked & (seen.scores[best] >= TRUSTED_SCORE)
         boxes[better] = seen.boxes[best[better]]
         free = np.maximum(box_iou(boxes, seen.boxes), overlap).max(axis=0) < 0.3
     count = int(free.sum())
-    known, weak = np.ones(count, bool), seen.scores[free] < NEW
+    known, weak = np.ones(count, bool), seen.scores[free] < NEW_FACE_SCORE
     new = Labels(seen.boxes[free], seen.landmarks[free], known, weak, ~known)
     if len(unknown) and count:
         unknown = unknown[box_iou(unknown.boxes, new.boxes).max(axis=1) < 0.4]
     return Labels.joined([replace(faces, boxes=boxes), new, unknown])
 
 
-def mistaken(seen: Detections) -> Labels:
-    """What the teacher saw in a picture without people."""
+def known_negatives(seen: Detections) -> Labels:
+    """Labels of what the teacher detects in a picture without people: all known negatives."""
     yes = np.ones(len(seen), bool)
     return Labels(seen.boxes, seen.landmarks, ~yes, yes, yes)
 
@@ -313,7 +313,7 @@ def _set(name: str) -> str:
 
 
 def _key(*files: Path) -> str:
-    """Of data by name and size, and of the code that asks the teacher."""
+    """Cache key: the data's names and sizes, and the code that runs the teacher."""
     digest = hashlib.sha256(code_key(Path(lrface.detection.__file__).parent, Path(__file__)).encode())
     for file in files:
         digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
@@ -322,29 +322,33 @@ def _key(*files: Path) -> str:
 
 def _write_scenes(folder: Path, archive: Path, table: pd.DataFrame, teacher: Path) -> None:
     """Stream pixels to disk, then the index."""
-    detector, wary = open_detector(teacher, score_threshold=SEEN), open_detector(teacher, score_threshold=LEAST)
+    detector, sensitive = (
+        open_detector(teacher, score_threshold=SIGHTING_SCORE),
+        open_detector(teacher, score_threshold=MIN_SCORE),
+    )
     rows = dict(list(table.groupby("file")))
     offsets, sizes, first, parts, at = [], [], [0], [], 0
     with zipfile.ZipFile(archive) as pack, (folder / "pixels.raw").open("wb") as out:
         names = sorted(name for name in pack.namelist() if name.endswith(".webp"))
         for name in tqdm(names, desc="scenes", unit="picture"):
-            image = cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR).astype(
-                np.uint8, copy=False
-            )
+            decoded = cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR)
+            if decoded is None:
+                raise ValueError(f"{archive}: {name} is not a picture: replace it or leave it out")
+            image = decoded.astype(np.uint8, copy=False)
             out.write(image.tobytes())
             offsets.append(at)
             sizes.append(image.shape[:2])
             at += image.size
             part = rows.get(name, table.iloc[:0])
             boxes = part[["x1", "y1", "x2", "y2"]].to_numpy(np.float32).reshape(-1, 4)
-            ignored = ~part["label"].isin(TRAINED).to_numpy(bool)
+            ignored = ~part["label"].isin(TRAINED_LABELS).to_numpy(bool)
             empty = not len(part) and is_empty_set(name)
             if empty and not held_out(name):
-                parts.append(mistaken(sightings(image, wary)))
+                parts.append(known_negatives(teacher_detections(image, sensitive)))
             else:
-                seen = Detections.empty() if empty else sightings(image, detector)
-                labels = annotated(boxes, ignored, seen)
-                parts.append(labels if held_out(name) else taught(labels, seen))
+                seen = Detections.empty() if empty else teacher_detections(image, detector)
+                labels = annotated_labels(boxes, ignored, seen)
+                parts.append(labels if held_out(name) else training_labels(labels, seen))
             first.append(first[-1] + len(parts[-1]))
     every = Labels.joined(parts)
     np.savez(

@@ -1,14 +1,17 @@
-"""What each cell of the grids is to say: the teacher's own word on the same view.
+"""What each cell of the grids learns: the teacher's prediction for the same view.
 
-YuNet has the student's three grids, so its score of every cell can be taught as it is (Hinton et al., 2015; the same
-view for both: Beyer et al., CVPR 2022). That leaves no assignment to search for, and tells the student how face-like a
-half hidden face is. Its features go along, a hint for every cell, of the background too (FitNets, Romero et al., 2015):
-few pictures say much that way. YuNet says something else of a picture's mirror image, and knows more of small faces
-when they are enlarged: it is asked in all three ways, which makes a better word, and one that is easier to learn.
-Labels do not correct its scores: what YuNet misses or only suspects at this size would be taught as a face in a picture
-with labels and as none in its mixture with another, and the student learns neither. But what it takes for faces where
-there are no people, animals mostly, is known wherever such a picture goes. Labels give better boxes, of larger views,
-and the landmarks.
+YuNet has the student's three grids, so its score of every cell is the student's target as it is (distillation: Hinton
+et al., 2015; the same view for both: Beyer et al., CVPR 2022). No assignment of faces to cells is needed, and the
+student learns how face-like a half hidden face is. YuNet's features are a second target, for background cells too
+(hints: FitNets, Romero et al., 2015).
+
+YuNet predicts something else for a picture's mirror image, and detects small faces better when they are enlarged. The
+target combines its predictions for the view, the mirrored view and the enlarged view: it is more accurate, and easier
+to learn.
+
+Labels do not correct its scores. A face that YuNet misses would be taught as a face in a labelled picture and as
+background in its mixture with another, and the student learns neither. But what it takes for faces in pictures without
+people, mostly animals, is a known negative in every view. Labels give better boxes and the landmarks.
 """
 
 from __future__ import annotations
@@ -30,17 +33,17 @@ from lrface.detection.decode import decode_yunet
 from lrface.detection.suppression import NMS_IOU, suppress
 from lrface.geometry import box_iou
 from training.detector.network import STRIDES
-from training.detector.scenes import LEAST, Floats, Image, Labels
+from training.detector.scenes import MIN_SCORE, Floats, Image, Labels
 
-OVERLAP = 0.4  # of a teacher's box with a known face's, from which on its cell learns that one instead
-CLOSER = 1.5  # times enlarged, for the closer look
-UNSEEN = 0.05  # score of what the teacher does not see at one of its looks
-HINT = 64  # channels of YuNet's features
+OVERLAP = 0.4  # IoU of a teacher's box with a known face from which on its cell learns the known face
+ENLARGEMENT = 1.5  # of the view for the teacher's third prediction
+MISSED_SCORE = 0.05  # for a face that the teacher misses in one of its predictions
+HINT_CHANNELS = 64  # of YuNet's features
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What those cells of one view learn that see a face, beside the score.
+    """What the cells of one view that see a face learn beside the score.
 
     Attributes:
         cell: int64 ``[n]``, in the order of ``cell_centres``.
@@ -56,14 +59,14 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Word:
-    """What the teacher says of each cell of a view, in the order of ``cell_centres``.
+class TeacherPrediction:
+    """What the teacher predicts for each cell of a view, in the order of ``cell_centres``.
 
     Attributes:
         scores: float32 ``[N]``, 0..1.
         boxes: float32 ``[N, 4]``, pixels.
-        features: float32, for each stride ``[HINT, h / stride, w / stride]``, what it makes its predictions from; none
-            where they are not known.
+        features: float32, for each stride ``[HINT_CHANNELS, h / stride, w / stride]``, from which the prediction is
+            made; empty where they are not known.
     """
 
     scores: Floats
@@ -71,17 +74,17 @@ class Word:
     features: list[Floats]
 
 
-AsksTeacher: TypeAlias = Callable[[Image], Word]
+TeacherFunction: TypeAlias = Callable[[Image], TeacherPrediction]
 
 
 class Teacher:
-    """YuNet's word on every cell: the mean of the view and its mirror image, each face then at a closer look.
+    """YuNet's prediction for every cell: the mean over the view and its mirror image, then each face rescored enlarged.
 
     Args:
         model: its ONNX file, with dynamic sides.
 
     Raises:
-        ValueError: it is another network's, or none.
+        ValueError: it is not YuNet's ONNX file.
     """
 
     def __init__(self, model: Path) -> None:
@@ -100,104 +103,105 @@ class Teacher:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = ort.InferenceSession(graph.SerializeToString(), options, ["CPUExecutionProvider"])
 
-    def __call__(self, image: Image) -> Word:
-        """What it says of uint8 ``[h, w, 3]`` BGR, the sides multiples of 32."""
+    def __call__(self, image: Image) -> TeacherPrediction:
+        """The prediction for uint8 ``[h, w, 3]`` BGR, the sides multiples of 32."""
         height, width = image.shape[:2]
-        own, other = self._look(image), turned_over(self._look(image[:, ::-1]), height, width)
-        mean = (own.scores + other.scores) / 2
+        own, other = self._predict(image), mirrored_prediction(self._predict(image[:, ::-1]), height, width)
+        mean = np.asarray((own.scores + other.scores) / 2, np.float32)
         share = (own.scores / np.maximum(2 * mean, 1e-9))[:, None]
-        boxes = share * own.boxes + (1 - share) * other.boxes
-        return Word(self._reconsidered(image, boxes, mean), boxes, own.features)
+        boxes = np.asarray(share * own.boxes + (1 - share) * other.boxes, np.float32)
+        return TeacherPrediction(self._rescored(image, boxes, mean), boxes, own.features)
 
-    def _reconsidered(self, image: Image, boxes: Floats, scores: Floats) -> Floats:
-        """The cells' scores ``[N]``, each face's brought halfway, in logits, to what a closer look says of it."""
+    def _rescored(self, image: Image, boxes: Floats, scores: Floats) -> Floats:
+        """The cells' scores ``[N]``, each face's averaged, in logits, with its score in the enlarged view."""
         height, width = image.shape[:2]
-        wide, tall = (round(side * CLOSER / STRIDES[-1]) * STRIDES[-1] for side in (width, height))
-        closer = self._look(cv2.resize(image, (wide, tall), interpolation=cv2.INTER_LINEAR))
+        wide, tall = (round(side * ENLARGEMENT / STRIDES[-1]) * STRIDES[-1] for side in (width, height))
+        view = cv2.resize(image, (wide, tall), interpolation=cv2.INTER_LINEAR)
+        enlarged = self._predict(view.astype(np.uint8, copy=False))
         ratio = np.array([wide / width, tall / height] * 2, np.float32)
-        (face, score), (there, said) = _faces(boxes, scores), _faces(closer.boxes / ratio, closer.scores)
+        (face, score), (other, rescored) = _faces(boxes, scores), _faces(enlarged.boxes / ratio, enlarged.scores)
         if not len(face):
             return scores
-        now = np.full(len(face), UNSEEN, np.float32)
-        if len(there):
-            overlap = box_iou(face, there)
-            now = np.where(overlap.max(axis=1) >= OVERLAP, said[overlap.argmax(axis=1)], now)
-        both = expit((_logit(score) + _logit(now)) / 2)
-        cells = np.flatnonzero(scores > UNSEEN)
+        second = np.full(len(face), MISSED_SCORE, np.float32)
+        if len(other):
+            overlap = box_iou(face, other)
+            second = np.where(overlap.max(axis=1) >= OVERLAP, rescored[overlap.argmax(axis=1)], second)
+        both = expit((_logit(score) + _logit(second)) / 2)
+        cells = np.flatnonzero(scores > MISSED_SCORE)
         own = box_iou(boxes[cells], face).argmax(axis=1)
         changed = scores.copy()
         changed[cells] = np.minimum(changed[cells] * (both / score)[own], 1)
         return changed
 
-    def _look(self, image: Image) -> Word:
+    def _predict(self, image: Image) -> TeacherPrediction:
         tensor = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
         values = self._session.run([*self._outputs, *self._features], {self._session.get_inputs()[0].name: tensor})
         boxes, scores, _ = decode_yunet(dict(zip(self._outputs, values, strict=False)), *image.shape[:2])
-        return Word(scores, boxes, [value[0] for value in values[len(self._outputs) :]])
+        return TeacherPrediction(scores, boxes, [value[0] for value in values[len(self._outputs) :]])
 
 
-def turned_over(word: Word, height: int, width: int) -> Word:
-    """The word on the mirror image of a view, but for the features: there channels are exchanged, nobody knows which.
+def mirrored_prediction(prediction: TeacherPrediction, height: int, width: int) -> TeacherPrediction:
+    """The prediction for the mirror image of a view, without features: how their channels are exchanged is not known.
 
     Args:
-        word: of the view.
+        prediction: for the view.
         height: of the view, pixels.
         width: likewise.
     """
-    scores, boxes = _mirrored(word.scores, height, width), _mirrored(word.boxes, height, width)
+    scores, boxes = _mirror_cells(prediction.scores, height, width), _mirror_cells(prediction.boxes, height, width)
     boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-    return Word(scores, boxes, [])
+    return TeacherPrediction(scores, boxes, [])
 
 
-def _mirrored(cells: Floats, height: int, width: int) -> Floats:
-    """What cells ``[N, ...]`` say, left and right exchanged."""
+def _mirror_cells(cells: Floats, height: int, width: int) -> Floats:
+    """Values of cells ``[N, ...]``, left and right exchanged."""
     grids = [(height // stride, width // stride) for stride in STRIDES]
     levels = np.split(cells, np.cumsum([rows * columns for rows, columns in grids])[:-1])
-    turned = [level.reshape(*grid, -1)[:, ::-1] for level, grid in zip(levels, grids, strict=True)]
-    return np.concatenate([level.reshape(-1, *cells.shape[1:]) for level in turned])
+    mirrored = [level.reshape(*grid, -1)[:, ::-1] for level, grid in zip(levels, grids, strict=True)]
+    return np.concatenate([level.reshape(-1, *cells.shape[1:]) for level in mirrored])
 
 
 def _faces(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
-    """A box and a score for each face of which cells say more than ``UNSEEN``."""
-    seen = np.flatnonzero(scores > UNSEEN)
+    """A box and a score for each face that cells give more than ``MISSED_SCORE``."""
+    seen = np.flatnonzero(scores > MISSED_SCORE)
     kept = seen[suppress(boxes[seen], scores[seen], NMS_IOU)]
     return boxes[kept], scores[kept]
 
 
 def _logit(scores: Floats) -> Floats:
-    return np.asarray(logit(np.clip(scores, UNSEEN, 1 - UNSEEN)), np.float32)
+    return np.asarray(logit(np.clip(scores, MISSED_SCORE, 1 - MISSED_SCORE)), np.float32)
 
 
-def corrected(word: Word, labels: Labels) -> Word:
-    """The teacher's word without the faces that are none.
+def without_known_negatives(prediction: TeacherPrediction, labels: Labels) -> TeacherPrediction:
+    """The teacher's prediction with score 0 in the cells of known negatives.
 
     Args:
-        word: the teacher's.
+        prediction: the teacher's.
         labels: of the view, in pixels.
     """
-    if not labels.nobody.any():
-        return word
-    cell = np.flatnonzero(word.scores > UNSEEN)
-    overlap = np.where(labels.ignored & ~labels.nobody, 0, box_iou(word.boxes[cell], labels.boxes))
+    if not labels.negative.any():
+        return prediction
+    cell = np.flatnonzero(prediction.scores > MISSED_SCORE)
+    overlap = np.where(labels.ignored & ~labels.negative, 0, box_iou(prediction.boxes[cell], labels.boxes))
     best = overlap.argmax(axis=1)
-    scores = word.scores.copy()
-    scores[cell[(overlap.max(axis=1) >= OVERLAP) & labels.nobody[best]]] = 0
-    return replace(word, scores=scores)
+    scores = prediction.scores.copy()
+    scores[cell[(overlap.max(axis=1) >= OVERLAP) & labels.negative[best]]] = 0
+    return replace(prediction, scores=scores)
 
 
-def cell_targets(labels: Labels, word: Word) -> Targets:
-    """The face that each cell sees of which the teacher says ``LEAST`` or more.
+def cell_targets(labels: Labels, prediction: TeacherPrediction) -> Targets:
+    """The face for each cell to which the teacher gives ``MIN_SCORE`` or more.
 
     Args:
         labels: of the view, in pixels.
-        word: the teacher's.
+        prediction: the teacher's.
 
     Returns:
-        The known face that the teacher's box overlaps most, else the teacher's box.
+        The known face that the teacher's box overlaps most, by ``OVERLAP`` at least, else the teacher's box.
     """
-    cell = np.flatnonzero(word.scores >= LEAST)
+    cell = np.flatnonzero(prediction.scores >= MIN_SCORE)
     count = len(cell)
-    targets = Targets(cell, word.boxes[cell], np.zeros((count, 5, 2), np.float32), np.zeros(count, bool))
+    targets = Targets(cell, prediction.boxes[cell], np.zeros((count, 5, 2), np.float32), np.zeros(count, bool))
     known = labels[~labels.ignored]
     if len(known) and count:
         overlap = box_iou(targets.boxes, known.boxes)

@@ -27,16 +27,23 @@ from training.detector.folding import unfolded
 from training.detector.losses import eiou_loss, landmark_loss, score_divergence
 from training.detector.network import STRIDES, Detector
 from training.detector.scenes import PasteSet, SceneSet
-from training.detector.targets import HINT, AsksTeacher, Word, cell_targets, corrected, turned_over
+from training.detector.targets import (
+    HINT_CHANNELS,
+    TeacherFunction,
+    TeacherPrediction,
+    cell_targets,
+    mirrored_prediction,
+    without_known_negatives,
+)
 from training.detector.validate import validate
 
-MEASURED_ON = 8  # batches, to measure on what an exported network has lost
-AGAIN = (0, 140, 60, 256)
-"""A sample is learned so many steps after it was drawn, by the last two of these turned over: every other time.
+STATISTICS_BATCHES = 8  # to measure the BatchNorm statistics that an exported network lacks
+REPLAY = (0, 140, 60, 256)
+"""Data echoing (Choi et al., 2019): a sample is learned again so many steps after it was drawn, the last two times
+mirrored. Drawing it and running the teacher take longer than a training step, and a few repetitions cost no accuracy.
 
-Drawing it and asking the teacher take longer than learning from it, which a few repetitions do not make less worth
-(data echoing, Choi et al., 2019). Each number can be divided by 4, so that the same of two or four workers has it
-still, and no two lie as far apart as two others: a sample meets others each time.
+All are multiples of 4, so that with two or four workers the same worker still has the sample. All their differences are
+unequal, so that a sample is in a batch with other samples each time.
 """
 
 
@@ -46,19 +53,18 @@ class Recipe:
 
     Attributes:
         steps: of the training.
-        batch: samples a step, a quarter of them new, see ``AGAIN``.
+        batch: samples a step, a quarter of them new, see ``REPLAY``.
         rate: peak of the learning rate, reached after ``warmup`` of all steps, then a cosine down to zero.
         decay: of the weights of convolutions.
         average: of the exponential moving average of the weights.
         box: weight of this term beside the score's.
         landmark: likewise.
         hint: likewise, of the teacher's features.
-        views: how samples are drawn ...
-        closing: ... but in this share of the steps, the last ones, as ``Views.natural``, and BatchNorm keeps the
-            statistics that it has by then: what is trained is what ships, on what it is to see (YOLOX, Ge et al., 2021,
-            for the views).
+        views: how samples are drawn.
+        closing: share of the steps, the last ones, with ``Views.natural`` instead (as in YOLOX, Ge et al., 2021) and
+            with BatchNorm's statistics frozen: the network is then trained as it is used.
         seed: of weights and samples.
-        begin: the run, or the exported file, whose weights it begins with; "" for random ones.
+        begin: the run, or the exported file, that gave the first weights; "" for random ones.
     """
 
     steps: int = 90000
@@ -82,17 +88,17 @@ class Recipe:
 
 @dataclass
 class Batch:
-    """Samples, and what is learned of them.
+    """Samples and their targets.
 
     Attributes:
         images: uint8 ``[n, 3, side, side]``, channels last.
-        scores: float32 ``[n, N]``, what each cell is to say.
+        scores: float32 ``[n, N]``, target score of each cell.
         picture, cell: int64 ``[p]``, the cells that learn a box, with
         boxes: ``[p, 4]``,
         landmarks: ``[p, 5, 2]``,
         marked: bool ``[p]``, whether these are known.
-        hints: float32, for each stride ``[m, HINT, side / stride, side / stride]``, the teacher's features of the first
-            m images, as far as they are known.
+        hints: float32, for each stride ``[m, HINT_CHANNELS, side / stride, side / stride]``, the teacher's features of
+            the first m images; those of the others are not known.
     """
 
     images: Tensor
@@ -105,30 +111,32 @@ class Batch:
     hints: list[Tensor]
 
 
-def collate(samples: list[tuple[Sample, Word]]) -> Batch:
-    """Stack samples, those of whose teacher's features nothing is known last."""
-    hints = [word.features for _, word in samples if word.features]
+def collate(samples: list[tuple[Sample, TeacherPrediction]]) -> Batch:
+    """Stack samples; those without the teacher's features must come last."""
+    hints = [prediction.features for _, prediction in samples if prediction.features]
     images = torch.from_numpy(np.stack([sample.image for sample, _ in samples])).permute(0, 3, 1, 2)
-    every = [cell_targets(sample.labels, word) for sample, word in samples]
+    every = [cell_targets(sample.labels, prediction) for sample, prediction in samples]
+    joined = {
+        name: torch.from_numpy(np.concatenate([getattr(targets, name) for targets in every]))
+        for name in ("cell", "boxes", "landmarks", "marked")
+    }
     return Batch(
-        images,
-        torch.from_numpy(np.stack([word.scores for _, word in samples])),
-        torch.from_numpy(np.repeat(np.arange(len(every)), [len(targets.cell) for targets in every])),
-        *(
-            torch.from_numpy(np.concatenate([getattr(targets, name) for targets in every]))
-            for name in ("cell", "boxes", "landmarks", "marked")
-        ),
-        [torch.from_numpy(np.stack(level)) for level in zip(*hints, strict=True)],
+        images=images,
+        scores=torch.from_numpy(np.stack([prediction.scores for _, prediction in samples])),
+        picture=torch.from_numpy(np.repeat(np.arange(len(every)), [len(targets.cell) for targets in every])),
+        hints=[torch.from_numpy(np.stack(level)) for level in zip(*hints, strict=True)],
+        **joined,
     )
 
 
 class Hints(nn.Module):
-    """How far features are from the teacher's, which a linear map of theirs is to give. Needed in training only."""
+    """Distance of linearly mapped features to the teacher's (FitNets). Used in training only."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(nn.Conv2d(channels, HINT, 1) for _ in STRIDES)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(HINT, affine=False) for _ in STRIDES)  # of the teacher's channels
+        self.maps = nn.ModuleList(nn.Conv2d(channels, HINT_CHANNELS, 1) for _ in STRIDES)
+        # of the teacher's channels
+        self.norms = nn.ModuleList(nn.BatchNorm2d(HINT_CHANNELS, affine=False) for _ in STRIDES)
 
     def forward(self, features: list[Tensor], hints: list[Tensor]) -> Tensor:
         """Mean squared error in standard deviations of the teacher's channels, a scalar."""
@@ -143,9 +151,9 @@ def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe, hint: Tensor) -> d
 
     Args:
         maps: what the network predicts.
-        batch: what it is to predict.
+        batch: the targets.
         recipe: the weights.
-        hint: the loss of ``Hints``; the others are divided by what the cells' scores add up to.
+        hint: the loss of ``Hints``; the others are divided by the sum of the cells' scores.
     """
     centres, strides = cell_centres(*batch.images.shape[2:])
     values = flatten(maps).float()
@@ -183,8 +191,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.step = 0
-        self.network = Detector().to(memory_format=torch.channels_last)
-        self.averaged = Detector().to(memory_format=torch.channels_last)
+        self.network = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged.load_state_dict(self.network.state_dict())
         self.hints = Hints(self.network.out.in_channels)
         parameters = [*self.network.parameters(), *self.hints.parameters()]
@@ -204,7 +212,7 @@ class Trainer:
                     part.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, self.recipe)
-        images = batch.images.bfloat16()  # sent as bytes by the workers; grey levels, exact
+        images = batch.images.bfloat16()  # the workers send uint8; bfloat16 holds it exactly
         with torch.autocast("cpu", torch.bfloat16):
             features = self.network.features(images)
             maps = [self.network.out(feature) for feature in features]
@@ -240,18 +248,18 @@ class Trainer:
         part.replace(file)
 
     def begin(self, file: Path, batches: Dataset[Batch]) -> None:
-        """Start with the averaged weights of another run's checkpoint or with exported ones; the recipe says which.
+        """Start with the averaged weights of another run's checkpoint, or with exported weights; the recipe records it.
 
         Args:
             file: ``last.pt``, or what ``export`` made of one, which lacks the map to the teacher's features.
-            batches: of the run; the first few are drawn to measure what an export has lost.
+            batches: of the run; the first few are drawn to measure the statistics that an export lacks.
 
         Raises:
             ValueError: it is no checkpoint of such a network.
         """
-        with _reading(file):
+        with _reading_checkpoint(file):
             if file.suffix == ".onnx":
-                images = torch.cat([batches[step].images for step in range(MEASURED_ON)])
+                images = torch.cat([batches[step].images for step in range(STATISTICS_BATCHES)])
                 weights, name = unfolded(file, images.float()).state_dict(), f"{file.name} ({sha256(file)[:8]})"
             else:
                 state = torch.load(file, weights_only=True)
@@ -268,7 +276,7 @@ class Trainer:
         Raises:
             ValueError: it is no checkpoint of such a network, or one of another version's recipe.
         """
-        with _reading(file):
+        with _reading_checkpoint(file):
             state = torch.load(file, weights_only=True)
             trainer = cls(replace(_recipe(state["recipe"], file), **changes))
             trainer.network.load_state_dict(state["network"])
@@ -280,7 +288,7 @@ class Trainer:
 
 
 def _recipe(values: dict[str, Any], file: Path) -> Recipe:
-    """The recipe of a checkpoint; today's defaults would be untrue of a run that did not know of them."""
+    """The recipe of a checkpoint. A key that is missing there has no default: it was not what today's default is."""
     views = values["views"]
     own = {field.name for field in (*fields(Recipe), *fields(Views))}
     odd = sorted(own ^ {*values, *views})
@@ -293,8 +301,8 @@ def _recipe(values: dict[str, Any], file: Path) -> Recipe:
 
 
 @contextlib.contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Whatever is wrong with a checkpoint, one message that says the mend."""
+def _reading_checkpoint(file: Path) -> Iterator[None]:
+    """Turns every error of reading a checkpoint into one message that says what to do."""
     try:
         yield
     except (OSError, pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError, DecodeError) as error:
@@ -305,49 +313,49 @@ def _reading(file: Path) -> Iterator[None]:
 
 
 class Batches(Dataset[Batch]):
-    """The batch of each step: a function of the seed and the step alone, so that a resumed run sees what it would have.
+    """The batch of each step: a function of the seed and the step alone, so that a resumed run sees the same batches.
 
     Args:
-        scenes: to view.
-        pastes: to paste.
-        teacher: says what the cells are to say.
-        recipe: says how; its batch is a multiple of four.
+        scenes: to draw views from.
+        pastes: faces to paste.
+        teacher: gives the cells' targets.
+        recipe: of the run; its batch is a multiple of four.
     """
 
-    def __init__(self, scenes: SceneSet, pastes: PasteSet, teacher: AsksTeacher, recipe: Recipe) -> None:
+    def __init__(self, scenes: SceneSet, pastes: PasteSet, teacher: TeacherFunction, recipe: Recipe) -> None:
         self.scenes, self.pastes, self.teacher, self.recipe = scenes, pastes, teacher, recipe
-        self._drawn: dict[int, list[tuple[Sample, Word]]] = {}
+        self._drawn: dict[int, list[tuple[Sample, TeacherPrediction]]] = {}
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step."""
-        self._drawn = {drawn: samples for drawn, samples in self._drawn.items() if drawn > step - AGAIN[-1] - 4}
-        new, again, over, last = (self._samples(step - ago) for ago in AGAIN)
-        return collate([*new, *again, *(_over(*sample) for sample in (*over, *last))])
+        self._drawn = {drawn: samples for drawn, samples in self._drawn.items() if drawn > step - REPLAY[-1] - 4}
+        new, second, third, fourth = (self._samples(step - ago) for ago in REPLAY)
+        return collate([*new, *second, *(_mirrored(*sample) for sample in (*third, *fourth))])
 
-    def _samples(self, step: int) -> list[tuple[Sample, Word]]:
-        """Those that are new at a step; the first steps repeat some of before the first."""
+    def _samples(self, step: int) -> list[tuple[Sample, TeacherPrediction]]:
+        """The new samples of a step; the first steps also use samples of negative steps."""
         if step not in self._drawn:
             recipe, samples = self.recipe, []
             views = recipe.views.natural() if recipe.closes(step) else recipe.views
-            new = recipe.batch // len(AGAIN)
-            first = (step + AGAIN[-1]) * new
+            new = recipe.batch // len(REPLAY)
+            first = (step + REPLAY[-1]) * new
             for k in range(first, first + new):
                 epoch, place = divmod(k, len(self.scenes.train))
                 order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
                 rng = np.random.default_rng([recipe.seed, 7, k])
                 sample = draw(self.scenes, self.pastes, int(order[place]), views, rng)
-                samples.append((sample, corrected(self.teacher(sample.image), sample.labels)))
+                samples.append((sample, without_known_negatives(self.teacher(sample.image), sample.labels)))
             self._drawn[step] = samples
         return self._drawn[step]
 
 
-def _over(sample: Sample, word: Word) -> tuple[Sample, Word]:
-    """A sample's mirror image."""
-    return Sample(*mirror(sample.image, sample.labels)), turned_over(word, *sample.image.shape[:2])
+def _mirrored(sample: Sample, prediction: TeacherPrediction) -> tuple[Sample, TeacherPrediction]:
+    """A sample and its prediction, mirrored."""
+    return Sample(*mirror(sample.image, sample.labels)), mirrored_prediction(prediction, *sample.image.shape[:2])
 
 
-def _gives_way(_: int) -> None:
-    """The training itself, which is one process, comes before a worker."""
+def _lower_priority(_: int) -> None:
+    """Gives a worker a lower priority than the training process."""
     os.nice(10)
 
 
@@ -362,12 +370,13 @@ def train(trainer: Trainer, batches: Batches, folder: Path, every: int = 1000, w
         workers: processes that make batches ahead; 0 to make them between the steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    recipe, mean = trainer.recipe, {}
-    # forked: the pictures are mapped and shared, not sent
+    recipe = trainer.recipe
+    mean: dict[str, float] = {}
+    # fork: the workers share the mapped pictures
     context = "fork" if workers else None
     ahead = DataLoader(
         batches, batch_size=None, sampler=range(trainer.step, recipe.steps), num_workers=workers,
-        multiprocessing_context=context, worker_init_fn=_gives_way,
+        multiprocessing_context=context, worker_init_fn=_lower_priority,
     )  # fmt: skip
     bar = tqdm(total=recipe.steps, initial=trainer.step, desc="detector", unit="step", mininterval=5)
     began = time.monotonic()

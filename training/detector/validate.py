@@ -15,8 +15,8 @@ from training.detector.network import Detector
 from training.detector.scenes import SceneSet
 
 HEIGHTS = {"8-16": (8.0, 16.0), "16-32": (16.0, 32.0), "32-64": (32.0, 64.0), ">64": (64.0, np.inf)}
-LEAST = 0.03
-WANTED_PRECISION = 0.9  # a false face costs a user more than a missed blurred one, which the next frame may show
+MIN_SCORE = 0.03
+WANTED_PRECISION = 0.9  # a false face is worse for a user than a missed blurred one, which the next frame may show
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def predict(network: Detector, scenes: SceneSet) -> tuple[list[PictureResult], l
             maps = network(tensor)
         boxes, logits, landmarks = decode(flatten(maps)[0].float(), *cell_centres(rows, columns))
         scores = logits.sigmoid()
-        some = scores >= LEAST
+        some = scores >= MIN_SCORE
         found, score, marks = boxes[some].numpy(), scores[some].numpy(), landmarks[some].numpy()
         kept = suppress(found, score, VOTED_NMS_IOU)
         box, points = vote_boxes(kept, found, score, marks)

@@ -1,1 +1,1 @@
-"""The landmarks' second look: aligned faces brought into small scenes, ``models/lrface-landmarks.onnx`` out."""
+"""Landmark refinement: trained on aligned faces in small scenes, exported as ``models/lrface-landmarks.onnx``."""

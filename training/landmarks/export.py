@@ -1,4 +1,4 @@
-"""The trained landmarks' network to ONNX: checked against torch, entered into the manifest, with its card."""
+"""Exports the landmark refinement network: ONNX, checked against torch, with manifest entry and card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.landmarks.network import Deployed, Landmarker
 from training.landmarks.train import Recipe
 
 OPSET = 18
-PARITY = 1e-3  # pixels of the frame, and eye distances
+PARITY = 1e-3  # pixels of the input, and eye distances
 NAME = "lrface-landmarks"
 
 
@@ -49,8 +49,8 @@ def to_onnx(network: Landmarker, target: Path) -> float:
     return worst
 
 
-def enter(target: Path) -> None:
-    """Put an exported file into the manifest beside it."""
+def add_to_manifest(target: Path) -> None:
+    """Adds an exported file to the manifest beside it."""
     add_model({
         "name": NAME, "kind": "landmarker", "file": target.name, "sha256": sha256(target), "license": WEIGHTS_LICENSE,
         "card": f"{NAME}.md", "template": "arcface-112",
@@ -87,7 +87,7 @@ def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: f
         " align the face, in eye distances (trained as the scale of the error's own likelihood) |",
         f"| use | {ITERATIONS} iterations for every face, each from the landmarks of the one before |",
         f"| parity | ONNX against torch: {parity:.0e} |",
-        "| data | 63,748 aligned training faces, turned, sheared, blended into scenes and averaged down, and 1,831"
+        "| data | 63,748 aligned training faces, turned, sheared, blended into scenes and shrunk by area, and 1,831"
         " large faces of scenes, shrunk. **Research only**: for no set do its sources clear the people shown |",
         "| teacher | landmarks by YuNet-n (libfacedetection, BSD/MIT) on the full-size crop, its mean bias against the"
         " ArcFace template removed, so that aligning by them gives the crop |",

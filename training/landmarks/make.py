@@ -1,4 +1,4 @@
-"""From data to ``models/lrface-landmarks.onnx``: train, export, enter."""
+"""From data to ``models/lrface-landmarks.onnx``: train, export, add to the manifest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from training.common.manifest import sha256
 from training.detector.scenes import load_pastes, load_scenes
-from training.landmarks.export import NAME, card, enter, to_onnx
+from training.landmarks.export import NAME, add_to_manifest, card, to_onnx
 from training.landmarks.samples import Sources
 from training.landmarks.train import Recipe, load, train
 
-CROPS = 64_000  # aligned faces that the teacher is asked about
+CROPS = 64_000  # aligned faces for the teacher to label
 
 
 def make(
@@ -33,12 +33,12 @@ def make(
     """
     pictures = load_scenes(scenes, cache / "detector", teacher)
     pastes = load_pastes(faces, cache / "detector", teacher, CROPS, cache)
-    pictures.mend_landmarks(pastes.shape)
+    pictures.remove_landmark_bias(pastes.shape)
     recipe = replace(Recipe(), steps=steps)
     train(recipe, Sources.of(pictures, pastes, recipe.views), run)
     network, recipe, done = load(run)
     target = models / f"{NAME}.onnx"
     parity = to_onnx(network, target)
-    enter(target)
+    add_to_manifest(target)
     (models / f"{NAME}.md").write_text(card(network, recipe, done, sha256(target), parity))
     return target

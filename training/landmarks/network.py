@@ -1,4 +1,4 @@
-"""The landmarks' network: the frame around a face to five landmarks, and how far off they are expected to be."""
+"""The landmark refinement network: from the crop around a face to five landmarks and their expected error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrface.alignment import TEMPLATE
 from lrface.detection.landmark_refinement import INPUT_SIDE, INPUT_TEMPLATE
 
 EYES = float(INPUT_TEMPLATE[1, 0] - INPUT_TEMPLATE[0, 0])
-"""Distance of the template's eyes in the frame, pixels."""
+"""Distance of the template's eyes in the network's input, pixels."""
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -22,10 +22,10 @@ def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Landmarker(nn.Module):
-    """Four halvings, then every landmark is a linear function of the whole 3x3 ... 6x6 map.
+    """Three halvings, then every landmark is a linear function of the whole 6x6 map.
 
     Args:
-        widths: channels at halves, quarters and eighths of the frame.
+        widths: channels at halves, quarters and eighths of the input.
     """
 
     def __init__(self, widths: tuple[int, int, int] = (24, 48, 80)) -> None:
@@ -48,16 +48,16 @@ class Landmarker(nn.Module):
             frames: float32 ``[n, 3, 48, 48]``, BGR, 0..255.
 
         Returns:
-            landmarks ``[n, 5, 2]`` in pixels of the frame; the logarithm ``[n]`` of the error's scale, see ``loss``.
+            landmarks ``[n, 5, 2]`` in pixels of the input; the logarithm ``[n]`` of the error's scale, see ``loss``.
         """
         values = self.out(self.body((frames - 127.5) * self.scale)).float()
         return self.template + EYES * values[:, :10].view(-1, 5, 2), values[:, 10] - 2.0
 
 
 def alignment_basis() -> Tensor:
-    """Orthonormal ``[4, 10]``: the moves of five landmarks that are a shift, a turn or a scaling of the face.
+    """Orthonormal ``[4, 10]``: the displacements of five landmarks that shift, rotate or scale the face.
 
-    What of a landmark error lies in its span moves the aligned crop; the rest is the face's shape and does not.
+    The part of a landmark error in its span moves the aligned crop; the rest changes the face's shape only.
     """
     centred = torch.from_numpy(TEMPLATE - TEMPLATE.mean(axis=0)).double()
     turned = torch.stack([-centred[:, 1], centred[:, 0]], dim=1)
@@ -67,14 +67,14 @@ def alignment_basis() -> Tensor:
 
 
 def loss(found: Tensor, spread: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """What is minimised.
+    """The terms that are minimised.
 
     ``alignment`` is the likelihood of the error's aligning part u (in four dimensions, in eye distances) under
-    a density that falls as exp(-|u| / s) / s^4: the network says s itself. ``points`` is the mean distance of the
+    a density that falls as exp(-|u| / s) / s^4: the network predicts s. ``points`` is the mean distance of the
     landmarks, in eye distances.
 
     Args:
-        found: landmarks ``[n, 5, 2]``, pixels of the frame.
+        found: landmarks ``[n, 5, 2]``, pixels of the input.
         spread: log s ``[n]``.
         truth: landmarks ``[n, 5, 2]``.
 

@@ -1,4 +1,4 @@
-"""Train the landmarks' network from scratch."""
+"""Trains the landmark refinement network from scratch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from training.landmarks.samples import Sources, Views, draw
 
 @dataclass(frozen=True)
 class Recipe:
-    """How it is trained: AdamW, one cycle, the average of weights ships.
+    """How it is trained: AdamW, one cycle; the averaged weights are exported.
 
     Attributes:
         steps, batch: of the run.
@@ -43,7 +44,7 @@ class Recipe:
 
 
 def batch_at(step: int, sources: Sources, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Frames float32 ``[b, 3, 48, 48]`` and landmarks ``[b, 5, 2]`` of a step, a function of seed and step alone."""
+    """Input crops float32 ``[b, 3, 48, 48]`` and landmarks ``[b, 5, 2]``, a function of seed and step alone."""
     rng = np.random.default_rng([recipe.seed, step])
     frames, points = zip(*(draw(sources, recipe.views, rng) for _ in range(recipe.batch)), strict=True)
     images = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float()
@@ -51,7 +52,7 @@ def batch_at(step: int, sources: Sources, recipe: Recipe) -> tuple[Tensor, Tenso
 
 
 def train(recipe: Recipe, sources: Sources, folder: Path, every: int = 100) -> Landmarker:
-    """Train to the recipe's last step; started again, it goes on from the last checkpoint.
+    """Train to the recipe's last step; started again, it continues from the last checkpoint.
 
     Args:
         recipe: see there.
@@ -67,13 +68,13 @@ def train(recipe: Recipe, sources: Sources, folder: Path, every: int = 100) -> L
     """
     torch.manual_seed(recipe.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    network = Landmarker().to(memory_format=torch.channels_last)
+    network: Landmarker = Landmarker().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = Ema(network, recipe.ema)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     first, last = 0, folder / "last.pt"
     if last.exists():
         state = torch.load(last, weights_only=True)
-        if state["recipe"] != _plain(recipe):
+        if state["recipe"] != _as_json(recipe):
             raise ValueError(f"{folder} was begun with another recipe; name another folder or remove it")
         network.load_state_dict(state["network"])
         ema.model.load_state_dict(state["ema"])
@@ -98,12 +99,12 @@ def train(recipe: Recipe, sources: Sources, folder: Path, every: int = 100) -> L
             mean[name] = 0.98 * mean.get(name, value.item()) + 0.02 * value.item()
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
             save_state({
-                "recipe": _plain(recipe), "step": step + 1, "network": network.state_dict(),
+                "recipe": _as_json(recipe), "step": step + 1, "network": network.state_dict(),
                 "ema": ema.model.state_dict(), "optimizer": optimizer.state_dict(),
             }, last)  # fmt: skip
             with (folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step + 1, "seconds": round(time.monotonic() - began), **mean}) + "\n")
-    return ema.model
+    return cast(Landmarker, ema.model)
 
 
 def load(folder: Path) -> tuple[Landmarker, Recipe, int]:
@@ -111,9 +112,12 @@ def load(folder: Path) -> tuple[Landmarker, Recipe, int]:
     state = torch.load(folder / "last.pt", weights_only=True)
     network = Landmarker().eval()
     network.load_state_dict(state["ema"])
-    views = {name: tuple(v) if isinstance(v, list) else v for name, v in state["recipe"]["views"].items()}
+    views: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in state["recipe"]["views"].items()
+    }
     return network, Recipe(**{**state["recipe"], "views": Views(**views)}), int(state["step"])
 
 
-def _plain(recipe: Recipe) -> dict[str, object]:
-    return json.loads(json.dumps(asdict(recipe)))
+def _as_json(recipe: Recipe) -> dict[str, object]:
+    plain: dict[str, object] = json.loads(json.dumps(asdict(recipe)))
+    return plain

@@ -26,13 +26,13 @@ from training.detector.augment import Sample, Views, draw, paste_face
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.export import export
 from training.detector.network import MEAN_FACE, STRIDES, Detector
-from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, unbiased
-from training.detector.targets import HINT, Word
+from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, without_bias
+from training.detector.targets import HINT_CHANNELS, TeacherPrediction
 from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, rate_at, train
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30
-PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, portrait=0, paste=0, crowd=0, hide=0, worn=0)
+PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, portrait=0, paste=0, crowd=0, occluded=0, degraded=0)
 
 
 class Painter:
@@ -88,24 +88,24 @@ class Oracle:
         return Detections.from_arrays(boxes, np.full(len(boxes), 0.9), marks)
 
 
-def says(boxes: np.ndarray, height: int, width: int) -> Word:
-    """The word of a teacher that says .9 of each box in the cell of its middle, nothing elsewhere."""
+def prediction_of(boxes: np.ndarray, height: int, width: int) -> TeacherPrediction:
+    """The prediction of a teacher that gives .9 to each box in the cell of its centre, nothing elsewhere."""
     centres, strides = (value.numpy() for value in cell_centres(height, width))
-    word = Word(
+    prediction = TeacherPrediction(
         np.zeros(len(centres), np.float32), np.zeros((len(centres), 4), np.float32),
-        [np.zeros((HINT, height // s, width // s), np.float32) for s in STRIDES],
+        [np.zeros((HINT_CHANNELS, height // s, width // s), np.float32) for s in STRIDES],
     )  # fmt: skip
     for box in boxes:
         stride = STRIDES[int(np.searchsorted([32, 96], box[3] - box[1]))]
         off = np.abs(centres - (box[:2] + box[2:]) / 2).max(axis=1)
         cell = int(np.where(strides == stride, off, np.inf).argmin())
-        word.scores[cell], word.boxes[cell] = 0.9, box
-    return word
+        prediction.scores[cell], prediction.boxes[cell] = 0.9, box
+    return prediction
 
 
-def bright(image: np.ndarray) -> Word:
-    """A teacher's word on drawn faces."""
-    return says(Oracle().detect(image).boxes, *image.shape[:2])
+def bright(image: np.ndarray) -> TeacherPrediction:
+    """A teacher's prediction on drawn faces."""
+    return prediction_of(Oracle().detect(image).boxes, *image.shape[:2])
 
 
 @pytest.fixture(scope="module")
@@ -153,24 +153,25 @@ def test_scenes_that_are_not_there(tmp_path: Path) -> None:
 def test_hints_are_a_linear_map_away() -> None:
     hints = Hints(8)
     features = [F.batch_norm(torch.randn(2, 8, 6, 6), None, None, training=True) for _ in STRIDES]
-    taught = [3 + 5 * own.repeat(1, HINT // 8, 1, 1) for own in features]  # the scale of the teacher does not matter
+    # the scale of the teacher does not matter
+    taught = [3 + 5 * own.repeat(1, HINT_CHANNELS // 8, 1, 1) for own in features]
     with torch.no_grad():
         for to in hints.maps:
-            to.weight.copy_(torch.eye(8).repeat(HINT // 8, 1)[..., None, None])
+            to.weight.copy_(torch.eye(8).repeat(HINT_CHANNELS // 8, 1)[..., None, None])
             to.bias.zero_()
         assert hints(features, taught).item() == pytest.approx(0.0, abs=1e-4)
         assert hints([0 * own for own in features], taught).item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_the_teachers_bias_is_taken_out_at_any_size_and_turn() -> None:
+def test_the_teachers_bias_is_removed_at_any_size_and_turn() -> None:
     shape = TEMPLATE + np.array([[0, 2], [0, 2], [0, 3], [0, -3], [0, -3]], np.float32)
     turn = 0.4 * np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
     seen = (shape @ turn.T + (200, 100)).astype(np.float32)
     expected = TEMPLATE @ turn.T + (200, 100)
-    mended = unbiased(seen[None], shape)[0]
-    assert np.abs(mended - expected).max() < 0.08  # the bias is a little larger in the teacher's own frame
+    corrected = without_bias(seen[None], shape)[0]
+    assert np.abs(corrected - expected).max() < 0.08  # the bias is a little larger in the teacher's own frame
     assert np.abs(seen - expected).max() > 1.0
-    np.testing.assert_allclose(estimate_similarity(mended)[:, :2], np.linalg.inv(turn), rtol=0.01, atol=0.02)
+    np.testing.assert_allclose(estimate_similarity(corrected)[:, :2], np.linalg.inv(turn), rtol=0.01, atol=0.02)
 
 
 def test_a_sample_is_a_function_of_its_seed(data: tuple[SceneSet, PasteSet]) -> None:
@@ -228,15 +229,15 @@ def test_what_moves_the_pixels_of_faces_leaves_no_labels(data: tuple[SceneSet, P
         assert not any(len(sample.labels) for sample in drawn_with(data, **{how: 1.0}))
 
 
-def test_a_mixture_has_the_labels_of_both_and_wear_keeps_them(data: tuple[SceneSet, PasteSet]) -> None:
+def test_a_mixture_has_the_labels_of_both_and_degradation_keeps_them(data: tuple[SceneSet, PasteSet]) -> None:
     plain = drawn_with(data)
-    mixed, worn = drawn_with(data, mixed=1.0), drawn_with(data, worn=1.0)
-    for one, other, third in zip(plain, mixed, worn, strict=True):
+    mixed, degraded = drawn_with(data, mixed=1.0), drawn_with(data, degraded=1.0)
+    for one, other, third in zip(plain, mixed, degraded, strict=True):
         assert len(other.labels) > len(one.labels)
         rows = np.s_[: len(one.labels), 1::2]  # one of them may be mirrored
         np.testing.assert_array_equal(other.labels.boxes[rows], one.labels.boxes[rows])
         assert len(third.labels) == len(one.labels)
-    assert np.mean([(one.image != third.image).any() for one, third in zip(plain, worn, strict=True)]) > 0.9
+    assert np.mean([(one.image != third.image).any() for one, third in zip(plain, degraded, strict=True)]) > 0.9
 
 
 def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[SceneSet, PasteSet]) -> None:
@@ -247,9 +248,9 @@ def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[S
         found = paste_face(image, before, pastes, 190.0, np.random.default_rng(2), over=over)
         assert found.ignored.tolist() == hidden
         assert image.any() == over
-    before = replace(before, nobody=np.array([True, True]))
+    before = replace(before, negative=np.array([True, True]))
     found = paste_face(image, before, pastes, 190.0, np.random.default_rng(2), over=True)
-    assert found.nobody.tolist() == [False, True, False]
+    assert found.negative.tolist() == [False, True, False]
     face = found[2:]
     assert face.boxes[0, 3] - face.boxes[0, 1] == pytest.approx(190, abs=1)
     assert ((face.landmarks[0] > face.boxes[0, :2]) & (face.landmarks[0] < face.boxes[0, 2:])).all()
@@ -273,9 +274,9 @@ def test_one_cycle(step: float, expected: float) -> None:
     assert rate_at(step, recipe) == pytest.approx(expected, abs=1e-3)
 
 
-def sample_of(labels: Labels, side: int) -> tuple[Sample, Word]:
+def sample_of(labels: Labels, side: int) -> tuple[Sample, TeacherPrediction]:
     image = np.zeros((side, side, 3), np.uint8)
-    return Sample(image, labels), says(labels.boxes[~labels.ignored], side, side)
+    return Sample(image, labels), prediction_of(labels.boxes[~labels.ignored], side, side)
 
 
 def test_loss_of_a_batch_without_faces_is_finite() -> None:

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from training.detector.export import to_onnx
 from training.detector.folding import folded
 from training.detector.network import Detector
-from training.detector.train import MEASURED_ON, Recipe, Trainer
+from training.detector.train import STATISTICS_BATCHES, Recipe, Trainer
 
 
 def moved_statistics() -> Detector:
@@ -40,7 +40,7 @@ def test_folding_changes_nothing() -> None:
 def test_training_goes_on_from_what_was_exported(tmp_path: Path) -> None:
     network, file = moved_statistics(), tmp_path / "lrface-detector.onnx"
     to_onnx(network, file)
-    batches = [SimpleNamespace(images=(torch.rand(1, 3, 64, 96) * 255).byte()) for _ in range(MEASURED_ON)]
+    batches = [SimpleNamespace(images=(torch.rand(1, 3, 64, 96) * 255).byte()) for _ in range(STATISTICS_BATCHES)]
     images = torch.cat([batch.images for batch in batches])
     trainer = Trainer(Recipe())
     trainer.begin(file, batches)

@@ -24,8 +24,8 @@ from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.decoding import decoding
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
-from training.detector.scenes import Labels, annotated, sightings, taught
-from training.detector.targets import HINT, Word, cell_targets
+from training.detector.scenes import Labels, annotated_labels, teacher_detections, training_labels
+from training.detector.targets import HINT_CHANNELS, TeacherPrediction, cell_targets
 from training.detector.train import Batches, Recipe, Trainer
 from training.detector.validate import operating_point
 
@@ -123,9 +123,9 @@ def test_landmark_loss_is_in_units_of_the_face() -> None:
     assert landmark_loss(marks + 0.2, marks, boxes, beta=0.02)[0].item() == pytest.approx(0.01**2 / 0.04, abs=1e-7)
 
 
-def word(**cells: tuple[float, list[float]]) -> Word:
-    """A teacher's word on a 64 x 64 view: nothing, but for some cells (``c<index>``) a score and a box."""
-    said = Word(np.zeros(64 + 16 + 4, np.float32), np.zeros((64 + 16 + 4, 4), np.float32), [])
+def prediction(**cells: tuple[float, list[float]]) -> TeacherPrediction:
+    """A teacher's prediction on a 64 x 64 view: nothing, but for some cells (``c<index>``) a score and a box."""
+    said = TeacherPrediction(np.zeros(64 + 16 + 4, np.float32), np.zeros((64 + 16 + 4, 4), np.float32), [])
     for name, (score, box) in cells.items():
         said.scores[int(name[1:])], said.boxes[int(name[1:])] = score, box
     return said
@@ -136,7 +136,7 @@ FACE_BOX = [10.0, 10.0, 26.0, 30.0]
 
 def test_a_cell_learns_the_known_face_that_the_teacher_sees_there_else_the_teachers_box() -> None:
     near, elsewhere = [11.0, 10.0, 27.0, 30.0], [10.0, 40.0, 26.0, 60.0]
-    said = word(c18=(0.6, FACE_BOX), c19=(0.3, near), c26=(0.4, elsewhere), c40=(0.05, FACE_BOX))
+    said = prediction(c18=(0.6, FACE_BOX), c19=(0.3, near), c26=(0.4, elsewhere), c40=(0.05, FACE_BOX))
     labels = labels_of([[40, 40, 60, 60], [10, 10, 26, 31]])
     found = cell_targets(labels, said)
     assert found.cell.tolist() == [18, 19, 26], "of what it says hardly, no box is learned"
@@ -148,13 +148,13 @@ def test_a_cell_learns_the_known_face_that_the_teacher_sees_there_else_the_teach
 
 @pytest.mark.parametrize("labels", [labels_of([]), labels_of([FACE_BOX], [True])])
 def test_where_nothing_is_known_the_teachers_box_is_learned(labels: Labels) -> None:
-    found = cell_targets(labels, word(c18=(0.6, [9.0, 10.0, 26.0, 30.0])))
+    found = cell_targets(labels, prediction(c18=(0.6, [9.0, 10.0, 26.0, 30.0])))
     assert (found.cell.tolist(), found.boxes.tolist()) == ([18], [[9.0, 10.0, 26.0, 30.0]])
     assert not found.marked.any()
 
 
 def test_a_teacher_that_sees_nothing_teaches_no_box() -> None:
-    assert len(cell_targets(labels_of([FACE_BOX]), word()).cell) == 0
+    assert len(cell_targets(labels_of([FACE_BOX]), prediction()).cell) == 0
 
 
 class Seer:
@@ -167,8 +167,8 @@ class Seer:
         return Detections.from_arrays(box, [0.3 * scale + 0.1], marks)
 
 
-def test_sightings_of_one_face_are_one() -> None:
-    found = sightings(np.zeros((100, 100, 3), np.uint8), Seer())
+def test_detections_of_one_face_are_one() -> None:
+    found = teacher_detections(np.zeros((100, 100, 3), np.uint8), Seer())
     assert len(found) == 1
     np.testing.assert_allclose(found.boxes[0], [40, 10, 60, 34], atol=0.01)
     np.testing.assert_allclose(found.landmarks[0], labels_of([[40, 10, 60, 34]]).landmarks[0], atol=0.01)
@@ -180,10 +180,10 @@ def test_the_teacher_completes_an_annotation() -> None:
     ignored = np.array([False, False, True, True])
     seen_boxes = np.array([[2, 0, 22, 20], [90, 1, 110, 21], [150, 0, 170, 20], [200, 0, 220, 20]], np.float32)
     seen = Detections.from_arrays(seen_boxes, [0.8, 0.7, 0.5, 0.3], labels_of(seen_boxes.tolist()).landmarks)
-    plain = annotated(truth, ignored, seen)
+    plain = annotated_labels(truth, ignored, seen)
     np.testing.assert_array_equal(plain.boxes, truth)
     assert plain.marked.tolist() == [True, False, True, False]
-    found = taught(plain, seen)
+    found = training_labels(plain, seen)
     # the first by the teacher's box, the second as annotated, what was to be ignored and is a face, a new face, what
     # may be one, and what stays to be ignored
     expected = np.array([seen_boxes[0], truth[1], *seen_boxes[1:], truth[3]])
@@ -194,7 +194,7 @@ def test_the_teacher_completes_an_annotation() -> None:
 
 def test_nothing_annotated_and_nothing_seen() -> None:
     none = np.zeros((0, 4), np.float32)
-    assert len(taught(annotated(none, none[:, 0] > 0, Detections.empty()), Detections.empty())) == 0
+    assert len(training_labels(annotated_labels(none, none[:, 0] > 0, Detections.empty()), Detections.empty())) == 0
 
 
 def test_the_threshold_is_the_lowest_of_the_wanted_precision() -> None:
@@ -229,11 +229,11 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         image = np.full((64, 64, 3), 90, np.uint8)
         return Sample(image, labels_of([[10, 10, 40, 50]]))
 
-    def teacher(image: np.ndarray) -> Word:
+    def teacher(image: np.ndarray) -> TeacherPrediction:
         cells = sum((64 // s) ** 2 for s in STRIDES)
         boxes = np.tile(np.float32([10, 10, 40, 50]), (cells, 1))
-        features = [np.zeros((HINT, 64 // s, 64 // s), np.float32) for s in STRIDES]
-        return Word(np.full(cells, 0.5, np.float32), boxes, features)
+        features = [np.zeros((HINT_CHANNELS, 64 // s, 64 // s), np.float32) for s in STRIDES]
+        return TeacherPrediction(np.full(cells, 0.5, np.float32), boxes, features)
 
     monkeypatch.setattr("training.detector.train.draw", drawn)
     recipe = Recipe(steps=10, batch=4, closing=0.3)
@@ -252,9 +252,7 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         assert 0 < views.mosaic < recipe.views.mosaic
 
 
-def test_training_says_what_is_wrong_before_it_looks_at_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_says_what_is_wrong_before_it_reads_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, teacher = tmp_path / "last.pt", tmp_path / "teacher.onnx"
     checkpoint.touch()
     where = [f"--{name}={tmp_path}" for name in ("scenes", "faces", "out")]

@@ -19,11 +19,21 @@ from labelled import labels_of
 
 from lrface.types import Detections
 from training.detector import scenes
-from training.detector.augment import MIRRORED, WARP, Sample, Views, mirror, random_view, settle, turned, warp
+from training.detector.augment import (
+    MIRROR_ORDER,
+    WARP,
+    Sample,
+    Views,
+    clip_labels,
+    mirror,
+    random_view,
+    transform_labels,
+    warp,
+)
 from training.detector.cells import cell_centres
 from training.detector.network import STRIDES
-from training.detector.scenes import Labels, mistaken
-from training.detector.targets import HINT, Word, corrected
+from training.detector.scenes import Labels, known_negatives
+from training.detector.targets import HINT_CHANNELS, TeacherPrediction, without_known_negatives
 from training.detector.train import Batches, Recipe
 
 RANDOM = np.random.default_rng(3)
@@ -39,12 +49,12 @@ def test_a_mirrored_face_has_its_left_eye_left() -> None:
     again = mirror(flipped, other)
     np.testing.assert_array_equal(again[0], image)
     np.testing.assert_allclose(again[1].landmarks, labels.landmarks, atol=1e-4)
-    assert sorted(MIRRORED) == list(range(5))
+    assert sorted(MIRROR_ORDER) == list(range(5))
 
 
 def test_turning_moves_landmarks_with_the_pixels() -> None:
     matrix = np.array([[0.0, -2.0, 300.0], [2.0, 0.0, 10.0]])  # a quarter turn at twice the size
-    moved = turned(labels_of([[30, 36, 70, 88]]), matrix, 2.0)
+    moved = transform_labels(labels_of([[30, 36, 70, 88]]), matrix, 2.0)
     np.testing.assert_allclose(moved.boxes, [[300 - 124 - 40, 110 - 52, 300 - 124 + 40, 110 + 52]])
     np.testing.assert_allclose(moved.landmarks[0, 0], [300 - 2 * 50, 10 + 2 * 38], atol=1e-4)
 
@@ -93,7 +103,7 @@ def test_what_lies_behind_is_seen_around_a_view_and_known_where_it_is_seen() -> 
     assert min(clear, hidden) > 30
 
 
-def test_a_rubber_sheet_moves_everything_a_little() -> None:
+def test_an_elastic_deformation_moves_everything_a_little() -> None:
     across = np.tile(np.arange(0, 240, dtype=np.uint8)[None, :, None], (240, 1, 3))
     moved = warp(across, np.random.default_rng(1))
     assert moved.dtype == np.uint8
@@ -105,27 +115,28 @@ def test_a_rubber_sheet_moves_everything_a_little() -> None:
 
 def test_of_what_is_small_or_cut_off_nothing_is_known() -> None:
     boxes = [[10, 10, 30, 34], [10, 10, 14, 15], [-18, 10, 6, 40], [-4, 10, 20, 40], [-30, 0, -2, 20]]
-    found = settle(labels_of(boxes), 100)
+    found = clip_labels(labels_of(boxes), 100)
     assert found.ignored.tolist() == [False, True, True, False]
     assert found.boxes[3].tolist() == [0, 10, 20, 40]
     assert found.marked.tolist() == [True, True, False, True]
 
 
-def test_what_the_teacher_mistakes_for_a_face_is_none_wherever_it_goes() -> None:
+def test_a_known_negative_stays_one_in_every_view() -> None:
     boxes = np.array([[10, 10, 30, 36], [60, 60, 90, 100], [64, 62, 92, 100]], np.float32)
-    animal = mistaken(Detections.from_arrays(boxes[:1], np.float32([0.7]), np.zeros((1, 5, 2), np.float32)))
-    assert (animal.ignored & animal.nobody).all()
+    animal = known_negatives(Detections.from_arrays(boxes[:1], np.float32([0.7]), np.zeros((1, 5, 2), np.float32)))
+    assert (animal.ignored & animal.negative).all()
     both = Labels.joined([animal, labels_of([boxes[1].tolist()]), replace(animal, boxes=boxes[2:])])
-    word = Word(np.float32([0.7, 0.6, 0.9, 0.01]), boxes[[0, 0, 1, 1]] + 1, [])
-    assert corrected(word, both).scores.tolist() == pytest.approx([0, 0, 0.9, 0.01])  # the third is a face's sooner
-    assert corrected(word, both[1:2]) is word
-    assert word.scores[0] == pytest.approx(0.7)
+    prediction = TeacherPrediction(np.float32([0.7, 0.6, 0.9, 0.01]), boxes[[0, 0, 1, 1]] + 1, [])
+    scores = without_known_negatives(prediction, both).scores
+    assert scores.tolist() == pytest.approx([0, 0, 0.9, 0.01])  # the third is a face's sooner
+    assert without_known_negatives(prediction, both[1:2]) is prediction
+    assert prediction.scores[0] == pytest.approx(0.7)
     over = mirror(np.zeros((128, 128, 3), np.uint8), animal)[1]
-    assert over.nobody.all()
-    assert settle(over, 128).nobody.all()
+    assert over.negative.all()
+    assert clip_labels(over, 128).negative.all()
 
 
-def test_a_sample_is_learned_four_times_twice_turned_over_each_time_among_others(
+def test_a_sample_is_learned_four_times_twice_mirrored_each_time_with_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     centres = cell_centres(64, 64)[0].numpy()
@@ -137,10 +148,10 @@ def test_a_sample_is_learned_four_times_twice_turned_over_each_time_among_others
         image[:] = np.frombuffer(next(names).to_bytes(3, "big"), np.uint8)
         return Sample(image, labels_of([[4, 10, 24, 36]]))
 
-    def teacher(image: np.ndarray) -> Word:
+    def teacher(image: np.ndarray) -> TeacherPrediction:
         scores = np.where((np.abs(centres - [14, 23]) < 8).all(axis=1), 0.5, 0).astype(np.float32)
-        features = [np.full((HINT, 64 // s, 64 // s), float(image[0, 0, 2]), np.float32) for s in STRIDES]
-        return Word(scores, np.tile(np.float32([4, 10, 24, 36]), (len(centres), 1)), features)
+        features = [np.full((HINT_CHANNELS, 64 // s, 64 // s), float(image[0, 0, 2]), np.float32) for s in STRIDES]
+        return TeacherPrediction(scores, np.tile(np.float32([4, 10, 24, 36]), (len(centres), 1)), features)
 
     monkeypatch.setattr("training.detector.train.draw", drawn)
     batches = Batches(SimpleNamespace(train=np.arange(3)), None, teacher, Recipe(batch=8))
@@ -165,7 +176,7 @@ def test_a_sample_is_learned_four_times_twice_turned_over_each_time_among_others
         assert len(rows) < 4 or sum(row >= 4 for row in rows) == 2
 
 
-def test_only_what_the_teacher_sees_in_training_scenes_without_people_is_nobody(
+def test_only_detections_in_training_scenes_without_people_are_known_negatives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Sees:
@@ -182,10 +193,10 @@ def test_only_what_the_teacher_sees_in_training_scenes_without_people_is_nobody(
     (tmp_path / "boxes.csv").write_text("file,x1,y1,x2,y2,source,label\nraccoon_0000.webp,1,1,9,9,annotated,face\n")
     (tmp_path / "teacher.onnx").touch()
     loaded = scenes.load_scenes(tmp_path, tmp_path / "cache", tmp_path / "teacher.onnx")
-    assert min(asked) == scenes.LEAST
+    assert min(asked) == scenes.MIN_SCORE
     held = {loaded.names[i] for i in loaded.validation}
     assert 0 < len(held) < 20
     for i, name in enumerate(loaded.names):
-        nobody = loaded.labels(i).nobody
-        assert nobody.any() == (name not in held and name != "raccoon_0000.webp")
-        assert not len(nobody) or len(nobody) <= 4, "what several looks see is one thing"
+        negative = loaded.labels(i).negative
+        assert negative.any() == (name not in held and name != "raccoon_0000.webp")
+        assert not len(negative) or len(negative) <= 4, "detections of several views are merged"

@@ -1,4 +1,4 @@
-"""What the detector is taught: YuNet's word, the real one's."""
+"""What the detector is taught: the real YuNet's prediction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from lrface.detection import open_detector
 from training.detector.network import STRIDES
-from training.detector.targets import CLOSER, HINT, UNSEEN, Teacher
+from training.detector.targets import ENLARGEMENT, HINT_CHANNELS, MISSED_SCORE, Teacher
 
 HEIGHT, WIDTH = 192, 256
 
@@ -46,24 +46,24 @@ def mirrored(cells: np.ndarray) -> np.ndarray:
     return np.concatenate(turned)
 
 
-def test_a_face_is_what_three_looks_say_of_it(model: Path, picture: np.ndarray) -> None:
+def test_a_face_gets_the_combined_score_of_three_predictions(model: Path, picture: np.ndarray) -> None:
     said = Teacher(model)(picture)
-    assert [level.shape for level in said.features] == [(HINT, HEIGHT // s, WIDTH // s) for s in STRIDES]
+    assert [level.shape for level in said.features] == [(HINT_CHANNELS, HEIGHT // s, WIDTH // s) for s in STRIDES]
     own, other = best(model, picture), best(model, picture[:, ::-1].copy())
-    closer = best(model, cv2.resize(picture, None, fx=CLOSER, fy=CLOSER, interpolation=cv2.INTER_LINEAR))
-    assert max(own, other, closer) - min(own, other, closer) > 0.02, "looks that differ tell more"
+    enlarged = best(model, cv2.resize(picture, None, fx=ENLARGEMENT, fy=ENLARGEMENT, interpolation=cv2.INTER_LINEAR))
+    assert max(own, other, enlarged) - min(own, other, enlarged) > 0.02, "they differ"
     top = said.scores.argmax()
-    low, high = (expit((logit(least) + logit(closer)) / 2) for least in (min(own, other) - 0.05, max(own, other)))
+    low, high = (expit((logit(least) + logit(enlarged)) / 2) for least in (min(own, other) - 0.05, max(own, other)))
     assert low < said.scores[top] < high + 1e-4
     x1, y1, x2, y2 = said.boxes[top]
     assert 40 < x1 < x2 < 90
     assert 60 < y1 < y2 < 110
 
 
-def test_a_mirror_image_has_the_mirrored_word_but_for_the_closer_look(
+def test_a_mirror_image_has_the_mirrored_prediction(
     model: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Teacher, "_reconsidered", lambda _self, _image, _boxes, scores: scores)
+    monkeypatch.setattr(Teacher, "_rescored", lambda _self, _image, _boxes, scores: scores)
     said, turned = Teacher(model)(picture), Teacher(model)(picture[:, ::-1].copy())
     np.testing.assert_allclose(mirrored(turned.scores), said.scores, atol=1e-5)
     seen = said.scores > 0.1
@@ -71,19 +71,21 @@ def test_a_mirror_image_has_the_mirrored_word_but_for_the_closer_look(
     np.testing.assert_allclose(WIDTH - mirrored(turned.boxes[:, 2])[seen], said.boxes[seen, 0], atol=1e-2)
 
 
-def test_what_a_closer_look_does_not_see_loses_and_the_rest_of_the_cells_is_left(
+def test_a_face_missed_when_enlarged_loses_and_other_cells_do_not_change(
     model: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = Teacher(model)
     with monkeypatch.context() as patch:
-        patch.setattr(Teacher, "_reconsidered", lambda _self, _image, _boxes, scores: scores)
+        patch.setattr(Teacher, "_rescored", lambda _self, _image, _boxes, scores: scores)
         before = teacher(picture).scores
-    look = Teacher._look
-    blind = np.zeros((round(HEIGHT * CLOSER), round(WIDTH * CLOSER), 3), np.uint8)
-    monkeypatch.setattr(Teacher, "_look", lambda self, image: look(self, image if image.shape[0] == HEIGHT else blind))
+    predict = Teacher._predict
+    blind = np.zeros((round(HEIGHT * ENLARGEMENT), round(WIDTH * ENLARGEMENT), 3), np.uint8)
+    monkeypatch.setattr(
+        Teacher, "_predict", lambda self, image: predict(self, image if image.shape[0] == HEIGHT else blind)
+    )
     after = teacher(picture).scores
     assert before.max() > 0.5
-    assert after.max() == pytest.approx(expit((logit(before.max()) + logit(UNSEEN)) / 2), abs=0.01)
-    np.testing.assert_array_equal(after[before <= UNSEEN], before[before <= UNSEEN])
+    assert after.max() == pytest.approx(expit((logit(before.max()) + logit(MISSED_SCORE)) / 2), abs=0.01)
+    np.testing.assert_array_equal(after[before <= MISSED_SCORE], before[before <= MISSED_SCORE])
     nothing = np.full_like(picture, 110)
-    assert teacher(nothing).scores.max() <= UNSEEN
+    assert teacher(nothing).scores.max() <= MISSED_SCORE

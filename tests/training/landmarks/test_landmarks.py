@@ -16,9 +16,9 @@ from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection.landmark_refinement import INPUT_SIDE, INPUT_TEMPLATE, LandmarkRefiner
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
-from training.landmarks.export import NAME, card, enter, to_onnx
+from training.landmarks.export import NAME, add_to_manifest, card, to_onnx
 from training.landmarks.network import EYES, Deployed, Landmarker, alignment_basis, loss
-from training.landmarks.samples import Sources, Views, blended_face, draw, looked_at, shrunk_face
+from training.landmarks.samples import Sources, Views, blended_face, detector_landmarks, draw, shrunk_face
 from training.landmarks.train import Recipe, batch_at, load, train
 
 
@@ -111,8 +111,8 @@ def test_samples_are_a_function_of_the_seed_and_the_face_is_in_the_frame() -> No
 
 def test_a_detector_s_errors_are_as_large_as_asked() -> None:
     points = TEMPLATE * 20 / 112
-    views = Views(again=0.0)
-    moves = [estimate_similarity(looked_at(points, 20, views, np.random.default_rng(i))) for i in range(2000)]
+    views = Views(later=0.0)
+    moves = [estimate_similarity(detector_landmarks(points, 20, views, np.random.default_rng(i))) for i in range(2000)]
     angles = np.degrees([np.arctan2(m[1, 0], m[0, 0]) for m in moves])
     sizes = np.log([20 / 112 * np.hypot(m[0, 0], m[1, 0]) for m in moves])
     assert 0.9 < np.median(np.abs(angles)) * 1.48 / views.roll < 1.25
@@ -187,7 +187,7 @@ def test_an_export_is_what_was_trained_and_the_runtime_takes_it(tmp_path: Path) 
     torch.nn.init.normal_(network.out.weight, std=0.01)
     target = tmp_path / f"{NAME}.onnx"
     assert to_onnx(network, target) < 1e-3
-    enter(target)
+    add_to_manifest(target)
     (entry,) = Manifest.load(tmp_path).landmarkers
     refiner = LandmarkRefiner(open_session(target, entry.sha256), entry)
     frames = np.random.default_rng(0).integers(0, 256, (3, INPUT_SIDE, INPUT_SIDE, 3)).astype(np.uint8)

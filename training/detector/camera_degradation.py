@@ -1,17 +1,18 @@
-"""The wear of a cheap camera."""
+"""Camera degradation: what a cheap camera does to a picture."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 
 from training.detector.scenes import Image
 
 
-def wear(image: Image, rng: np.random.Generator) -> Image:
-    """Light, colour, blur, noise and compression, each with some probability."""
-    work = image
-    if rng.random() < 0.35:  # enlarged from fewer pixels, often of another aspect, as analogue cameras store
+def degrade(image: Image, rng: np.random.Generator) -> Image:
+    """Low resolution, blur, value, colour, noise and compression, each with some probability."""
+    work: MatLike = image
+    if rng.random() < 0.35:  # fewer pixels, often of another aspect ratio, as analogue cameras store them
         across, down = rng.uniform(0.45, 1.0, 2) if rng.random() < 0.6 else [rng.uniform(0.45, 0.9)] * 2
         small = cv2.resize(work, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
         work = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -26,18 +27,18 @@ def wear(image: Image, rng: np.random.Generator) -> Image:
         table = (np.clip(ramp[:, None] * gains, 0, 1) * 255).astype(np.uint8)[None]
         work = cv2.LUT(work, table)
     if rng.random() < 0.25:
-        hue, rich, light = cv2.split(cv2.cvtColor(work, cv2.COLOR_BGR2HSV))
-        turned_hue = ((hue.astype(np.int16) + int(rng.integers(-12, 13))) % 180).astype(np.uint8)
-        rich = cv2.convertScaleAbs(rich, alpha=rng.uniform(0.4, 1.5))
-        work = cv2.cvtColor(cv2.merge([turned_hue, rich, light]), cv2.COLOR_HSV2BGR)
+        hue, saturation, value = cv2.split(cv2.cvtColor(work, cv2.COLOR_BGR2HSV))
+        shifted_hue = ((hue.astype(np.int16) + int(rng.integers(-12, 13))) % 180).astype(np.uint8)
+        saturation = cv2.convertScaleAbs(saturation, alpha=rng.uniform(0.4, 1.5))
+        work = cv2.cvtColor(cv2.merge([shifted_hue, saturation, value]), cv2.COLOR_HSV2BGR)
     if rng.random() < 0.12:
         work = cv2.cvtColor(cv2.cvtColor(work, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if rng.random() < 0.3:
         noise = np.empty(work.shape, np.int16)
         cv2.setRNGSeed(int(rng.integers(2**31)))
-        cv2.randn(noise, 0, rng.uniform(2, 14))
+        cv2.randn(noise, 0, rng.uniform(2, 14))  # type: ignore[call-overload]
         work = cv2.add(work, noise, dtype=cv2.CV_8U)
     if rng.random() < 0.4:
         _, data = cv2.imencode(".jpg", work, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 92))])
-        work = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        work = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return work.astype(np.uint8, copy=False)
