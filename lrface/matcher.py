@@ -70,7 +70,7 @@ class FaceMatcher:
             device: "cpu", "cuda", "cuda:<n>", "coreml"; never a silent fall-back.
             threads: Of the CPU, for one network.
             fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1. None for
-                the one chosen for this gallery (`lrface calibrate`), else 0.01.
+                the one chosen for this gallery (`lrface thresholds`), else 0.01.
             min_face: Height in pixels of the smallest face to be found, see `open_detector`; without effect on an
                 object.
 

@@ -16,10 +16,11 @@ _SCHEMES = (
 # A scheme with its colon and slashes, also with too few or with backslashes (`rtsp:/`, `rtsp//`, `rtsp:user:...`), or
 # a user and password without any scheme. One letter and a slash is a drive of Windows.
 _URL = re.compile(
-    rf"(?<![\w+.-])(?:(?!file:)[a-z][a-z0-9+.-]{{1,15}}:[/\\]+|(?:{_SCHEMES})(?:[:;]|[:;]?[/\\]{{2,}})[/\\]*(?=\S))"
-    r"|(?:[^\s:@'\"(]{2,}|[^\s:@'\"(](?=:[^/\\])):(?=[^\s@]*@)",
+    rf"[a-z][a-z0-9+.-]{{1,15}}:[/\\]+|(?:{_SCHEMES})(?:[:;]|[:;]?[/\\]{{2,}})[/\\]*(?=\S)"
+    r"|(?<![^\s:@'\"(])(?:[^\s:@'\"(]{2,}|[^\s:@'\"(](?=:[^/\\])):(?=[^\s@]*@)",
     re.IGNORECASE,
 )
+_SCHEME = re.compile(rf"(?:{_SCHEMES})\b|[^:;/\\]+:[/\\]", re.IGNORECASE)
 _HOST = re.compile(r"[\w-]*(?:\.[\w-]*)+(?::\d{1,5})?|localhost(?::\d{1,5})?|\[[0-9A-Fa-f:.%]+\](?::\d{1,5})?|[\w-]+")
 # Path segments of cameras that hold no key: "live", "Streaming", "Channels", "101", "h264", "axis-media", "index.m3u8".
 _PLAIN = re.compile(
@@ -40,19 +41,19 @@ def redact(text: str) -> str:
     password, query and every other segment become `***`. Passwords often hold an `@`, `/`, `?` or blank that nobody
     escaped, so everything up to the last `@` goes.
     """
-    found = _URL.search(text)
-    if not found:
-        return text
-    before, start, rest = text[: found.start()], found.group(), text[found.end() :]
-    line, newline, below = rest.partition("\n")
-    if not re.match(rf"(?:{_SCHEMES})\b|[^:;/\\]+:[/\\]", start, re.IGNORECASE):  # a user's name, not a scheme
-        start = ""
-    end = _end(before[-1:], line)
-    if "@" in line[end:] and "@" not in line[:end]:  # the password holds what looks like the end of a URL
-        end = len(line)
-    _, at, url = line[:end].rpartition("@")
-    user = f"{HIDDEN}@" if at else ""
-    return f"{before}{start}{user}{_without_keys(url)}{redact(line[end:])}{newline}{redact(below)}"
+    done = []
+    while found := _URL.search(text):
+        before, start, rest = text[: found.start()], found.group(), text[found.end() :]
+        if not _SCHEME.match(start):  # a user's name, not a scheme
+            start = ""
+        line = rest.partition("\n")[0]
+        end = _end(before[-1:], line)
+        if "@" in line[end:] and "@" not in line[:end]:  # the password holds what looks like the end of a URL
+            end = len(line)
+        _, at, url = line[:end].rpartition("@")
+        done += [before, start, f"{HIDDEN}@" if at else "", _without_keys(url)]
+        text = rest[end:]
+    return "".join(done) + text
 
 
 def escape(text: str) -> str:
@@ -66,8 +67,13 @@ def escape(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The text as one line of a message may hold it: escaped, redacted, words of more than `MAX_WORD` letters cut."""
-    return _LONG.sub(lambda word: f"{word.group()[:60]}... ({len(word.group())} characters)", redact(escape(text)))
+    """The text as one line of a message may hold it: escaped, words of more than `MAX_WORD` letters cut, redacted."""
+    return redact(_LONG.sub(_cut, escape(text)))
+
+
+def _cut(word: re.Match[str]) -> str:
+    start = HIDDEN if "@" in word.group() else word.group()[:60]  # what is left of a password is no secret any more
+    return f"{start}... ({len(word.group())} characters)"
 
 
 def is_visible(letter: str) -> bool:

@@ -47,6 +47,25 @@ def test_sort_folder(tmp_path, portrait, stranger):
     assert "Eileen Collins/grace_hopper.jpg" not in found
 
 
+def test_sort_folder_is_not_led_outside_by_a_name(tmp_path, portrait, stranger):
+    for folder, picture in (("people/.. ", portrait), ("people/Grace Hopper", stranger), ("inbox", portrait)):
+        (tmp_path / "in" / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, tmp_path / "in" / folder)
+    before = sorted(tmp_path.rglob("*"))
+    example("sort_folder.py", tmp_path / "in" / "people", tmp_path / "in" / "inbox", tmp_path / "sorted")
+    new = [path for path in sorted(tmp_path.rglob("*")) if path not in before and path != tmp_path / "sorted"]
+    assert any(path.name == portrait.name for path in new)
+    assert all(path.is_relative_to(tmp_path / "sorted") for path in new)
+
+
+def test_sort_folder_replaces_nothing(tmp_path):
+    (tmp_path / "sorted").mkdir()
+    command = [sys.executable, str(ROOT / "examples" / "sort_folder.py"), "people", "inbox", str(tmp_path / "sorted")]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 1
+    assert "File exists" in done.stderr
+
+
 def test_watch_camera(enrolled, clip):
     said = example("watch_camera.py", enrolled, clip).splitlines()
     assert said

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -76,7 +77,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         if context is not None:
-            click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+            for line in (*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help."):
+                note(line)
         note(f"Error: {error.format_message()}")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -95,35 +97,27 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _end_on_signals() -> None:
     """SIGTERM (a service is stopped) and SIGHUP (its terminal is closed) end like Ctrl-C: files are closed first."""
+    first = True
 
     def end(number: int, _: FrameType | None) -> None:
-        for other in wanted:  # systemd sends both; the second must not interrupt the closing
-            signal.signal(other, signal.SIG_IGN)
-        raise _Ended(number)
+        nonlocal first
+        if first:  # systemd sends both; the second must not interrupt the closing
+            first = False
+            raise _Ended(number)
 
-    names = ("SIGTERM", "SIGHUP")
-    wanted = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    for number in wanted:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup lrface ...` stays
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # `nohup lrface ...` stays
             signal.signal(number, end)
 
 
 def _environment_failed(error: OSError) -> int:
     """What the operating system refused, in one line: a full or closed stdout, a path that is too long."""
-    if not _stdout_works():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it exits
-        if error.errno != errno.EPIPE:  # `lrface ... | head` is no failure to be told
-            note(f"lrface: cannot write the output ({error.strerror}): free some space or send it elsewhere")
+    if error.filename is not None:
+        note(f"lrface: cannot use {error.filename} ({error.strerror}): check the path")
         return FAILED
-    where = f" {error.filename}" if error.filename else ""
-    note(f"lrface: cannot use{where} ({error.strerror or error}): check the path")
+    with suppress(OSError, ValueError):  # or Python complains, as it exits, that it cannot write the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:  # `lrface ... | head` needs no message
+        note(f"lrface: cannot write the output ({error.strerror or error}): free some space or send it elsewhere")
     return FAILED
-
-
-def _stdout_works() -> bool:
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        return False
-    return True

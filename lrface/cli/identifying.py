@@ -48,7 +48,7 @@ def identify(
     from lrface.inputs.images import read_image
     from lrface.outputs.records import frame_record
 
-    paths, shape = list(_pictures(pictures)), parse_aspect(aspect)
+    paths, shape = list(_pictures(pictures, out)), parse_aspect(aspect)
     failed = 0
     with ExitStack() as stack:
         matcher = stack.enter_context(open_matcher(gallery))
@@ -185,8 +185,10 @@ def clock(seconds: float) -> str:
     return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}.{milliseconds:03d}"
 
 
-def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
+def _pictures(given: tuple[str, ...], out: str | None) -> Iterator[Path]:
+    """The files given, and those in the folders given, without what earlier runs wrote to `out`."""
     from lrface.inputs.images import SUFFIXES
+    from lrface.outputs.files import is_run_folder
 
     for text in given:
         path = Path(text)
@@ -194,6 +196,9 @@ def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
             yield path
             continue
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        if out is not None:
+            written = [folder for folder in Path(out).glob("*") if is_run_folder(folder)]
+            inside = [file for file in inside if not any(file.is_relative_to(folder) for folder in written)]
         if not inside:
             raise ImageError(f"{path}: no picture in this folder; give one with {', '.join(sorted(SUFFIXES)[:4])} ...")
         yield from inside

@@ -191,7 +191,7 @@ class Gallery:
         with self._lock, gallery_errors(self._path):
             fpir = read_fpir(self._connection)
         if fpir is not None and not 0.0 < fpir < 1.0:
-            raise GalleryError(f"gallery {self._path}: its fpir is {fpir}: choose one with `lrface calibrate`")
+            raise GalleryError(f"gallery {self._path}: its fpir is {fpir}: choose one with `lrface thresholds`")
         return fpir
 
     def set_fpir(self, fpir: float) -> None:

@@ -28,7 +28,7 @@ _TABLES = (
     "level INTEGER NOT NULL, embedding BLOB NOT NULL, UNIQUE (photo_id, level))",
 )
 
-# Only in galleries for which somebody chose a rate (`lrface calibrate`).
+# Only in galleries for which somebody chose a rate (`lrface thresholds`).
 _CALIBRATION = "CREATE TABLE calibration (id INTEGER PRIMARY KEY CHECK (id = 1), fpir REAL NOT NULL)"
 
 _MENDS = {

@@ -53,6 +53,11 @@ def run_folder(parent: str | os.PathLike[str]) -> Path:
                 return run
 
 
+def is_run_folder(path: Path) -> bool:
+    """Whether a folder's name is one that `run_folder` gives."""
+    return _RUN.fullmatch(path.name) is not None and path.is_dir()
+
+
 def open_new(path: str | os.PathLike[str], mode: str = "xb", **options: Any) -> Any:
     """Opens a file that must not exist yet, for its owner only (mode 0600); no symbolic link is followed.
 

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import pytest
+from clips import clip
 from shell import ENVIRONMENT, lrface
 
 import lrface as package
@@ -22,16 +22,6 @@ from lrface.models.manifest import models_folder
 @pytest.fixture
 def gallery(tmp_path, enrolled) -> Path:
     return Path(shutil.copy(enrolled, tmp_path / "staff.gallery"))
-
-
-def clip(path: Path, picture: Path, frames: int) -> Path:
-    """The portrait, small, moving a little, as a video."""
-    image = cv2.resize(cv2.imread(str(picture)), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 160))
-    for i in range(frames):
-        writer.write(image[i % 40 : i % 40 + 160, 10:170])
-    writer.release()
-    return path
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["watch", "-h"], ["gallery", "list", "--help"]])

@@ -275,5 +275,5 @@ def test_a_rate_that_is_none_is_refused(path: Path, value: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE calibration SET fpir = {value}")
     connection.close()
-    with Gallery.open(path, CONTRACT) as opened, pytest.raises(GalleryError, match="lrface calibrate"):
+    with Gallery.open(path, CONTRACT) as opened, pytest.raises(GalleryError, match="lrface thresholds"):
         _ = opened.fpir
