@@ -36,6 +36,10 @@ class GalleryError(LrfaceError):
     """A gallery file cannot be read or written."""
 
 
+class GalleryInUseError(GalleryError):
+    """Another process holds a gallery: the same call may succeed later."""
+
+
 class ContractError(GalleryError):
     """A gallery, a calibration and the loaded models do not belong together."""
 

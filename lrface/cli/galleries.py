@@ -10,7 +10,7 @@ import click
 
 from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_options
 from lrface.cli.output import note, say, say_json
-from lrface.errors import EnrolmentError
+from lrface.errors import EnrolmentError, GalleryError
 
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
@@ -90,7 +90,7 @@ def gallery_list(gallery: str, as_json: bool) -> None:
         people = opened.people()
     for person in people:
         if as_json:
-            say_json({"name": person.name, "photos": person.photos, "levels": person.levels})
+            say_json({"id": person.id, "name": person.name, "photos": person.photos, "levels": person.levels})
         else:
             say(person.name, f"{person.photos} photos")
     note(f"{len(people)} people")
@@ -106,5 +106,39 @@ def gallery_remove(gallery: str, name: str) -> None:
     check_gallery(gallery)
     with Gallery.open(gallery) as opened:
         photos = opened.remove(name)
+        say(f"removed {name} ({photos} photos)")  # first: it is true also if the file cannot be compacted
         opened.compact()
-    say(f"removed {name} ({photos} photos)")
+
+
+@gallery.command("compact")
+@GALLERY
+def gallery_compact(gallery: str) -> None:
+    """Rewrite GALLERY without the space and the last bytes of removed people."""
+    from lrface.gallery import Gallery
+
+    check_gallery(gallery)
+    with Gallery.open(gallery) as opened:
+        opened.compact()
+
+
+@gallery.command("verify")
+@GALLERY
+@click.option("--remove-damaged", is_flag=True, help="Delete what is damaged, so that all else can be used again.")
+def gallery_verify(gallery: str, remove_damaged: bool) -> None:
+    """Compare every person and photo of GALLERY with the checksums, and list what is damaged."""
+    from lrface.gallery import Gallery
+
+    check_gallery(gallery)
+    with Gallery.open(gallery) as opened:
+        damaged = opened.remove_damaged() if remove_damaged else opened.verify()
+        for entry in damaged:
+            say(entry.name or "-", entry.reason)
+        if remove_damaged:
+            opened.compact()
+            note(f"{len(damaged)} damaged entries removed: enrol these people again")
+        elif damaged:
+            raise GalleryError(
+                f"gallery {gallery} is damaged (entries above): restore a copy, or delete them with `lrface gallery "
+                "verify --remove-damaged` and enrol these people again"
+            )
+        note(f"{len(opened)} people are whole")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from lrface.gallery.contract import Contract
 from lrface.gallery.index import Match
-from lrface.gallery.local import Gallery, Person, PhotoTemplates
+from lrface.gallery.local import Gallery, Person
 from lrface.gallery.names import normalise_name
+from lrface.gallery.reading import DamagedEntry
+from lrface.gallery.records import PhotoTemplates
 
-__all__ = ["Contract", "Gallery", "Match", "Person", "PhotoTemplates", "normalise_name"]
+__all__ = ["Contract", "DamagedEntry", "Gallery", "Match", "Person", "PhotoTemplates", "normalise_name"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 from lrface.decisions.calibration import Population
 from lrface.errors import GalleryError
 from lrface.gallery.contract import Contract
+from lrface.gallery.reading import StoredPerson
 from lrface.types import FloatArray
-
-_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,33 @@ class Match:
     similarity: float
     gallery_level: int
     photos: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonTemplates:
+    """What a search needs of a person.
+
+    Attributes:
+        id: UUID, never used again.
+        name: The person.
+        photos: How many are enrolled.
+        sums: The sum of the templates, float32 [dim], by level.
+        counts: How many templates there are, by level.
+    """
+
+    id: str
+    name: str
+    photos: int
+    sums: Mapping[int, FloatArray]
+    counts: Mapping[int, int]
+
+    @classmethod
+    def of(cls, person: StoredPerson) -> PersonTemplates:
+        """Of a person as stored."""
+        levels = {level for photo in person.photos for level in photo.embeddings}
+        at = {level: [p.embeddings[level] for p in person.photos if level in p.embeddings] for level in levels}
+        sums: dict[int, FloatArray] = {level: np.stack(v).sum(axis=0) for level, v in at.items()}
+        return cls(person.id, person.name, len(person.photos), sums, {level: len(v) for level, v in at.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +83,19 @@ class Projection:
         self.names, self._levels, self.population = names, levels, population
 
     @classmethod
-    def build(cls, connection: sqlite3.Connection, contract: Contract) -> Projection:
-        """Reads every template.
+    def build(cls, people: Collection[PersonTemplates], contract: Contract) -> Projection:
+        """Of all people, in the order of enrolment.
 
         Raises:
-            GalleryError: A template is damaged.
+            GalleryError: Somebody has no usable template.
         """
-        people = connection.execute("SELECT id, name FROM people ORDER BY id").fetchall()
-        row_of = {int(person): row for row, (person, _) in enumerate(people)}
         sums = {level: np.zeros((len(people), contract.dim), np.float32) for level in contract.levels}
         counts = {level: np.zeros(len(people), np.int64) for level in contract.levels}
-        cursor = connection.execute(
-            "SELECT photos.person_id, templates.level, templates.embedding FROM templates "
-            "JOIN photos ON photos.id = templates.photo_id"
-        )
-        while rows := cursor.fetchmany(_ROWS):
-            for person, level, blob in rows:
-                fits = isinstance(blob, bytes) and len(blob) == 4 * contract.dim
-                if not fits or level not in sums or person not in row_of:
-                    raise GalleryError("the gallery holds a damaged template: restore a copy, or enrol anew")
-                sums[level][row_of[person]] += np.frombuffer(blob, "<f4")
-                counts[level][row_of[person]] += 1
+        for row, person in enumerate(people):
+            for level, total in person.sums.items():
+                sums[level][row], counts[level][row] = total, person.counts[level]
         levels = _levels(sums, counts, len(people))
-        return cls([str(name) for _, name in people], levels, _population(sums, counts, len(people)))
+        return cls([person.name for person in people], levels, _population(sums, counts, len(people)))
 
     def __len__(self) -> int:
         return len(self.names)

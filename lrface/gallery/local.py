@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import sqlite3
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 from types import TracebackType
 
-import numpy as np
-
 from lrface.decisions.rates import check_fpir
-from lrface.errors import ContractError, GalleryError
+from lrface.errors import ContractError, GalleryError, GalleryInUseError
 from lrface.gallery.contract import Contract
-from lrface.gallery.index import Match, Projection
+from lrface.gallery.index import Match, PersonTemplates, Projection
 from lrface.gallery.names import normalise_name
-from lrface.gallery.store import gallery_errors, open_database, read_fpir, transaction, write_fpir
+from lrface.gallery.reading import DamagedEntry, Snapshot
+from lrface.gallery.records import PhotoTemplates, usable_photo
+from lrface.gallery.schema import State
+from lrface.gallery.store import Store
 from lrface.types import FloatArray
+
+PATIENCE_S = 0.05  # how long a search waits for another process when it has an index already
+GRACE_S = 10.0  # how long a search goes on with its index while the file is missing or cannot be read
+_QUIET_S = 1.0  # commits of others take less: nothing is said of them
+
+_log = logging.getLogger("lrface.gallery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +33,19 @@ class Person:
     """An enrolled person.
 
     Attributes:
+        id: UUID, never used again, also if somebody of the same name is enrolled after a removal.
         name: Normalised.
         photos: How many photos are enrolled.
         levels: Rising; those at which there are templates.
     """
 
+    id: str
     name: str
     photos: int
     levels: tuple[int, ...]
 
     def __str__(self) -> str:
         return self.name
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PhotoTemplates:
-    """What is stored of one photo; the picture itself is not.
-
-    Attributes:
-        sha256: Of the photo's bytes.
-        native_px: How large the face was.
-        embeddings: float32 [dim] of unit length, by level.
-    """
-
-    sha256: str
-    native_px: float
-    embeddings: Mapping[int, FloatArray]
 
 
 class Gallery:
@@ -60,12 +55,14 @@ class Gallery:
         contract: The models that the templates were made with.
     """
 
-    def __init__(self, path: str, connection: sqlite3.Connection, contract: Contract) -> None:
-        self.contract = contract
-        self._path, self._connection = path, connection
+    def __init__(self, store: Store) -> None:
+        self.contract = store.contract
+        self._store = store
         self._lock = threading.RLock()
         self._projection: Projection | None = None
-        self._seen = -1  # PRAGMA data_version when the projection was built: it moves when another process commits
+        self._snapshot: Snapshot[PersonTemplates] = Snapshot(State(), {}, (), -1)
+        self._unread_since: float | None = None
+        self._said = False
 
     @classmethod
     def open(cls, path: str | PathLike[str], contract: Contract | None = None) -> Gallery:
@@ -76,11 +73,10 @@ class Gallery:
             contract: The loaded models' (`Contract.of(manifest)`); None to open an existing gallery as it is.
 
         Raises:
-            GalleryError: Not a gallery, damaged, newer than this lrface, or not accessible.
+            GalleryError: Not a gallery, damaged, of an older or newer lrface, or not accessible.
             ContractError: Made with other models.
         """
-        connection, bound = open_database(path, contract)
-        return cls(fspath(path), connection, bound)
+        return cls(Store(path, contract))
 
     def add(self, name: str, photos: Sequence[PhotoTemplates]) -> int:
         """Enrols photos of a person, all of them or none; when it returns, they are on the disk.
@@ -105,30 +101,15 @@ class Gallery:
             raise GalleryError(f"no photo of {clean} to enrol: pass at least one")
         for photo in photos:
             self._check(photo)
-        added = 0
-        with self._lock, gallery_errors(self._path), transaction(self._connection):
-            execute = self._connection.execute
-            execute("INSERT INTO people (name) VALUES (?) ON CONFLICT DO NOTHING", (clean,))
-            person = execute("SELECT id FROM people WHERE name = ?", (clean,)).fetchone()[0]
-            for photo in photos:
-                cursor = execute(
-                    "INSERT INTO photos (person_id, sha256, native_px) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    (person, photo.sha256, float(photo.native_px)),
-                )
-                if cursor.rowcount == 0:
-                    if (owner := self.owner(photo.sha256)) != clean:
-                        raise GalleryError(f"a photo of {clean} is enrolled as {owner!r} already: keep it in one place")
-                    continue
-                added += 1
-                self._connection.executemany(
-                    "INSERT INTO templates (photo_id, level, embedding) VALUES (?, ?, ?)",
-                    [(cursor.lastrowid, level, _blob(vector)) for level, vector in photo.embeddings.items()],
-                )
+        with self._lock:
+            added = self._store.add(clean, photos)
             self._projection = None
         return added
 
     def remove(self, name: str) -> int:
         """Deletes a person and every template; the bytes in the file are overwritten with zeros.
+
+        Copies that SQLite made of them while it moved rows may be left: `compact` leaves none.
 
         Returns:
             How many photos were enrolled.
@@ -137,14 +118,10 @@ class Gallery:
             GalleryError: There is no such person, or the file cannot be written.
         """
         clean = normalise_name(name)
-        with self._lock, gallery_errors(self._path), transaction(self._connection):
-            row = self._connection.execute("SELECT id FROM people WHERE name = ?", (clean,)).fetchone()
-            if row is None:
-                raise GalleryError(f"nobody called {clean!r} is in {self._path}: see `lrface gallery list`")
-            photos = self._connection.execute("SELECT count(*) FROM photos WHERE person_id = ?", row).fetchone()[0]
-            self._connection.execute("DELETE FROM people WHERE id = ?", row)
+        with self._lock:
+            photos = self._store.remove(clean)
             self._projection = None
-        return int(photos)
+        return photos
 
     def compact(self) -> None:
         """Rewrites the file without the space of deleted people (the disk must have room for a copy).
@@ -152,8 +129,26 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be written.
         """
-        with self._lock, gallery_errors(self._path):
-            self._connection.execute("VACUUM")
+        self._store.compact()
+
+    def verify(self) -> list[DamagedEntry]:
+        """Compares every row with its checksum, and gives what is damaged; empty for a whole gallery.
+
+        Raises:
+            GalleryError: The file cannot be read at all.
+        """
+        return self._store.verify()
+
+    def remove_damaged(self) -> list[DamagedEntry]:
+        """Deletes the people whose rows are damaged, so that all others can be used again; gives what was damaged.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        with self._lock:
+            damaged = self._store.remove_damaged()
+            self._projection = None
+        return damaged
 
     def people(self) -> list[Person]:
         """Everybody, by name.
@@ -161,14 +156,11 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be read.
         """
-        query = (
-            "SELECT name, count(DISTINCT photos.id), group_concat(DISTINCT level) FROM people "
-            "JOIN photos ON person_id = people.id JOIN templates ON photo_id = photos.id "
-            "GROUP BY people.id ORDER BY name"
-        )
-        with self._lock, gallery_errors(self._path):
-            rows = self._connection.execute(query).fetchall()
-        return [Person(name, photos, tuple(sorted(map(int, levels.split(","))))) for name, photos, levels in rows]
+        with self._lock:
+            self.projection()
+            found = self._snapshot.people.values()
+        people = [Person(p.id, p.name, p.photos, tuple(sorted(p.sums))) for p in found]
+        return sorted(people, key=lambda person: person.name)
 
     def owner(self, sha256: str) -> str | None:
         """The person for whom a photo is enrolled; None for a photo that is not.
@@ -176,10 +168,7 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be read.
         """
-        query = "SELECT name FROM photos JOIN people ON people.id = person_id WHERE sha256 = ?"
-        with self._lock, gallery_errors(self._path):
-            row = self._connection.execute(query, (sha256,)).fetchone()
-        return None if row is None else str(row[0])
+        return self._store.owner(sha256)
 
     @property
     def fpir(self) -> float | None:
@@ -188,10 +177,11 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be read, or holds something else.
         """
-        with self._lock, gallery_errors(self._path):
-            fpir = read_fpir(self._connection)
+        with self._lock:
+            self.projection()
+            fpir = self._snapshot.state.fpir
         if fpir is not None and not 0.0 < fpir < 1.0:
-            raise GalleryError(f"gallery {self._path}: its fpir is {fpir}: choose one with `lrface thresholds`")
+            raise GalleryError(f"gallery {self._store.path}: its fpir is {fpir}: choose one with `lrface thresholds`")
         return fpir
 
     def set_fpir(self, fpir: float) -> None:
@@ -202,8 +192,9 @@ class Gallery:
             GalleryError: The file cannot be written.
         """
         check_fpir(fpir)
-        with self._lock, gallery_errors(self._path), transaction(self._connection):
-            write_fpir(self._connection, fpir)
+        with self._lock:
+            self._store.set_fpir(fpir)
+            self._projection = None
 
     def search(self, embeddings: FloatArray, gallery_level: int, k: int = 5) -> list[list[Match]]:
         """The people closest to each probe.
@@ -229,17 +220,25 @@ class Gallery:
         return self.projection().search(embeddings, gallery_level, k)
 
     def projection(self) -> Projection:
-        """The people of this moment, as searched; rebuilt if this or another process has written since."""
-        with self._lock, gallery_errors(self._path):
-            version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-            if self._projection is None or version != self._seen:
-                self._connection.execute("BEGIN")  # one moment for people and templates
-                try:
-                    self._projection = Projection.build(self._connection, self.contract)
-                finally:
-                    self._connection.execute("ROLLBACK")
-                self._seen = version
-            return self._projection
+        """The people of this moment, as searched; made anew if this or another process has written since.
+
+        While another process holds the file, or while it is missing or half copied (for `GRACE_S` seconds), the last
+        one is used; a warning is logged.
+        """
+        with self._lock:
+            last = self._projection
+            if last is None:
+                return self._refresh(None)
+            try:
+                current = self._refresh(PATIENCE_S) if self._store.changed(PATIENCE_S) else last
+            except GalleryError as error:
+                if isinstance(error, ContractError) or not self._may_wait(error):
+                    raise
+                return last
+            if self._said:
+                _log.warning("gallery %s can be read again", self._store.path)
+            self._unread_since, self._said = None, False
+            return current
 
     def __len__(self) -> int:
         """How many people are enrolled."""
@@ -248,7 +247,8 @@ class Gallery:
     def close(self) -> None:
         """Closes the file; a closed gallery cannot be used again."""
         with self._lock:
-            self._connection.close()
+            self._projection = None
+            self._store.close()
 
     def __enter__(self) -> Gallery:
         return self
@@ -257,6 +257,23 @@ class Gallery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _refresh(self, wait_s: float | None) -> Projection:
+        snapshot = self._store.read(PersonTemplates.of, self._snapshot.people, wait_s)
+        projection = Projection.build(snapshot.people.values(), self.contract)
+        self._snapshot, self._projection = snapshot, projection
+        return projection
+
+    def _may_wait(self, error: GalleryError) -> bool:
+        """Whether the last index is still good enough after a reading that failed."""
+        now = time.monotonic()
+        if self._unread_since is None:
+            self._unread_since = now
+        waited = now - self._unread_since
+        if waited > _QUIET_S and not self._said:
+            _log.warning("%s; going on with the people as last read, and trying again", error)
+            self._said = True
+        return isinstance(error, GalleryInUseError) or waited < GRACE_S
 
     def _check(self, photo: PhotoTemplates) -> None:
         if not photo.embeddings:
@@ -267,9 +284,5 @@ class Gallery:
                     f"a template of shape {vector.shape} at level {level} does not fit this gallery (dimension "
                     f"{self.contract.dim}, levels {self.contract.levels}): embed with the gallery's models"
                 )
-            if not abs(float(np.linalg.norm(vector)) - 1.0) < 1e-3:
-                raise GalleryError("a template must be finite and of unit length: embed the photo again")
-
-
-def _blob(vector: FloatArray) -> bytes:
-    return np.ascontiguousarray(vector, "<f4").tobytes()
+        if fault := usable_photo(photo, self.contract.levels, self.contract.dim):
+            raise GalleryError(f"a photo cannot be enrolled, {fault}: embed the photo again")

@@ -7,25 +7,80 @@ import unicodedata
 from lrface.errors import EnrolmentError
 
 MAX_LENGTH = 200
-# Control, surrogate, private, unassigned, line and paragraph separators: unprintable, or not to be stored as UTF-8.
-_REFUSED = frozenset(("Cc", "Cs", "Co", "Cn", "Zl", "Zp"))
-# Marks that turn the direction of the text around them: one name could be drawn as another.
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control, format, surrogate, private, unassigned, line and paragraph separators: they are not drawn, or they turn the
+# direction of the text around them, so that one name could look like another; some cannot be stored as UTF-8.
+_REFUSED = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+# Characters of other categories that are not drawn: fillers, joiners of combining marks, variation selectors.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+_SELECTORS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+_JOINERS = frozenset("\u200c\u200d")
+_SEPARATORS = frozenset("/\\")  # names become folders: no name may lead out of the folder it is put in
+_VIRAMA = 9  # combining class: the sign after which Indian scripts join or do not join
+_VISIBLE = frozenset("LNSP")  # letters, numbers, symbols, punctuation
 
 
 def normalise_name(name: str) -> str:
-    """The one spelling under which a person is stored: NFC, without blanks at the ends.
+    r"""The one spelling under which a person is stored: NFC, one space for each run of blanks, none at the ends.
 
     Raises:
-        EnrolmentError: Not text, empty, longer than 200 characters, or with control characters.
+        EnrolmentError: Not text, empty, longer than 200 characters, `..`, or with characters that a name may not
+            hold: separators of folders (`/`, `\`), control characters, characters that are not drawn.
     """
     if not isinstance(name, str):
         raise EnrolmentError(f"a name cannot be a {type(name).__name__}: pass text")
-    clean = unicodedata.normalize("NFC", name).strip()
-    if not clean:
-        raise EnrolmentError("the name is empty: give the person a name")
-    if len(clean) > MAX_LENGTH:
-        raise EnrolmentError(f"the name has {len(clean)} characters: shorten it to {MAX_LENGTH}")
-    if any(unicodedata.category(c) in _REFUSED or c in _BIDI for c in clean):
-        raise EnrolmentError(f"the name {clean!a} holds control or unprintable characters: remove them")
+    clean = _spelling(name)
+    if fault := name_fault(clean):
+        raise EnrolmentError(f"the name {_start(clean)!a} {fault}: choose another spelling")
     return clean
+
+
+def name_fault(name: str) -> str | None:
+    """Why a stored name may not be one, as the end of a sentence; None if it may."""
+    if not name:
+        return "is empty"
+    if len(name) > MAX_LENGTH:
+        return f"has {len(name)} characters, more than {MAX_LENGTH}"
+    if set(name) <= {".", " "}:
+        return "is made of dots only, which is no folder's name"
+    for place, character in enumerate(name):
+        if character in _SEPARATORS:
+            return "holds a separator of folders"
+        if not _allowed(name, place):
+            return f"holds the control or invisible character U+{ord(character):04X}"
+    if not any(unicodedata.category(c)[0] in _VISIBLE for c in name):
+        return "holds nothing that is drawn"
+    if name != _spelling(name):
+        return "is not in its normal spelling"
+    return None
+
+
+def _spelling(name: str) -> str:
+    composed = unicodedata.normalize("NFC", name).strip()
+    blanks = ("\x20" if unicodedata.category(c) == "Zs" else c for c in composed)
+    return "\x20".join(part for part in "".join(blanks).split("\x20") if part)
+
+
+def _allowed(name: str, place: int) -> bool:
+    character = name[place]
+    if character in _JOINERS:
+        return _joins(name, place)
+    code = ord(character)
+    return not (
+        unicodedata.category(character) in _REFUSED
+        or character in _BLANK
+        or any(first <= code <= last for first, last in _SELECTORS)
+    )
+
+
+def _joins(name: str, place: int) -> bool:
+    """Whether a (zero-width) joiner stands where it changes what is drawn: in Arabic or Indian script, or emoji."""
+    if not 0 < place < len(name) - 1 or unicodedata.category(name[place + 1])[0] not in "LS":
+        return False
+    before = name[place - 1]
+    arabic = unicodedata.bidirectional(before) == "AL" and unicodedata.bidirectional(name[place + 1]) == "AL"
+    emoji = unicodedata.category(before) in ("So", "Sk") and unicodedata.category(name[place + 1]) == "So"
+    return arabic or emoji or unicodedata.combining(before) == _VIRAMA
+
+
+def _start(name: str) -> str:
+    return name if len(name) <= 40 else name[:40] + "..."

@@ -1,179 +1,325 @@
-"""The gallery's file: an SQLite database, opened with suspicion and written durably."""
+"""The gallery's store: an SQLite file, read with checksums and written durably, followed when it is replaced.
+
+The journal is SQLite's rollback journal, not a write-ahead log: a log beside the file would be written into a copy that
+replaces the file, and a gallery in a folder that may not be written to could not be opened. So that readers do not
+keep writers waiting, they read in short slices.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
-from pathlib import Path
+from typing import TypeVar
 
 from lrface.errors import GalleryError
+from lrface.gallery import schema
 from lrface.gallery.contract import Contract
+from lrface.gallery.files import FileState, file_state, prepare_path, restrict_to_owner
+from lrface.gallery.reading import (
+    PHOTO_COLUMNS,
+    DamagedEntry,
+    Snapshot,
+    StoredPerson,
+    damage_error,
+    damaged_entry,
+    find_person,
+    read_all,
+    read_person,
+)
+from lrface.gallery.records import Damage, PersonRow, PhotoTemplates, person_checksum, photo_values
+from lrface.gallery.transactions import gallery_errors, transaction
 
-APPLICATION_ID = 0x4C524647  # "LRFG"
-SCHEMA = 1
-BUSY_S = 10.0
+BUSY_S = 10.0  # how long a lock of another process is waited for
 MEMORY = ":memory:"
 
-_TABLES = (
-    "CREATE TABLE contract (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
-    "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-    "CREATE TABLE photos (id INTEGER PRIMARY KEY, person_id INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE, "
-    "sha256 TEXT NOT NULL UNIQUE, native_px REAL NOT NULL)",  # a photo shows one person: two would tie for ever
-    "CREATE INDEX photos_of ON photos (person_id)",
-    "CREATE TABLE templates (photo_id INTEGER NOT NULL REFERENCES photos (id) ON DELETE CASCADE, "
-    "level INTEGER NOT NULL, embedding BLOB NOT NULL, UNIQUE (photo_id, level))",
-)
-
-# Only in galleries for which somebody chose a rate (`lrface thresholds`).
-_CALIBRATION = "CREATE TABLE calibration (id INTEGER PRIMARY KEY CHECK (id = 1), fpir REAL NOT NULL)"
-
-_MENDS = {
-    "SQLITE_FULL": "the disk is full: free some space and try again; nothing was stored half-done",
-    "SQLITE_BUSY": f"another process has been writing to it for {BUSY_S:.0f} s: wait for it, then try again",
-    "SQLITE_LOCKED": "it is in use: try again",
-    "SQLITE_READONLY": "it may not be written to: change the permissions of the file and its folder, or copy it",
-    "SQLITE_CANTOPEN": "check that the folder exists and may be written to",
-    "SQLITE_CORRUPT": "the file is damaged: restore a copy, or enrol the people in a new gallery",
-    "SQLITE_NOTADB": "the file is not a gallery: choose another path, or restore a copy",
-    "SQLITE_IOERR": "the disk failed or is full: check it, then try again; nothing was stored half-done",
-}
+T = TypeVar("T")
 
 
-@contextmanager
-def gallery_errors(where: str) -> Iterator[None]:
-    """Turns SQLite's errors into GalleryErrors with a mend."""
-    try:
-        yield
-    except sqlite3.ProgrammingError as error:
-        raise GalleryError(f"gallery {where}: {error}: it was closed, open it again") from error
-    except UnicodeDecodeError as error:  # a damaged schema or name
-        raise GalleryError(f"gallery {where}: {_MENDS['SQLITE_CORRUPT']}") from error
-    except sqlite3.Error as error:
-        code = str(getattr(error, "sqlite_errorname", "") or "")
-        mend = next((text for key, text in _MENDS.items() if code.startswith(key)), "restore a copy, or enrol anew")
-        raise GalleryError(f"gallery {where}: {error}: {mend}") from error
+class Store:
+    """People and photos in one file. Thread-safe; several processes may share the file.
 
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; committed (and on the disk) when the block is left."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:  # also Ctrl-C: whatever ends the block leaves nothing behind
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def open_database(path: str | PathLike[str], contract: Contract | None) -> tuple[sqlite3.Connection, Contract]:
-    """Opens a gallery file, creating it where there is none.
-
-    Args:
-        path: The file, or ":memory:".
-        contract: The loaded models'; None to open an existing gallery as it is.
-
-    Returns:
-        The connection and the contract that the gallery is bound to.
-
-    Raises:
-        GalleryError: Not a gallery, damaged, of a newer schema, in use, not writable where it must be.
-        ContractError: Made with other models.
+    Attributes:
+        contract: The models that the templates were made with.
+        path: As it was given.
     """
-    name = os.fspath(path)
-    if name != MEMORY:
+
+    def __init__(self, path: str | PathLike[str], contract: Contract | None) -> None:
+        """Opens a gallery's file, creating it where there is none; see `Gallery.open`."""
+        self.path = os.fspath(path)
+        self._memory = self.path == MEMORY
+        self._file = MEMORY if self._memory else prepare_path(self.path, create=contract is not None)
+        self._lock = threading.RLock()
+        self._seen: FileState | None = None
+        self._version = -1  # PRAGMA data_version at the last `read`: it moves when another connection commits
+        self._patience = BUSY_S
+        with gallery_errors(self.path):
+            self._connection, self.contract = self._connect(contract, thorough=True)
+
+    def changed(self, wait_s: float = BUSY_S) -> bool:
+        """Whether somebody else has written or replaced the file since the last `read`.
+
+        Raises:
+            GalleryInUseError: A writer has held it for `wait_s` seconds.
+            GalleryError: The file is gone.
+        """
+        with self._lock, gallery_errors(self.path):
+            if not self._memory and file_state(self._file) != self._seen:
+                return True
+            self._wait(wait_s)
+            return self._data_version() != self._version
+
+    def read(
+        self,
+        make: Callable[[StoredPerson], T],
+        known: Mapping[tuple[str, bytes], T] | None = None,
+        wait_s: float | None = None,
+    ) -> Snapshot[T]:
+        """Everybody at one moment, each checked against its checksums.
+
+        Args:
+            make: What to keep of a person.
+            known: What an earlier call gave; whoever has not changed since is not read again.
+            wait_s: How long a lock is waited for; None for `BUSY_S`.
+
+        Raises:
+            GalleryInUseError: A writer has held the file for `wait_s` seconds.
+            GalleryError: The file cannot be read, or somebody's row is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(BUSY_S if wait_s is None else wait_s)
+            snapshot = read_all(self._connection, self.contract, make, known or {})
+            if snapshot.damaged:
+                raise damage_error(self.path, snapshot.damaged)
+            self._version = snapshot.version
+        return snapshot
+
+    def verify(self) -> list[DamagedEntry]:
+        """What is damaged; empty for a whole gallery.
+
+        Raises:
+            GalleryError: The file cannot be read at all.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(BUSY_S)
+            return list(read_all(self._connection, self.contract, lambda person: None, {}).damaged)
+
+    def remove_damaged(self) -> list[DamagedEntry]:
+        """Deletes what `verify` lists, so that all others can be used again; enrol the deleted people anew.
+
+        A damaged rate (fpir) is deleted too.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        with self._lock, gallery_errors(self.path), self._transaction():
+            execute = self._connection.execute
+            damaged = read_all(self._connection, self.contract, lambda person: None, {}).damaged
+            execute("DELETE FROM photos WHERE person_id NOT IN (SELECT id FROM people)")
+            self._connection.executemany("DELETE FROM people WHERE id = ?", [(entry.row,) for entry in damaged])
+            state = schema.read_state(self._connection) or schema.State()
+            people, photos = (execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("people", "photos"))
+            changed = replace(state, people=people, photos=photos, generation=state.generation + 1)
+            schema.write_state(self._connection, changed)
+        return list(damaged)
+
+    def add(self, name: str, photos: Sequence[PhotoTemplates]) -> int:
+        """Stores photos of a person (name normalised, photos checked) in one transaction; returns how many were new.
+
+        Raises:
+            GalleryError: A photo of somebody else, damage, or the file cannot be written; nothing is stored then.
+        """
+        added = 0
+        with self._lock, gallery_errors(self.path), self._writing() as change:
+            execute = self._connection.execute
+            person = find_person(self._connection, "name", name)
+            checksums: list[bytes] = []
+            new = person is None
+            if person is None:
+                identity = str(uuid.uuid4())
+                row = execute("INSERT INTO people (uuid, name, checksum) VALUES (?, ?, x'')", (identity, name))
+                person = PersonRow(int(row.lastrowid or 0), identity, name, b"")
+            else:
+                checksums = self._read(person)[1]
+            for photo in photos:
+                values = photo_values(person.id, photo)
+                cursor = execute(
+                    f"INSERT INTO photos (person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (person.row, *values),
+                )
+                if cursor.rowcount:
+                    added += 1
+                    checksums.append(values[-1])
+                elif (owner := self.owner(photo.sha256)) != name:
+                    raise GalleryError(f"a photo of {name} is enrolled as {owner!r} already: keep it in one place")
+            checksum = person_checksum(person.id, name, checksums)
+            execute("UPDATE people SET checksum = ? WHERE id = ?", (checksum, person.row))
+            change(people=int(new), photos=added)
+        return added
+
+    def remove(self, name: str) -> int:
+        """Deletes a person in one transaction, also a damaged one; returns how many photos there were.
+
+        Raises:
+            GalleryError: There is no such person, or the file cannot be written; nothing is deleted then.
+        """
+        with self._lock, gallery_errors(self.path), self._writing() as change:
+            row = self._connection.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise GalleryError(f"nobody called {name!r} is in {self.path}: see `lrface gallery list`")
+            photos = self._connection.execute("SELECT count(*) FROM photos WHERE person_id = ?", row).fetchone()[0]
+            self._connection.execute("DELETE FROM people WHERE id = ?", row)
+            change(people=-1, photos=-photos)
+        return int(photos)
+
+    def owner(self, sha256: str) -> str | None:
+        """The person for whom a photo is enrolled; None for a photo that is not.
+
+        Raises:
+            GalleryError: The file cannot be read, or the person's row is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            if not self._connection.in_transaction:
+                self._ready(BUSY_S)
+            query = "SELECT person_id FROM photos WHERE sha256 = ?"
+            row = self._connection.execute(query, (sha256,)).fetchone()
+            person = None if row is None else find_person(self._connection, "id", row[0])
+            return None if person is None else self._read(person)[0].name
+
+    def set_fpir(self, fpir: float) -> None:
+        """Keeps the rate chosen for the gallery.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        with self._lock, gallery_errors(self.path), self._writing() as change:
+            change(fpir=fpir)
+
+    def compact(self) -> None:
+        """Rewrites the file without the space of deleted people (the disk must have room for a copy).
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(BUSY_S)
+            try:
+                self._connection.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                raise GalleryError(
+                    f"gallery {self.path} was not compacted ({error}): whoever was removed stays removed, but bytes of "
+                    "them may still be in the file: free some space on the disk, wait until no other process uses the "
+                    "gallery, then run `lrface gallery compact`"
+                ) from error
+            self._note_own_write()
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _connect(self, contract: Contract | None, thorough: bool) -> tuple[sqlite3.Connection, Contract]:
+        seen = None if self._memory else file_state(self._file)
+        connection = sqlite3.connect(self._file, timeout=self._patience, isolation_level=None, check_same_thread=False)
         try:
-            _check_path(Path(name), create=contract is not None)
-        except (OSError, ValueError) as error:  # too long, not to be looked at, a NUL
-            raise GalleryError(f"gallery {name!r}: {error}: check the path and its permissions") from error
-    with gallery_errors(name):
-        connection = sqlite3.connect(name, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            return connection, _prepare(connection, name, contract)
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # checksums tell what is damaged
+            schema.prepare(connection)
+            if schema.is_blank(connection):
+                if contract is None:
+                    raise GalleryError(
+                        f"gallery {self.path}: the file is empty: check the path, or enrol somebody first"
+                    )
+                if not self._memory:
+                    restrict_to_owner(self._file)
+                with transaction(connection):
+                    if schema.is_blank(connection):  # else another process has just made it
+                        schema.create(connection, contract)
+            bound = schema.check(connection, self.path, thorough)
+            if contract is not None:
+                bound.require(contract, f"gallery {self.path}")
         except BaseException:
             connection.close()
             raise
+        self._seen = seen
+        return connection, bound
 
+    def _follow(self) -> None:
+        """Opens the file again if somebody else has replaced or written it: a copy over it may fool SQLite's cache."""
+        if self._memory:
+            return
+        now = file_state(self._file)
+        if now == self._seen:
+            return
+        if self._seen is None or not now.same_file(self._seen):
+            prepare_path(self.path, create=False)
+        thorough = self._seen is None or not now.same_file(self._seen)
+        self._connection.execute("SELECT 1")  # a closed gallery stays closed
+        connection, bound = self._connect(None, thorough)
+        try:
+            self.contract.require(bound, f"gallery {self.path}, which was replaced,")
+        except BaseException:
+            connection.close()
+            self._seen = None
+            raise
+        self._connection.close()
+        self._connection = connection
 
-def _check_path(file: Path, create: bool) -> None:
-    if file.is_dir():
-        raise GalleryError(f"gallery {file}: it is a folder: name a file in it, such as {file / 'staff.gallery'}")
-    if not file.exists() and not create:
-        raise GalleryError(f"gallery {file}: there is no such file: check the path, or enrol somebody first")
-    if file.exists() and not file.is_file():
-        raise GalleryError(f"gallery {file}: it is not a regular file: choose another path")
-    if not file.resolve().parent.is_dir():
-        raise GalleryError(f"gallery {file}: its folder does not exist: create it first")
+    def _ready(self, patience: float) -> None:
+        """The file that is there now, and how long its locks are waited for."""
+        self._patience = patience
+        self._follow()
+        self._wait(patience)
 
+    def _wait(self, seconds: float) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
-def _prepare(connection: sqlite3.Connection, name: str, contract: Contract | None) -> Contract:
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**20)  # no row of ours is longer; a hostile file's may be
-    for pragma in (
-        "trusted_schema = OFF",
-        "foreign_keys = ON",
-        "secure_delete = ON",  # deleted templates are overwritten with zeros
-        "synchronous = EXTRA",  # the journal's removal, which is the commit, is on the disk too
-        "temp_store = MEMORY",  # no template in a temporary file
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    if _is_blank(connection):
-        if contract is None:
-            raise GalleryError(f"gallery {name}: the file is empty: check the path, or enrol somebody first")
-        with transaction(connection):
-            if _is_blank(connection):  # else another process has just made it
-                _create(connection, contract)
-    application, schema = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-    if application != APPLICATION_ID:
-        raise GalleryError(f"gallery {name}: this is another program's database: choose another path")
-    if schema != SCHEMA:
-        mend = "update lrface" if schema > SCHEMA else "enrol the people in a new gallery"
-        raise GalleryError(f"gallery {name}: its schema is {schema}, this lrface reads {SCHEMA}: {mend}")
-    damage = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    tables = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    whole = tables - {_CALIBRATION} == set(_TABLES)
-    stored = connection.execute("SELECT json FROM contract").fetchall() if whole else []
-    if damage != "ok" or len(stored) != 1 or not isinstance(stored[0][0], str):
-        detail = damage if damage != "ok" else "unexpected tables"
-        raise GalleryError(f"gallery {name}: the file is damaged ({detail}): restore a copy, or enrol anew")
-    bound = Contract.from_json(stored[0][0])
-    if contract is not None:
-        bound.require(contract, f"gallery {name}")
-    return bound
+    def _data_version(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._ready(BUSY_S)
+        with transaction(self._connection):
+            self._still_there("while it was opened for writing: try again")
+            yield
+        self._still_there("while it was written: what this call stored is not in the new file, repeat it")
+        self._note_own_write()
 
-def read_fpir(connection: sqlite3.Connection) -> float | None:
-    """The false-positive identification rate chosen for the gallery; None where nobody chose one."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calibration'").fetchone():
-        return None
-    row = connection.execute("SELECT fpir FROM calibration").fetchone()
-    return None if row is None else row[0] if isinstance(row[0], float) else math.nan
+    @contextmanager
+    def _writing(self) -> Iterator[Callable[..., None]]:
+        """A transaction that ends with a new state; the block is given a function that tells what changes in it."""
+        changes: dict[str, float] = {}
+        with self._transaction():
+            state = schema.read_state(self._connection)
+            if state is None:
+                raise damage_error(self.path, [DamagedEntry("", "", "its state is not what was written")])
+            yield changes.update
+            schema.write_state(
+                self._connection,
+                replace(
+                    state,
+                    fpir=changes.get("fpir", state.fpir),
+                    people=state.people + int(changes.get("people", 0)),
+                    photos=state.photos + int(changes.get("photos", 0)),
+                    generation=state.generation + 1,
+                ),
+            )
 
+    def _still_there(self, when: str) -> None:
+        if not self._memory and self._seen is not None and not file_state(self._file).same_file(self._seen):
+            raise GalleryError(f"gallery {self.path}: the file was replaced {when}")
 
-def write_fpir(connection: sqlite3.Connection, fpir: float) -> None:
-    """Keeps the rate chosen for the gallery; in a transaction."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calibration'").fetchone():
-        connection.execute(_CALIBRATION)
-    connection.execute("INSERT OR REPLACE INTO calibration (id, fpir) VALUES (1, ?)", (fpir,))
+    def _note_own_write(self) -> None:
+        if not self._memory:
+            self._seen = file_state(self._file)
 
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _is_blank(connection: sqlite3.Connection) -> bool:
-    """Whether nobody has made anything of the file yet."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return tables == 0 and _pragma(connection, "application_id") == 0 and _pragma(connection, "user_version") == 0
-
-
-def _create(connection: sqlite3.Connection, contract: Contract) -> None:
-    for statement in _TABLES:
-        connection.execute(statement)
-    connection.execute("INSERT INTO contract (id, json) VALUES (1, ?)", (contract.to_json(),))
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    def _read(self, person: PersonRow) -> tuple[StoredPerson, list[bytes]]:
+        try:
+            return read_person(self._connection, self.contract, person)
+        except Damage as error:
+            raise damage_error(self.path, [damaged_entry(person, error)]) from error

@@ -210,8 +210,8 @@ def test_ctrl_c_leaves_every_finished_person(
 
 def test_a_full_disk_in_the_middle_keeps_the_finished(matcher: FaceMatcher, tmp_path: Path) -> None:
     folder = write_people(tmp_path / "people", {"ana": 2, "bob": 20, "cem": 1})
-    pages = matcher.gallery._connection.execute("PRAGMA page_count").fetchone()[0]
-    matcher.gallery._connection.execute(f"PRAGMA max_page_count = {pages + 4}")
+    pages = matcher.gallery._store._connection.execute("PRAGMA page_count").fetchone()[0]
+    matcher.gallery._store._connection.execute(f"PRAGMA max_page_count = {pages + 4}")
     with pytest.raises(GalleryError, match="disk is full"):
         matcher.enroll_folder(folder)
     assert enrolled(matcher) == {"ana": 2}

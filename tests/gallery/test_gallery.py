@@ -163,9 +163,9 @@ def test_another_process_is_followed(path: Path) -> None:
         assert names(here, vector(132)) == ["bob"]
 
 
-def test_a_writer_that_does_not_end_is_an_error_not_a_hang(path: Path) -> None:
+def test_a_writer_that_does_not_end_is_an_error_not_a_hang(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrface.gallery.store.BUSY_S", 0.05)
     with Gallery.open(path, CONTRACT) as gallery:
-        gallery._connection.execute("PRAGMA busy_timeout = 50")
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(GalleryError, match="another process"):
@@ -268,12 +268,29 @@ def test_the_chosen_rate_stays_with_the_gallery(path: Path) -> None:
         assert again.fpir == 0.001
 
 
-@pytest.mark.parametrize("value", ["'much'", "7", "x'00'"])
-def test_a_rate_that_is_none_is_refused(path: Path, value: str) -> None:
+@pytest.mark.parametrize("value", ["'much'", "7.0", "x'00'", "NULL", "-1.0", "9e999"])
+def test_a_rate_that_was_not_chosen_is_noticed(path: Path, value: str) -> None:
+    """By the checksum; remove_damaged then forgets the rate and nothing else."""
     with Gallery.open(path, CONTRACT) as opened:
+        opened.add("ana", [photo(1)])
         opened.set_fpir(0.05)
     with sqlite3.connect(path) as connection:
-        connection.execute(f"UPDATE calibration SET fpir = {value}")
+        connection.execute(f"UPDATE state SET fpir = {value}")
     connection.close()
-    with Gallery.open(path, CONTRACT) as opened, pytest.raises(GalleryError, match="lrface thresholds"):
-        _ = opened.fpir
+    with Gallery.open(path, CONTRACT) as opened:
+        with pytest.raises(GalleryError, match="lrface thresholds"):
+            _ = opened.fpir
+        assert len(opened.remove_damaged()) == 1
+        assert opened.fpir is None
+        assert names(opened, vector(132)) == ["ana"]
+
+
+@pytest.mark.parametrize("fpir", [7.0, -0.5, 0.0, float("inf")])
+def test_a_rate_out_of_range_is_refused_with_a_right_checksum_too(path: Path, fpir: float) -> None:
+    with Gallery.open(path, CONTRACT) as opened:
+        opened._store.set_fpir(fpir)
+    with Gallery.open(path, CONTRACT) as opened:
+        with pytest.raises(GalleryError, match="lrface thresholds"):
+            _ = opened.fpir
+        opened.set_fpir(0.05)
+        assert opened.fpir == 0.05
