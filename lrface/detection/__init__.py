@@ -58,8 +58,8 @@ def open_detector(
             has a model for it.
 
     Raises:
-        ModelError: No such model, altered, or of a family that is not known; or `min_face` is below 4, or given for a
-            detector of InsightFace's package.
+        ModelError: No such model, altered, or of a family that is not known; `min_face` is below 4, or
+            `score_threshold` not in 0..1; or `min_face` is given for a detector of InsightFace's package.
         ProviderError: The device's provider is not in use.
     """
     if isinstance(model, str) and model.startswith("insightface:"):

@@ -37,8 +37,8 @@ class InsightFaceDetector:
             from insightface.model_zoo import get_model
         except ImportError as error:
             raise ModelError(
-                f"insightface:{name} needs InsightFace's package ({error}): pip install 'lrface[insightface]', and see "
-                "`lrface doctor` for the packages that clash with it"
+                f"the detector {name!r} needs InsightFace's package ({error}): pip install 'lrface[insightface]', and "
+                "see `lrface doctor` for the packages that clash with it"
             ) from error
         kind, _, index = device.partition(":")
         if kind not in PROVIDERS:
@@ -58,7 +58,7 @@ class InsightFaceDetector:
                 self._model = model
                 break
         if self._model is None:
-            raise ModelError(f"insightface:{name} holds no face detector: name a detector's .onnx file or a pack")
+            raise ModelError(f"{name} holds no face detector: name a detector's .onnx file or a pack")
         if self._model.session.get_providers()[0] != PROVIDERS[kind]:
             raise ProviderError(f"{PROVIDERS[kind]} is not in use: see `lrface doctor`, or take device='cpu'")
         threshold = THRESHOLD if score_threshold is None else score_threshold
@@ -68,8 +68,8 @@ class InsightFaceDetector:
         """Finds the faces of one picture, uint8 [h, w, 3] BGR.
 
         Raises:
-            ModelError: The model fails, or gives no landmarks, without which no face can be aligned.
-            DetectionError: Boxes, scores or landmarks are not finite.
+            ModelError: The model fails, gives values that are not finite, or gives no landmarks, without which no face
+                can be aligned.
         """
         try:
             found, landmarks = self._model.detect(image)
@@ -77,9 +77,11 @@ class InsightFaceDetector:
             raise ModelError(f"InsightFace's detector failed ({error}): use another model") from error
         if landmarks is None:
             raise ModelError("this InsightFace detector gives no landmarks: use one whose name ends in _kps")
+        if not (np.isfinite(found).all() and np.isfinite(landmarks).all()):
+            raise ModelError("InsightFace's detector gave values that are not finite: use another model")
         height, width = image.shape[:2]
         boxes = np.clip(found[:, :4], 0, [width, height, width, height])
-        solid = ~(boxes[:, 2:] - boxes[:, :2] < 1).any(axis=1)  # nan stays, and Detections refuses it
+        solid = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
         return Detections.from_arrays(boxes[solid], found[solid, 4], landmarks[solid])
 
 
@@ -92,6 +94,6 @@ def _files(name: str) -> list[Path]:
         if name and folder.is_dir() and (files := sorted(folder.glob("*.onnx"))):
             return files
     raise ModelError(
-        f"insightface:{name}: no such file, and no such pack in {PACKS}: get a pack with "
+        f"no file {name!r}, and no pack of that name in {PACKS}: get a pack with "
         f"`insightface-cli model.download <pack>` (mind its licence: non-commercial)"
     )

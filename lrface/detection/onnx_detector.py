@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ class OnnxDetector:
         tile: Pixels; see `pyramid.plan_pyramid`.
 
     Raises:
-        ModelError: `min_face` is below 4.
+        ModelError: `min_face` is below 4 or not finite, or `score_threshold` is not in 0..1.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class OnnxDetector:
         refiner: LandmarkRefiner | None = None,
         tile: int = TILE,
     ) -> None:
-        if min_face is not None and not min_face >= MIN_FACE:
+        if min_face is not None and not MIN_FACE <= min_face < math.inf:
             raise ModelError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
+        if not 0 <= score_threshold <= 1:
+            raise ModelError(f"score_threshold {score_threshold}: give a score in 0..1, or None for the model's own")
         self._session = session
         given = session.get_inputs()[0]
         self._input = given.name

@@ -23,7 +23,7 @@ class Nothing:
 
 
 class FakeSession:
-    """A graph that finds one face of fixed place in the working picture, and remembers what it was fed."""
+    """A graph that finds the same faces in each working picture, and remembers what it was fed."""
 
     def __init__(self, boxes: list[list[float]], scores: list[float]) -> None:
         self.boxes, self.scores = np.array(boxes, np.float32), np.array(scores, np.float32)
@@ -38,7 +38,8 @@ class FakeSession:
     def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         self.fed.append(feed["image"])
         middle = (self.boxes[:, None, :2] + self.boxes[:, None, 2:]) / 2
-        return [self.boxes[None], self.scores[None], np.repeat(middle, 5, axis=1)[None]]
+        outputs = (self.boxes, self.scores, np.repeat(middle, 5, axis=1))
+        return [np.repeat(output[None], len(feed["image"]), axis=0) for output in outputs]
 
 
 def fake(boxes: list[list[float]], scores: list[float], spec: InputSpec | None = None, **options: Any) -> OnnxDetector:
