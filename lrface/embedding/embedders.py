@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrface.alignment import CROP, align, native_crop_px, shrink
+from lrface.alignment import CROP, align_faces, shrink
 from lrface.embedding.levels import MIN_NATIVE_PX, level_for
 from lrface.embedding.quality import seen_quality
 from lrface.errors import ImageError, ModelError
@@ -114,15 +114,17 @@ def embed_faces(image: ImageArray, detections: Detections, embedders: Mapping[in
         The faces in the order of the detections. A face below `MIN_NATIVE_PX`, or whose landmarks form no face
         (native_px 0), has an empty embedding.
     """
-    sizes = [_native_px(points) for points in detections.landmarks]
+    alignments = align_faces(detections.landmarks)
+    sizes = [0.0 if alignment is None else alignment.native_px for alignment in alignments]
     levels = [level_for(size, embedders) for size in sizes]
     vectors: list[FloatArray] = [np.zeros(0, np.float32)] * len(detections)
     qualities: list[float | None] = [None] * len(detections)
     for level, embedder in embedders.items():
-        rows = [i for i, size in enumerate(sizes) if levels[i] == level and size >= MIN_NATIVE_PX]
+        own = [(i, alignment) for i, alignment in enumerate(alignments) if alignment and levels[i] == level]
+        rows = [(i, alignment) for i, alignment in own if alignment.native_px >= MIN_NATIVE_PX]
         if rows:
-            crops = np.stack([align(image, detections.landmarks[i]) for i in rows])
-            for i, vector, quality in zip(rows, *embedder.embed_with_quality(crops), strict=True):
+            crops = np.stack([alignment.crop(image) for _, alignment in rows])
+            for (i, _), vector, quality in zip(rows, *embedder.embed_with_quality(crops), strict=True):
                 vectors[i], qualities[i] = vector, quality
     errors = detections.landmark_errors
     return [
@@ -137,13 +139,6 @@ def embed_faces(image: ImageArray, detections: Detections, embedders: Mapping[in
         )
         for i in range(len(detections))
     ]
-
-
-def _native_px(landmarks: FloatArray) -> float:
-    try:
-        return native_crop_px(landmarks)
-    except ImageError:  # a detector's slip must not lose the other faces of the picture
-        return 0.0
 
 
 def _box(detections: Detections, i: int) -> Box:

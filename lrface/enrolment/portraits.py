@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from lrface.alignment import align, native_crop_px
+from lrface.alignment import Alignment
 from lrface.errors import EnrolmentError
 from lrface.inputs.images import Source, read_bytes, read_image
 from lrface.types import Array, Detections, FloatArray, ImageArray
@@ -69,10 +69,12 @@ def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> P
     row = choose_face(detections)
     if isinstance(row, str):
         raise EnrolmentError(row)
-    native_px = native_crop_px(detections.landmarks[row])
-    if native_px < MIN_ENROL_PX:
-        raise EnrolmentError(f"the face is {native_px:.0f} px wide, below {MIN_ENROL_PX:.0f}: use a closer photo")
-    return Portrait(sha256, align(picture, detections.landmarks[row]), native_px)
+    alignment = Alignment.of(detections.landmarks[row])
+    if alignment.native_px < MIN_ENROL_PX:
+        raise EnrolmentError(
+            f"the face is {alignment.native_px:.0f} px wide, below {MIN_ENROL_PX:.0f}: use a closer photo"
+        )
+    return Portrait(sha256, alignment.crop(picture), wide)
 
 
 def one_box_a_face(detections: Detections) -> Detections:
