@@ -74,7 +74,7 @@ def cut_portrait(photo: bytes | Array, sha256: str, detector: FaceDetector) -> P
         raise EnrolmentError(
             f"the face is {alignment.native_px:.0f} px wide, below {MIN_ENROL_PX:.0f}: use a closer photo"
         )
-    return Portrait(sha256, alignment.crop(picture), wide)
+    return Portrait(sha256, alignment.crop(picture), alignment.native_px)
 
 
 def one_box_a_face(detections: Detections) -> Detections:
