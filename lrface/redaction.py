@@ -13,11 +13,12 @@ MAX_WORD = 500  # characters without a blank: a path may be so long, a picture p
 _SCHEMES = (
     r"rtsps?|rtspu|rtspt|rtmps?|rtmpe|rtmpt|https?|hls|srt|udp|tcp|tls|rtp|srtp|mmsh?|mmst|s?ftps?|rist|whep|wss?"
 )
+_NAME = r"[^\s:@'\"(/\\]"  # a letter of a user's name
 # A scheme with its colon and slashes, also with too few or with backslashes (`rtsp:/`, `rtsp//`, `rtsp:user:...`), or
 # a user and password without any scheme. One letter and a slash is a drive of Windows.
 _URL = re.compile(
-    rf"[a-z][a-z0-9+.-]{{1,15}}:[/\\]+|(?:{_SCHEMES})(?:[:;]|[:;]?[/\\]{{2,}})[/\\]*(?=\S)"
-    r"|(?<![^\s:@'\"(])(?:[^\s:@'\"(]{2,}|[^\s:@'\"(](?=:[^/\\])):(?=[^\s@]*@)",
+    rf"[a-z][a-z0-9+.-]{{1,15}}:[/\\]+|(?:{_SCHEMES})(?:[:;](?:\s?[/\\]+)?|[/\\]{{2,}})(?=\S)"
+    rf"|(?<!{_NAME})(?:{_NAME}{{2,}}|(?<=[/\\]){_NAME}|{_NAME}(?=:[^/\\])):(?=[^\s@]*@)",
     re.IGNORECASE,
 )
 _SCHEME = re.compile(rf"(?:{_SCHEMES})\b|[^:;/\\]+:[/\\]", re.IGNORECASE)
@@ -48,10 +49,10 @@ def redact(text: str) -> str:
             start = ""
         line = rest.partition("\n")[0]
         end = _end(before[-1:], line)
-        if "@" in line[end:] and "@" not in line[:end]:  # the password holds what looks like the end of a URL
-            end = len(line)
-        _, at, url = line[:end].rpartition("@")
-        done += [before, start, f"{HIDDEN}@" if at else "", _without_keys(url)]
+        while (at := line.find("@", end)) >= 0 and not _URL.search(line, end, at + 1):
+            end = at + 1 + _end(before[-1:], line[at + 1 :])  # the password holds what looks like the end of a URL
+        _, credentials, url = line[:end].rpartition("@")
+        done += [before, start, f"{HIDDEN}@" if credentials else "", _without_keys(url)]
         text = rest[end:]
     return "".join(done) + text
 
@@ -86,7 +87,7 @@ def is_visible(letter: str) -> bool:
 def _end(quote: str, text: str) -> int:
     """Where a URL ends in a message: at its closing quote or bracket, or where the sentence goes on after `: `."""
     closing = {"'": r"'(?!\w)", '"': r'"(?!\w)', "(": r"\)(?!\w)", "`": "`"}.get(quote)
-    found = re.search(rf": |{closing}" if closing else ": ", text)
+    found = re.search(rf": (?![/\\])|{closing}" if closing else r": (?![/\\])", text)
     return found.start() if found else len(text)
 
 

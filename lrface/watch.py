@@ -1,7 +1,8 @@
-"""A whole video or stream: identify in every frame, tell who came into view, write what was seen."""
+"""A whole video or stream: identify in every frame, report who came into view, write what was seen."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from lrface.types import Identification
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
 
-SIGHTING_GAP_S = 2.0  # out of view for longer: the next time is told as a new sighting
+SIGHTING_GAP_S = 2.0  # out of view for longer than this: the next time counts as a new sighting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +43,8 @@ class WatchReport:
     """What a run over a video saw.
 
     Attributes:
-        frames: Frames looked at.
-        named: For each person, in how many frames he was named.
+        frames: Frames in which faces were searched for.
+        named: For each person, the number of frames in which that person was named.
         unknown: Faces that stayed unknown.
         too_small: Faces too small to be embedded.
         written: Files written.
@@ -83,13 +84,12 @@ def watch(
     from tqdm import tqdm
 
     report = WatchReport()
+    total = None if source.frame_count is None else math.ceil(source.frame_count / source.stride)
     last_seen: dict[str | None, float] = {}
     with ExitStack() as stack:
         files = stack.enter_context(RunFiles(partial(run_folder, out), source)) if out is not None else None
         bar = stack.enter_context(
-            tqdm(
-                source, total=source.frame_count, unit=" frames", disable=not progress, leave=False, dynamic_ncols=True
-            )
+            tqdm(source, total=total, unit=" frames", disable=not progress, leave=False, dynamic_ncols=True)
         )
         for frame in bar:
             faces = matcher.identify(frame.image)

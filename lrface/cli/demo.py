@@ -80,7 +80,7 @@ class DemoReport:
 
 
 def run(out: Path, tell: Callable[[str], object]) -> DemoReport:
-    """Makes the clip, enrols one person from one ordinary photo, identifies both people, tells what came out.
+    """Makes the clip, enrols one person from one ordinary photo, identifies both people, prints the result.
 
     Args:
         out: Folder in which a new one is made for the clip, the gallery and the results.
@@ -119,7 +119,7 @@ def run(out: Path, tell: Callable[[str], object]) -> DemoReport:
         for path in files.written():
             tell(f"wrote {path}")
     _judge(report, tell)
-    tell("The clip was drawn from the very photo that was enrolled: on other photos of a person expect less")
+    tell("The clip was drawn from the same photo that was enrolled: with other photos of a person expect fewer names")
     tell("The same for your own people (people/<name>/*.jpg) and your own clip or camera:")
     tell("  lrface enroll my.gallery people/ && lrface watch my.gallery clip.mp4 --out seen/")
     return report

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @click.command()
 @GALLERY
 @click.argument("folder", type=click.Path())
-@click.option("--force", is_flag=True, help="Also photos that look like somebody else, like many, or too poor.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Enrol also photos that look like another person or like many people, or that are too poor.",
+)
 @JSON
 @matcher_options
 def enroll(gallery: str, folder: str, force: bool, as_json: bool, open_matcher: Callable[..., FaceMatcher]) -> None:

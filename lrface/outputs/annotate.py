@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from lrface.redaction import escape
 from lrface.types import Identification, ImageArray
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ Colour: TypeAlias = tuple[int, int, int]
 
 KNOWN: Colour = (80, 175, 60)  # BGR
 UNKNOWN: Colour = (40, 120, 235)
-UNSURE: Colour = (140, 140, 140)  # too small or too poor to say
+UNSURE: Colour = (140, 140, 140)  # too small or too poor to be recognised
 _WHITE: Colour = (255, 255, 255)
 _MIN_TEXT_PX = 12  # smaller letters cannot be read, however small the picture
 
 
 def colour_of(face: Identification) -> Colour:
-    """Green for a match, orange for a stranger, grey for a face too small or too poor to tell."""
+    """Green for a match, orange for a stranger, grey for a face too small or too poor to be recognised."""
     if face.name is not None:
         return KNOWN
     return UNKNOWN if len(face.embedding) and face.reason != "too poor" else UNSURE
@@ -32,7 +33,8 @@ def colour_of(face: Identification) -> Colour:
 def label_of(face: Identification) -> str:
     """What is written at a face: the name and its similarity, `unknown`, `too small` or `too poor`."""
     if face.name is not None:
-        return face.name if face.similarity is None else f"{face.name} {face.similarity:.2f}"
+        name = escape(face.name)
+        return name if face.similarity is None else f"{name} {face.similarity:.2f}"
     return face.reason if face.reason in ("too small", "too poor") else "unknown"
 
 
@@ -55,8 +57,8 @@ def draw(image: ImageArray, faces: Sequence[Identification]) -> ImageArray:
     for face in faces:
         x1, y1, x2, y2 = (round(v) for v in face.box)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour_of(face), line, cv2.LINE_AA)
-    taken: list[tuple[int, int, int, int]] = []
-    for face in faces:  # after all boxes, so that none crosses a label
+    labels: list[tuple[int, int, int, int]] = []
+    for face in faces:  # after all boxes, so that no box crosses a label
         x1, y1, _, y2 = (round(v) for v in face.box)
         text = label_of(face)
         wide, high = text_size(text, text_px)
@@ -64,14 +66,16 @@ def draw(image: ImageArray, faces: Sequence[Identification]) -> ImageArray:
         tops = [top for top in (y1 - high - line, y2 + line) if 0 <= top <= height - high] or [
             max(0, min(y1, height - high))
         ]
-        top = next((top for top in tops if not any(_meet((left, top, wide, high), other) for other in taken)), tops[0])
-        taken.append((left, top, wide, high))
+        top = next(
+            (top for top in tops if not any(_overlap((left, top, wide, high), other) for other in labels)), tops[0]
+        )
+        labels.append((left, top, wide, high))
         put_text(canvas, text, (left, top), text_px, back=colour_of(face))
     return canvas
 
 
-def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
-    """Whether two bars (x, y, width, height) overlap."""
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    """Whether two labels (x, y, width, height) overlap."""
     return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
@@ -84,7 +88,7 @@ def text_size(text: str, px: int) -> tuple[int, int]:
 
 
 def put_text(image: ImageArray, text: str, corner: tuple[int, int], px: int, back: Colour | None = None) -> None:
-    """Writes a line in any script, in white, its top-left corner at `corner`, on a bar of colour `back`, in place."""
+    """Draws white text in any script in place, its top-left corner at `corner`, on a bar of colour `back`."""
     import cv2
 
     x, y = corner

@@ -11,6 +11,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from commands import COMMANDS
 from shell import ENVIRONMENT, lrface, refused
 
 from lrface.cli import app
@@ -140,17 +141,6 @@ def test_a_name_that_no_file_can_have(capfd, enrolled, portrait, command, name):
 
 # -- secrets ----------------------------------------------------------------------------------------------------------
 
-WATCH = "watch GALLERY clip.mp4"
-COMMANDS = [
-    "URL", "URL watch", "watch URL", "watch URL GALLERY", "watch GALLERY URL", f"{WATCH} URL", f"{WATCH} --URL",
-    f"{WATCH} -URL", f"{WATCH} --source URL", f"{WATCH} --stride URL", f"{WATCH} --detector URL",
-    f"{WATCH} --models URL", f"{WATCH} --device URL", f"{WATCH} --aspect URL", f"{WATCH} --rotate URL",
-    f"{WATCH} --fpir URL", f"{WATCH} --min-face URL", f"{WATCH} --threads URL", f"{WATCH} --out=URL",
-    "identify GALLERY URL", "identify URL x.jpg", "identify GALLERY x.jpg URL --json", "enroll GALLERY URL",
-    "enroll URL people", "thresholds URL", "thresholds GALLERY --models URL", "gallery URL", "gallery list URL",
-    "gallery remove URL x", "gallery remove GALLERY URL", "models URL", "models list --models URL",
-    "models verify --models URL", "demo URL", "doctor URL",
-]  # fmt: skip
 URLS = [
     f"rtsp://admin:{SECRET}@127.0.0.1:9/live",
     f"rtsp:/admin:{SECRET}@127.0.0.1:9/live",

@@ -15,6 +15,7 @@ def has_colour(image: np.ndarray, colour: tuple[int, int, int]) -> bool:
     ("face", "label", "colour"),
     [
         (identification("Ada", 0.634), "Ada 0.63", annotate.KNOWN),
+        (identification("Ada\n\x1b[2J", 0.6), "Ada\\n\\x1b[2J 0.60", annotate.KNOWN),
         (identification(None, 0.2), "unknown", annotate.UNKNOWN),
         (identification(None, None, reason="gallery is empty"), "unknown", annotate.UNKNOWN),
         (identification(None, None, reason="too small"), "too small", annotate.UNSURE),

@@ -234,7 +234,7 @@ def test_best_of_each_second_is_kept_and_memory_is_bounded(tmp_path):
     row = sheet._rows["Ada"]
     assert row.frames == 2000
     assert len(row.tiles) == TILES
-    assert max(tile.worth for tile in row.tiles) == similar.max()
+    assert max(tile.score for tile in row.tiles) == similar.max()
     times = sorted(tile.time_s for tile in row.tiles)
     assert min(np.diff(times)) >= 1
 
