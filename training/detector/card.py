@@ -7,10 +7,11 @@ from dataclasses import asdict
 import numpy as np
 
 from training.common.manifest import MEASURED
+from training.detector.batches import REPLAY
 from training.detector.network import Detector
+from training.detector.recipe import Recipe
 from training.detector.scenes import SCENE_REPEATS, SceneSet
 from training.detector.targets import ENLARGEMENT
-from training.detector.train import REPLAY, Recipe
 from training.detector.validate import WANTED_PRECISION, Operating
 
 RANGES = ("8-16", "16-32", "32-64", ">64")

@@ -12,9 +12,11 @@ import torch
 
 from training.common.manifest import MODELS
 from training.data.faces import default_cache
+from training.detector.batches import Batches
+from training.detector.recipe import Recipe
 from training.detector.scenes import PasteSet, SceneSet, load_pastes, load_scenes
 from training.detector.targets import Teacher
-from training.detector.train import Batches, Recipe, Trainer
+from training.detector.train import Trainer
 from training.detector.train import train as run
 
 

@@ -8,11 +8,10 @@ import os
 import pickle
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from google.protobuf.message import DecodeError
@@ -21,112 +20,17 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training.common.manifest import sha256
-from training.detector.augment import Sample, Views, draw, mirror
+from training.detector.augment import Views
+from training.detector.batches import Batch, Batches
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.folding import unfolded
 from training.detector.losses import eiou_loss, landmark_loss, score_divergence
 from training.detector.network import STRIDES, Detector
-from training.detector.scenes import PasteSet, SceneSet
-from training.detector.targets import (
-    HINT_CHANNELS,
-    TeacherFunction,
-    TeacherPrediction,
-    cell_targets,
-    mirrored_prediction,
-    without_known_negatives,
-)
+from training.detector.recipe import Recipe, rate_at
+from training.detector.targets import HINT_CHANNELS
 from training.detector.validate import validate
 
 STATISTICS_BATCHES = 8  # to measure the BatchNorm statistics that an exported network lacks
-REPLAY = (0, 140, 60, 256)
-"""Data echoing (Choi et al., 2019): a sample is learned again so many steps after it was drawn, the last two times
-mirrored. Drawing it and running the teacher take longer than a training step, and a few repetitions cost no accuracy.
-
-All are multiples of 4, so that with two or four workers the same worker still has the sample. All their differences are
-unequal, so that a sample is in a batch with other samples each time.
-"""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the result, data aside.
-
-    Attributes:
-        steps: of the training.
-        batch: samples a step, a quarter of them new, see ``REPLAY``.
-        rate: peak of the learning rate, reached after ``warmup`` of all steps, then a cosine down to zero.
-        decay: of the weights of convolutions.
-        average: of the exponential moving average of the weights.
-        box: weight of this term beside the score's.
-        landmark: likewise.
-        hint: likewise, of the teacher's features.
-        views: how samples are drawn.
-        closing: share of the steps, the last ones, with ``Views.natural`` instead (as in YOLOX, Ge et al., 2021) and
-            with BatchNorm's statistics frozen: the network is then trained as it is used.
-        seed: of weights and samples.
-        begin: the run, or the exported file, that gave the first weights; "" for random ones.
-    """
-
-    steps: int = 90000
-    batch: int = 16
-    rate: float = 2e-3
-    warmup: float = 0.05
-    decay: float = 0.02
-    average: float = 0.9995
-    box: float = 1.0
-    landmark: float = 2.0
-    hint: float = 0.05
-    views: Views = field(default_factory=Views)
-    closing: float = 0.4
-    seed: int = 1
-    begin: str = ""
-
-    def closes(self, step: int) -> bool:
-        """Whether a step is one of the last, see ``closing``."""
-        return step >= self.steps * (1 - self.closing)
-
-
-@dataclass
-class Batch:
-    """Samples and their targets.
-
-    Attributes:
-        images: uint8 ``[n, 3, side, side]``, channels last.
-        scores: float32 ``[n, N]``, target score of each cell.
-        picture, cell: int64 ``[p]``, the cells that learn a box, with
-        boxes: ``[p, 4]``,
-        landmarks: ``[p, 5, 2]``,
-        marked: bool ``[p]``, whether these are known.
-        hints: float32, for each stride ``[m, HINT_CHANNELS, side / stride, side / stride]``, the teacher's features of
-            the first m images; those of the others are not known.
-    """
-
-    images: Tensor
-    scores: Tensor
-    picture: Tensor
-    cell: Tensor
-    boxes: Tensor
-    landmarks: Tensor
-    marked: Tensor
-    hints: list[Tensor]
-
-
-def collate(samples: list[tuple[Sample, TeacherPrediction]]) -> Batch:
-    """Stack samples; those without the teacher's features must come last."""
-    hints = [prediction.features for _, prediction in samples if prediction.features]
-    images = torch.from_numpy(np.stack([sample.image for sample, _ in samples])).permute(0, 3, 1, 2)
-    every = [cell_targets(sample.labels, prediction) for sample, prediction in samples]
-    joined = {
-        name: torch.from_numpy(np.concatenate([getattr(targets, name) for targets in every]))
-        for name in ("cell", "boxes", "landmarks", "marked")
-    }
-    return Batch(
-        images=images,
-        scores=torch.from_numpy(np.stack([prediction.scores for _, prediction in samples])),
-        picture=torch.from_numpy(np.repeat(np.arange(len(every)), [len(targets.cell) for targets in every])),
-        hints=[torch.from_numpy(np.stack(level)) for level in zip(*hints, strict=True)],
-        **joined,
-    )
 
 
 class Hints(nn.Module):
@@ -170,14 +74,6 @@ def loss_of(maps: list[Tensor], batch: Batch, recipe: Recipe, hint: Tensor) -> d
     }
     weighted = recipe.box * terms["box"] + recipe.landmark * terms["landmark"] + recipe.hint * hint
     return {**terms, "total": terms["score"] + weighted}
-
-
-def rate_at(step: int, recipe: Recipe) -> float:
-    """The learning rate of a step: linear warm-up, then a cosine to zero."""
-    rising = max(1, round(recipe.steps * recipe.warmup))
-    if step < rising:
-        return recipe.rate * (step + 1) / rising
-    return recipe.rate * 0.5 * (1 + float(np.cos(np.pi * (step - rising) / max(1, recipe.steps - rising))))
 
 
 class Trainer:
@@ -310,48 +206,6 @@ def _reading_checkpoint(file: Path) -> Iterator[None]:
             f"{file} is no run of this network: give last.pt as train wrote it, "
             "or to begin with an exported lrface-detector.onnx"
         ) from error
-
-
-class Batches(Dataset[Batch]):
-    """The batch of each step: a function of the seed and the step alone, so that a resumed run sees the same batches.
-
-    Args:
-        scenes: to draw views from.
-        pastes: faces to paste.
-        teacher: gives the cells' targets.
-        recipe: of the run; its batch is a multiple of four.
-    """
-
-    def __init__(self, scenes: SceneSet, pastes: PasteSet, teacher: TeacherFunction, recipe: Recipe) -> None:
-        self.scenes, self.pastes, self.teacher, self.recipe = scenes, pastes, teacher, recipe
-        self._drawn: dict[int, list[tuple[Sample, TeacherPrediction]]] = {}
-
-    def __getitem__(self, step: int) -> Batch:
-        """The batch of a step."""
-        self._drawn = {drawn: samples for drawn, samples in self._drawn.items() if drawn > step - REPLAY[-1] - 4}
-        new, second, third, fourth = (self._samples(step - ago) for ago in REPLAY)
-        return collate([*new, *second, *(_mirrored(*sample) for sample in (*third, *fourth))])
-
-    def _samples(self, step: int) -> list[tuple[Sample, TeacherPrediction]]:
-        """The new samples of a step; the first steps also use samples of negative steps."""
-        if step not in self._drawn:
-            recipe, samples = self.recipe, []
-            views = recipe.views.natural() if recipe.closes(step) else recipe.views
-            new = recipe.batch // len(REPLAY)
-            first = (step + REPLAY[-1]) * new
-            for k in range(first, first + new):
-                epoch, place = divmod(k, len(self.scenes.train))
-                order = np.random.default_rng([recipe.seed, epoch]).permutation(self.scenes.train)
-                rng = np.random.default_rng([recipe.seed, 7, k])
-                sample = draw(self.scenes, self.pastes, int(order[place]), views, rng)
-                samples.append((sample, without_known_negatives(self.teacher(sample.image), sample.labels)))
-            self._drawn[step] = samples
-        return self._drawn[step]
-
-
-def _mirrored(sample: Sample, prediction: TeacherPrediction) -> tuple[Sample, TeacherPrediction]:
-    """A sample and its prediction, mirrored."""
-    return Sample(*mirror(sample.image, sample.labels)), mirrored_prediction(prediction, *sample.image.shape[:2])
 
 
 def _lower_priority(_: int) -> None:

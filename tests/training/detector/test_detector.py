@@ -23,12 +23,14 @@ from lrface.models.manifest import Manifest
 from lrface.types import Detections
 from training.detector import scenes as scenes_module
 from training.detector.augment import Sample, Views, draw, paste_face
+from training.detector.batches import Batches, collate
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.export import export
 from training.detector.network import MEAN_FACE, STRIDES, Detector
+from training.detector.recipe import Recipe, rate_at
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, without_bias
 from training.detector.targets import HINT_CHANNELS, TeacherPrediction
-from training.detector.train import Batches, Hints, Recipe, Trainer, collate, loss_of, rate_at, train
+from training.detector.train import Hints, Trainer, loss_of, train
 
 RANDOM = np.random.default_rng(3)
 COUNT = 30

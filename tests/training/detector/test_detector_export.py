@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 from training.detector.export import to_onnx
 from training.detector.folding import folded
 from training.detector.network import Detector
-from training.detector.train import STATISTICS_BATCHES, Recipe, Trainer
+from training.detector.recipe import Recipe
+from training.detector.train import STATISTICS_BATCHES, Trainer
 
 
 def moved_statistics() -> Detector:

@@ -20,13 +20,15 @@ from lrface.types import Detections
 from training.cli import main
 from training.common.manifest import MODELS
 from training.detector.augment import Sample
+from training.detector.batches import Batches
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.decoding import decoding
 from training.detector.losses import eiou_loss, landmark_loss, pair_iou, score_divergence
 from training.detector.network import STRIDES
+from training.detector.recipe import Recipe
 from training.detector.scenes import Labels, annotated_labels, teacher_detections, training_labels
 from training.detector.targets import HINT_CHANNELS, TeacherPrediction, cell_targets
-from training.detector.train import Batches, Recipe, Trainer
+from training.detector.train import Trainer
 from training.detector.validate import operating_point
 
 RANDOM = np.random.default_rng(3)
@@ -235,7 +237,7 @@ def test_the_last_steps_see_what_a_camera_may_take_and_train_what_ships(monkeypa
         features = [np.zeros((HINT_CHANNELS, 64 // s, 64 // s), np.float32) for s in STRIDES]
         return TeacherPrediction(np.full(cells, 0.5, np.float32), boxes, features)
 
-    monkeypatch.setattr("training.detector.train.draw", drawn)
+    monkeypatch.setattr("training.detector.batches.draw", drawn)
     recipe = Recipe(steps=10, batch=4, closing=0.3)
     trainer, batches = Trainer(recipe), Batches(SimpleNamespace(train=np.arange(3)), None, teacher, recipe)
     moved = []

@@ -30,11 +30,12 @@ from training.detector.augment import (
     transform_labels,
     warp,
 )
+from training.detector.batches import Batches
 from training.detector.cells import cell_centres
 from training.detector.network import STRIDES
+from training.detector.recipe import Recipe
 from training.detector.scenes import Labels, known_negatives
 from training.detector.targets import HINT_CHANNELS, TeacherPrediction, without_known_negatives
-from training.detector.train import Batches, Recipe
 
 RANDOM = np.random.default_rng(3)
 
@@ -153,7 +154,7 @@ def test_a_sample_is_learned_four_times_twice_mirrored_each_time_with_others(
         features = [np.full((HINT_CHANNELS, 64 // s, 64 // s), float(image[0, 0, 2]), np.float32) for s in STRIDES]
         return TeacherPrediction(scores, np.tile(np.float32([4, 10, 24, 36]), (len(centres), 1)), features)
 
-    monkeypatch.setattr("training.detector.train.draw", drawn)
+    monkeypatch.setattr("training.detector.batches.draw", drawn)
     batches = Batches(SimpleNamespace(train=np.arange(3)), None, teacher, Recipe(batch=8))
     learned: dict[int, list[int]] = {}
     met = set()
