@@ -1,4 +1,4 @@
-"""Detectors: decoding, suppression, the way to the working picture and back, families told apart, real faces."""
+"""Detectors: decoding, suppression, scaling to the working picture and back, families of models, real faces."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def graph(outputs: dict[str, list[Any]]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "mend"),
+    ("content", "fix"),
     [
         (graph({"embedding": [None, None, None, None]}), "not a face detector that lrface knows"),
         (b"", "not an ONNX model"),
@@ -159,11 +159,11 @@ def graph(outputs: dict[str, list[Any]]) -> bytes:
         (None, "cannot read the model"),
     ],
 )
-def test_a_file_that_is_no_detector_is_refused(content: bytes | None, mend: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_detector_is_refused(content: bytes | None, fix: str, tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ModelError, match=mend):
+    with pytest.raises(ModelError, match=fix):
         open_detector(file)
 
 
@@ -290,7 +290,7 @@ def wider(shared: Path) -> list[Any]:
     ],
 )
 def test_average_precision_on_wider200(model: str | None, least: dict[str, float], shared: Path) -> None:
-    """Ours: what issue 3 asks for. The peers: what others measured, so that the protocol is theirs."""
+    """Ours: what is promised. The peers: what others measured, which shows that the protocol is theirs."""
     from benchmarks.detection import LEAST, precision
 
     path = shared / "data" / "detectors" / f"{model}.onnx" if model else None
@@ -319,17 +319,17 @@ def test_a_detector_of_insightface(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"), [("no_such_pack", "insightface-cli"), ("", "insightface-cli"), ("EMBEDDER", "no face detector")]
+    ("name", "fix"), [("no_such_pack", "insightface-cli"), ("", "insightface-cli"), ("EMBEDDER", "no face detector")]
 )
-def test_insightface_without_a_detector(name: str, mend: str, shared: Path) -> None:
+def test_insightface_without_a_detector(name: str, fix: str, shared: Path) -> None:
     pytest.importorskip("insightface", reason="needs the insightface extra")
     if name == "EMBEDDER":
         name = str(shared / "data" / "teachers" / "edgeface_xs.onnx")
-    with pytest.raises(ModelError, match=mend):
+    with pytest.raises(ModelError, match=fix):
         open_detector(f"insightface:{name}")
 
 
-def test_insightface_is_asked_for_politely_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_insightface_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)

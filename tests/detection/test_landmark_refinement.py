@@ -1,4 +1,4 @@
-"""Landmark refinement: its input and the way back, which faces get it, that it sees a leaning head lean."""
+"""Landmark refinement: its input and back, which faces are refined, roll of a leaning head."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_many_faces_go_in_batches_and_no_face_in_none() -> None:
 
 
 @pytest.mark.parametrize("at", [(-500, -500), (0, 0), (39, 39)])
-def test_a_face_beyond_the_border_is_no_accident(at: tuple[int, int]) -> None:
+def test_a_face_beyond_the_border_has_finite_landmarks(at: tuple[int, int]) -> None:
     landmarks, _ = refiner().refine_landmarks(np.full((40, 40, 3), 9, np.uint8), face(20, *at)[None])
     assert np.isfinite(landmarks).all()
 

@@ -1,4 +1,4 @@
-"""From candidates to faces: suppression against the slow one, the vote of the suppressed."""
+"""From candidates to faces: suppression against a slow form, box voting."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_vote_of_many_is_that_of_each() -> None:
 
 
 @pytest.mark.parametrize("kept", [[], [0]])
-def test_nobody_to_vote_with(kept: list[int]) -> None:
+def test_box_voting_without_other_candidates(kept: list[int]) -> None:
     boxes, scores = np.array([[3, 3, 3, 9]], np.float32), np.zeros(1, np.float32)  # no width, no score
     box, points = vote_boxes(np.array(kept, np.intp), boxes, scores, np.ones((1, 5, 2), np.float32))
     np.testing.assert_array_equal(box, boxes[kept])

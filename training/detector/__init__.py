@@ -1,1 +1,1 @@
-"""The face detector's workshop: scenes and pasted faces in, ``models/lrface-detector.onnx`` out."""
+"""Training of the face detector: from scenes and pasted faces to ``models/lrface-detector.onnx``."""

@@ -36,7 +36,7 @@ class Views:
         zoom: ... but with this probability one face is scaled to a height drawn from ``zoom_height``.
         zoom_height: pixels.
         mosaic: probability that a sample is four or nine views of as many scenes.
-        behind: probability that a view of another scene fills what the view leaves empty of the sample.
+        background: probability that a view of another scene fills what the view leaves empty of the sample.
         stretched: probability that a view is stretched along one axis; the factor is log-normal.
         mixed: probability that another view is blended in (mixup). Scenes are few and similar: unnatural pictures show
             the student more of the teacher's function (function matching: Beyer et al., CVPR 2022).
@@ -60,7 +60,7 @@ class Views:
     zoom: float = 0.45
     zoom_height: tuple[float, float] = (10.0, 290.0)
     mosaic: float = 0.45
-    behind: float = 0.7
+    background: float = 0.7
     stretched: float = 0.5
     mixed: float = 0.5
     tilted: float = 0.08
@@ -78,9 +78,8 @@ class Views:
 
     def natural(self) -> Views:
         """Views as cameras take them: fewer mosaics and backgrounds, nothing mixed, tilted, warped or recoloured."""
-        return replace(
-            self, mosaic=self.mosaic / 2, behind=self.behind / 2, mixed=0.0, tilted=0.0, warped=0.0, recoloured=0.0
-        )
+        fewer = replace(self, mosaic=self.mosaic / 2, background=self.background / 2)
+        return replace(fewer, mixed=0.0, tilted=0.0, warped=0.0, recoloured=0.0)
 
 
 @dataclass(frozen=True)
@@ -136,15 +135,15 @@ def draw(scenes: SceneSet, pastes: PasteSet, index: int, views: Views, rng: np.r
 
 def scene_view(scenes: SceneSet, index: int, views: Views, rng: np.random.Generator) -> tuple[Image, Labels]:
     """A random view of scene ``index``, often with a view of another scene as its background."""
-    if rng.random() >= views.behind:
+    if rng.random() >= views.background:
         return random_view(scenes.image(index), scenes.labels(index), views, rng)
     other = int(rng.choice(scenes.train))
-    behind = random_view(scenes.image(other), scenes.labels(other), views, rng)
-    return random_view(scenes.image(index), scenes.labels(index), views, rng, behind)
+    background = random_view(scenes.image(other), scenes.labels(other), views, rng)
+    return random_view(scenes.image(index), scenes.labels(index), views, rng, background)
 
 
 def random_view(
-    image: Image, labels: Labels, views: Views, rng: np.random.Generator, behind: tuple[Image, Labels] | None = None
+    image: Image, labels: Labels, views: Views, rng: np.random.Generator, background: tuple[Image, Labels] | None = None
 ) -> tuple[Image, Labels]:
     """Scale, rotate and crop a scene to the sample's side.
 
@@ -153,7 +152,7 @@ def random_view(
         labels: of the scene.
         views: how to draw.
         rng: source of randomness.
-        behind: background where the scene ends, of the sample's side (changed in place); None for grey.
+        background: background where the scene ends, of the sample's side (changed in place); None for grey.
     """
     faces = np.flatnonzero(~labels.ignored)
     scale = _log_uniform(views.scale, rng)
@@ -187,11 +186,11 @@ def random_view(
     method = cv2.INTER_CUBIC if rng.random() < 0.3 else cv2.INTER_LINEAR
     labels = stretch_labels(transform_labels(labels, _similarity(scale, angle, anchor, place), scale), stretch, place)
     size = (views.side, views.side)
-    if behind is None:
+    if background is None:
         grey = 0 if rng.random() < 0.5 else int(rng.integers(256))
         view = cv2.warpAffine(source, matrix, size, flags=method, borderValue=(grey, grey, grey))
         return view.astype(np.uint8, copy=False), labels
-    canvas, theirs = behind
+    canvas, theirs = background
     cv2.warpAffine(source, matrix, size, dst=canvas, flags=method, borderMode=cv2.BORDER_TRANSPARENT)
     corners = theirs.boxes[:, [[0, 1], [2, 1], [0, 3], [2, 3]]]
     back = cv2.invertAffineTransform(matrix)

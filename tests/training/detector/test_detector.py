@@ -1,4 +1,4 @@
-"""The detector's workshop: its data, real steps, resuming, export."""
+"""The detector's training: its data, real steps, resuming, export."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_a_mixture_has_the_labels_of_both_and_degradation_keeps_them(data: tuple
     assert np.mean([(one.image != third.image).any() for one, third in zip(plain, degraded, strict=True)]) > 0.9
 
 
-def test_a_portrait_hides_what_is_behind_and_a_paste_hides_nothing(data: tuple[SceneSet, PasteSet]) -> None:
+def test_a_portrait_covers_faces_and_a_paste_covers_none(data: tuple[SceneSet, PasteSet]) -> None:
     _, pastes = data
     before = labels_of([[60, 60, 80, 86], [5, 5, 15, 18]])
     for over, hidden in ((True, [True, False, False]), (False, [False, False])):

@@ -82,13 +82,14 @@ def test_a_view_moves_its_labels_with_its_pixels() -> None:
     assert 0.15 < np.std(np.log(shapes)) < 0.25, "twice the logarithm's .1"
 
 
-def test_what_lies_behind_is_seen_around_a_view_and_known_where_it_is_seen() -> None:
+def test_the_background_is_seen_around_a_view_and_its_faces_known_where_seen() -> None:
     front, faces = marked_scene(60, [[90, 60, 150, 138]])
     views, clear, hidden = Views(side=160, scale=(0.3, 0.6), zoom=0, stretched=1), 0, 0
     for k in range(40):
         corners = [[x, y, x + 20, y + 26] for x in (0, 46, 92, 138) for y in (0, 44, 88, 132)]
-        behind = np.full((160, 160, 3), (0, 0, 200), np.uint8), labels_of([[float(v) for v in box] for box in corners])
-        canvas, found = random_view(front, faces, views, np.random.default_rng(k), behind)
+        faces_behind = labels_of([[float(v) for v in box] for box in corners])
+        background = np.full((160, 160, 3), (0, 0, 200), np.uint8), faces_behind
+        canvas, found = random_view(front, faces, views, np.random.default_rng(k), background)
         np.testing.assert_allclose(
             found.boxes[0], random_view(front, faces, views, np.random.default_rng(k))[1].boxes[0]
         )
@@ -114,7 +115,7 @@ def test_an_elastic_deformation_moves_everything_a_little() -> None:
     np.testing.assert_array_equal(warp(across, np.random.default_rng(1)), moved)
 
 
-def test_of_what_is_small_or_cut_off_nothing_is_known() -> None:
+def test_faces_too_small_or_cut_off_are_ignored() -> None:
     boxes = [[10, 10, 30, 34], [10, 10, 14, 15], [-18, 10, 6, 40], [-4, 10, 20, 40], [-30, 0, -2, 20]]
     found = clip_labels(labels_of(boxes), 100)
     assert found.ignored.tolist() == [False, True, True, False]

@@ -1,4 +1,4 @@
-"""The landmarks' workshop: samples whose truth is true, a loss that says what it means, a run that resumes."""
+"""Training of landmark refinement: samples with exact landmarks, the loss, a run that resumes."""
 
 from __future__ import annotations
 
