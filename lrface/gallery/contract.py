@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lrface.errors import ContractError, GalleryError, ModelError
 from lrface.models.manifest import Manifest
+
+_MAX_DIM = 65536
+_MAX_LEVELS = 100
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +75,32 @@ class Contract:
             GalleryError: It is something else.
         """
         try:
-            contract = cls(**json.loads(text))
-            entries = all(isinstance(m, dict) for m in contract.models.values())
-            if not (isinstance(contract.dim, int) and 0 < contract.dim <= 65536 and contract.levels and entries):
-                raise ValueError("no dimension or no level")
-            return contract
-        except (ValueError, TypeError, AttributeError) as error:
-            raise GalleryError(f"the gallery's contract is damaged ({error}): restore a copy or enrol anew") from error
+            found = json.loads(text, parse_constant=_refuse)
+            if not isinstance(found, dict) or set(found) != set(cls.__slots__):
+                raise ValueError("unknown or missing entries")
+            contract = cls(**found)
+            contract._check()
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise GalleryError(
+                f"the gallery's contract is damaged ({type(error).__name__}: {str(error)[:200]}): restore a copy, or "
+                "enrol the photos again in a new gallery"
+            ) from error
+        return contract
+
+    def _check(self) -> None:
+        if not (_is_text(self.space) and _is_text(self.template) and isinstance(self.normalized, bool)):
+            raise ValueError("space, template or normalized is of a wrong type")
+        if type(self.dim) is not int or not 0 < self.dim <= _MAX_DIM:
+            raise ValueError(f"dim is not a number from 1 to {_MAX_DIM}")
+        if not isinstance(self.models, dict) or not 0 < len(self.models) <= _MAX_LEVELS:
+            raise ValueError("there is no model, or there are too many")
+        for level, model in self.models.items():
+            if not (level.isascii() and level.isdecimal() and len(level) <= 5 and int(level) > 0):
+                raise ValueError("a level is not a number of pixels")
+            if not isinstance(model, dict) or not all(_is_value(value) for value in model.values()):
+                raise ValueError("a model's entry holds more than names and finite numbers")
+            if not (_is_text(model.get("name")) and _SHA256.fullmatch(str(model.get("sha256")))):
+                raise ValueError("a model has no name or no SHA-256")
 
     def require(self, other: Contract, where: str) -> None:
         """Refuses models other than those of this contract.
@@ -91,3 +116,15 @@ class Contract:
             f"{where} was made with other models ({names}; {', '.join(differs)} differ): enrol the people again in "
             "a new gallery, or open it with the models it was made with"
         )
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number here")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+
+
+def _is_value(value: object) -> bool:
+    return _is_text(value) or (isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from lrface.errors import EnrolmentError
@@ -15,6 +16,7 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800
 _SELECTORS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 _JOINERS = frozenset("\u200c\u200d")
 _SEPARATORS = frozenset("/\\")  # names become folders: no name may lead out of the folder it is put in
+_DRIVE = re.compile(r"[A-Za-z]:")
 _VIRAMA = 9  # combining class: the sign after which Indian scripts join or do not join
 _VISIBLE = frozenset("LNSP")  # letters, numbers, symbols, punctuation
 
@@ -42,6 +44,8 @@ def name_fault(name: str) -> str | None:
         return f"has {len(name)} characters, more than {MAX_LENGTH}"
     if set(name) <= {".", " "}:
         return "is made of dots only, which is no folder's name"
+    if _DRIVE.match(name):
+        return "begins like a drive of Windows"
     for place, character in enumerate(name):
         if character in _SEPARATORS:
             return "holds a separator of folders"

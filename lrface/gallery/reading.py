@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from lrface.errors import GalleryError
 from lrface.gallery.contract import Contract
-from lrface.gallery.records import Damage, PersonRow, PhotoTemplates, check_person, read_photo
+from lrface.gallery.records import Damage, PersonRow, PhotoTemplates, check_person, read_photo, total
 from lrface.gallery.schema import State, read_state
 from lrface.gallery.transactions import one_moment
 
@@ -155,4 +155,6 @@ def _overview(connection: sqlite3.Connection) -> tuple[State | None, list[Person
         reason = "its state is not what was written; choose the rate again if there was one (`lrface thresholds`)"
     elif (state.people, state.photos) != (len(rows), photos):
         reason = f"{len(rows)} people with {photos} photos are there, not {state.people} with {state.photos}"
+    elif state.content != total(row[-1] for row in rows if isinstance(row[-1], bytes)):
+        reason = "a person is missing, or not of the same moment as the others"
     return state, [PersonRow(*row) for row in rows], [DamagedEntry("", "", reason)] if reason else []

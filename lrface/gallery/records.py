@@ -12,7 +12,7 @@ import numpy as np
 from lrface.gallery.names import name_fault
 from lrface.types import FloatArray
 
-_DIGEST_SIZE = 16  # bytes
+DIGEST_SIZE = 16  # bytes
 _LARGEST_PX = 1e6  # no face is wider
 _NORM_TOLERANCE = 1e-3
 
@@ -125,9 +125,15 @@ def check_person(person: PersonRow, photo_checksums: Iterable[object]) -> None:
         raise Damage(f"the name {fault}")
 
 
+def total(plus: Iterable[bytes], minus: Iterable[bytes] = ()) -> bytes:
+    """The sum of checksums less others, modulo their size; in any order the same."""
+    number = sum(int.from_bytes(value, "big") for value in plus) - sum(int.from_bytes(value, "big") for value in minus)
+    return int(number % 2 ** (8 * DIGEST_SIZE)).to_bytes(DIGEST_SIZE, "big")
+
+
 def digest(*parts: bytes) -> bytes:
     """BLAKE2b over parts of any length; where one ends matters."""
-    state = blake2b(digest_size=_DIGEST_SIZE)
+    state = blake2b(digest_size=DIGEST_SIZE)
     for part in parts:
         state.update(struct.pack("<q", len(part)) + part)
     return state.digest()

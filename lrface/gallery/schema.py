@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lrface.errors import GalleryError
 from lrface.gallery.contract import Contract
-from lrface.gallery.records import digest
+from lrface.gallery.records import DIGEST_SIZE, digest
 from lrface.gallery.transactions import AGAIN
 
 APPLICATION_ID = 0x4C524647  # "LRFG"
@@ -18,7 +18,7 @@ MAX_VALUE_BYTES = 2**20  # no value of ours is longer; a hostile file's may be
 _TABLES = (
     "CREATE TABLE contract (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL, checksum BLOB NOT NULL)",
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), fpir REAL, people INTEGER NOT NULL, "
-    "photos INTEGER NOT NULL, generation INTEGER NOT NULL, checksum BLOB NOT NULL)",
+    "photos INTEGER NOT NULL, content BLOB NOT NULL, generation INTEGER NOT NULL, checksum BLOB NOT NULL)",
     "CREATE TABLE people (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL, name TEXT NOT NULL UNIQUE, "
     "checksum BLOB NOT NULL)",
     "CREATE TABLE photos (id INTEGER PRIMARY KEY, person_id INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE, "
@@ -36,18 +36,20 @@ class State:
         fpir: The false-positive identification rate chosen for the gallery; None where nobody chose one.
         people: How many there are.
         photos: How many there are of all people.
+        content: The sum of the checksums of all people: it tells whether all are there, of one and the same moment.
         generation: Moves with each transaction.
     """
 
     fpir: float | None = None
     people: int = 0
     photos: int = 0
+    content: bytes = bytes(DIGEST_SIZE)
     generation: int = 0
 
     def checksum(self) -> bytes:
         """Over all values."""
         rate = b"" if self.fpir is None else struct.pack("<d", self.fpir)
-        return digest(rate, struct.pack("<qqq", self.people, self.photos, self.generation))
+        return digest(rate, self.content, struct.pack("<qqq", self.people, self.photos, self.generation))
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -120,21 +122,24 @@ def check(connection: sqlite3.Connection, name: str, thorough: bool) -> Contract
 
 def read_state(connection: sqlite3.Connection) -> State | None:
     """None if it is damaged."""
-    rows = connection.execute("SELECT fpir, people, photos, generation, checksum FROM state").fetchall()
+    rows = connection.execute("SELECT fpir, people, photos, content, generation, checksum FROM state").fetchall()
     if len(rows) != 1:
         return None
-    *values, checksum = rows[0]
-    if not (values[0] is None or isinstance(values[0], float)) or not all(isinstance(v, int) for v in values[1:]):
+    fpir, people, photos, content, generation, checksum = rows[0]
+    counts = people, photos, generation
+    if not (fpir is None or isinstance(fpir, float)) or not all(isinstance(n, int) and n >= 0 for n in counts):
         return None
-    state = State(*values)
-    return state if checksum == state.checksum() and min(values[1:]) >= 0 else None
+    if not (isinstance(content, bytes) and len(content) == DIGEST_SIZE):
+        return None
+    state = State(fpir, people, photos, content, generation)
+    return state if checksum == state.checksum() else None
 
 
 def write_state(connection: sqlite3.Connection, state: State) -> None:
     """In a transaction."""
     connection.execute(
-        "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?)",
-        (state.fpir, state.people, state.photos, state.generation, state.checksum()),
+        "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?)",
+        (state.fpir, state.people, state.photos, state.content, state.generation, state.checksum()),
     )
 
 

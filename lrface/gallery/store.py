@@ -13,7 +13,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from os import PathLike
 from typing import TypeVar
 
@@ -32,7 +31,8 @@ from lrface.gallery.reading import (
     read_all,
     read_person,
 )
-from lrface.gallery.records import Damage, PersonRow, PhotoTemplates, person_checksum, photo_values
+from lrface.gallery.records import Damage, PersonRow, PhotoTemplates, person_checksum, photo_values, total
+from lrface.gallery.schema import State
 from lrface.gallery.transactions import gallery_errors, transaction
 
 BUSY_S = 10.0  # how long a lock of another process is waited for
@@ -122,10 +122,11 @@ class Store:
             damaged = read_all(self._connection, self.contract, lambda person: None, {}).damaged
             execute("DELETE FROM photos WHERE person_id NOT IN (SELECT id FROM people)")
             self._connection.executemany("DELETE FROM people WHERE id = ?", [(entry.row,) for entry in damaged])
-            state = schema.read_state(self._connection) or schema.State()
-            people, photos = (execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("people", "photos"))
-            changed = replace(state, people=people, photos=photos, generation=state.generation + 1)
-            schema.write_state(self._connection, changed)
+            state = schema.read_state(self._connection) or State()
+            left = [row[0] for row in execute("SELECT checksum FROM people").fetchall()]
+            photos = execute("SELECT count(*) FROM photos").fetchone()[0]
+            whole = State(state.fpir, len(left), photos, total(left), state.generation + 1)
+            schema.write_state(self._connection, whole)
         return list(damaged)
 
     def add(self, name: str, photos: Sequence[PhotoTemplates]) -> int:
@@ -159,7 +160,7 @@ class Store:
                     raise GalleryError(f"a photo of {name} is enrolled as {owner!r} already: keep it in one place")
             checksum = person_checksum(person.id, name, checksums)
             execute("UPDATE people SET checksum = ? WHERE id = ?", (checksum, person.row))
-            change(people=int(new), photos=added)
+            change(people=int(new), photos=added, before=person.checksum, after=checksum)
         return added
 
     def remove(self, name: str) -> int:
@@ -169,12 +170,14 @@ class Store:
             GalleryError: There is no such person, or the file cannot be written; nothing is deleted then.
         """
         with self._lock, gallery_errors(self.path), self._writing() as change:
-            row = self._connection.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()
-            if row is None:
+            person = find_person(self._connection, "name", name)
+            if person is None:
                 raise GalleryError(f"nobody called {name!r} is in {self.path}: see `lrface gallery list`")
-            photos = self._connection.execute("SELECT count(*) FROM photos WHERE person_id = ?", row).fetchone()[0]
-            self._connection.execute("DELETE FROM people WHERE id = ?", row)
-            change(people=-1, photos=-photos)
+            query = "SELECT count(*) FROM photos WHERE person_id = ?"
+            photos = self._connection.execute(query, (person.row,)).fetchone()[0]
+            self._connection.execute("DELETE FROM people WHERE id = ?", (person.row,))
+            checksum = person.checksum if isinstance(person.checksum, bytes) else b""  # also a damaged one can go
+            change(people=-1, photos=-photos, before=checksum)
         return int(photos)
 
     def owner(self, sha256: str) -> str | None:
@@ -292,23 +295,25 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Callable[..., None]]:
-        """A transaction that ends with a new state; the block is given a function that tells what changes in it."""
-        changes: dict[str, float] = {}
+        """A transaction; the block calls the function that it is given to tell what it has changed."""
         with self._transaction():
             state = schema.read_state(self._connection)
             if state is None:
                 raise damage_error(self.path, [DamagedEntry("", "", "its state is not what was written")])
-            yield changes.update
-            schema.write_state(
-                self._connection,
-                replace(
-                    state,
-                    fpir=changes.get("fpir", state.fpir),
-                    people=state.people + int(changes.get("people", 0)),
-                    photos=state.photos + int(changes.get("photos", 0)),
+
+            def change(
+                people: int = 0, photos: int = 0, before: bytes = b"", after: bytes = b"", fpir: float | None = None
+            ) -> None:
+                changed = State(
+                    fpir=state.fpir if fpir is None else fpir,
+                    people=state.people + people,
+                    photos=state.photos + photos,
+                    content=total((state.content, after), (before,)),
                     generation=state.generation + 1,
-                ),
-            )
+                )
+                schema.write_state(self._connection, changed)
+
+            yield change
 
     def _still_there(self, when: str) -> None:
         if not self._memory and self._seen is not None and not file_state(self._file).same_file(self._seen):

@@ -12,7 +12,7 @@ import pytest
 from tiny_gallery import CONTRACT, DIM, names, photo, vector
 
 from lrface.errors import ContractError, GalleryError, LrfaceError
-from lrface.gallery import Contract, Gallery
+from lrface.gallery import Contract, Gallery, PhotoTemplates
 
 
 @pytest.fixture
@@ -195,3 +195,38 @@ def test_nothing_of_a_removed_person_is_left_in_the_files(path: Path) -> None:
         assert path.stat().st_size < large
         assert names(gallery, vector(9932)) == ["bob"]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("dim", [64, 700])  # 700: longer than a page
+@pytest.mark.parametrize("compact", [False, True])
+def test_nothing_is_left_after_many_changes(tmp_path: Path, dim: int, compact: bool) -> None:
+    """SQLite moves rows between pages as people come and go; no copy of a removed one may stay behind."""
+    rng = np.random.default_rng(dim)
+    path = tmp_path / "staff.gallery"
+    there: dict[str, list[PhotoTemplates]] = {}
+    traces: list[bytes] = []
+
+    def new_photo() -> PhotoTemplates:
+        vectors = rng.standard_normal((2, dim)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return PhotoTemplates(rng.bytes(32).hex(), 50.0, dict(zip((16, 32), vectors, strict=True)))
+
+    with Gallery.open(path, replace(CONTRACT, dim=dim)) as gallery:
+        for step in range(90):
+            if there and rng.random() < 0.4:
+                name = str(rng.choice(list(there)))
+                gallery.remove(name)
+                for gone in there.pop(name):
+                    traces += [v[i : i + 8].tobytes() for v in gone.embeddings.values() for i in range(0, dim, 16)]
+                    traces.append(gone.sha256.encode())
+                traces.append(name.encode())
+            else:
+                name = f"Anastasia{step:04d}"
+                there[name] = [new_photo() for _ in range(int(rng.integers(1, 6)))]
+                gallery.add(name, there[name])
+        if compact:
+            gallery.compact()
+        content = b"".join(file.read_bytes() for file in sorted(tmp_path.iterdir()))
+        assert len(traces) > 500
+        assert [trace for trace in traces if trace in content] == []
+        assert all(photo.sha256.encode() in content for photos in there.values() for photo in photos)
