@@ -15,4 +15,4 @@ with lrface.FaceMatcher.open(gallery) as matcher, lrface.VideoSource(clip, strid
     for frame in video:
         for face in matcher.identify(frame.image):
             record = {"time_s": round(frame.time_s, 3), **face.to_dict(), "embedding": face.embedding.tolist()}
-            print(json.dumps(record, ensure_ascii=False))
+            print(json.dumps(record))

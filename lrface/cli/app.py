@@ -72,7 +72,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return WRONG_USAGE
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None

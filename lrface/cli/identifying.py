@@ -48,7 +48,7 @@ def identify(
     from lrface.inputs.images import read_image
     from lrface.outputs.records import frame_record
 
-    paths, shape = list(_pictures(pictures, out)), parse_aspect(aspect)
+    paths, shape = list(_pictures(pictures)), parse_aspect(aspect)
     failed = 0
     with ExitStack() as stack:
         matcher = stack.enter_context(open_matcher(gallery))
@@ -127,11 +127,11 @@ class _Written:
     """What `identify --out` writes: a copy of each picture with boxes and names, and JSON lines."""
 
     def __init__(self, out: str) -> None:
-        from lrface.outputs.files import run_folder
+        from lrface.outputs.files import LINES, run_folder
         from lrface.outputs.sinks import JsonLines
 
         self._folder = run_folder(out)
-        self._lines = JsonLines(self._folder / "identifications.jsonl")
+        self._lines = JsonLines(self._folder / LINES)
         self._taken: set[str] = set()
 
     def __enter__(self) -> _Written:
@@ -185,8 +185,8 @@ def clock(seconds: float) -> str:
     return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}.{milliseconds:03d}"
 
 
-def _pictures(given: tuple[str, ...], out: str | None) -> Iterator[Path]:
-    """The files given, and those in the folders given, without what earlier runs wrote to `out`."""
+def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
+    """The files given, and those in the folders given, but for what earlier runs of lrface wrote there."""
     from lrface.inputs.images import SUFFIXES
     from lrface.outputs.files import is_run_folder
 
@@ -196,12 +196,14 @@ def _pictures(given: tuple[str, ...], out: str | None) -> Iterator[Path]:
             yield path
             continue
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        if out is not None:
-            written = [folder for folder in Path(out).glob("*") if is_run_folder(folder)]
-            inside = [file for file in inside if not any(file.is_relative_to(folder) for folder in written)]
         if not inside:
             raise ImageError(f"{path}: no picture in this folder; give one with {', '.join(sorted(SUFFIXES)[:4])} ...")
-        yield from inside
+        below = {folder for file in inside for folder in file.parents if folder != path and path in folder.parents}
+        runs = {folder for folder in below if is_run_folder(folder)}
+        taken = [file for file in inside if runs.isdisjoint(file.parents)]
+        if len(taken) < len(inside):
+            note(f"left out {len(inside) - len(taken)} pictures in {path} that lrface wrote")
+        yield from taken
 
 
 def _talks_to_terminal() -> bool:

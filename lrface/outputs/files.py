@@ -13,6 +13,7 @@ from typing import Any
 from lrface.errors import ImageError, LrfaceError
 from lrface.types import ImageArray
 
+LINES = "identifications.jsonl"  # the file of JSON lines in the folder of every run
 JPEG_MAX_SIDE = 65_500  # of libjpeg, pixels
 _DISK_IS_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", -1), errno.EFBIG)
 _RUN = re.compile(r"run-(\d{1,9})")
@@ -54,8 +55,8 @@ def run_folder(parent: str | os.PathLike[str]) -> Path:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a folder's name is one that `run_folder` gives."""
-    return _RUN.fullmatch(path.name) is not None and path.is_dir()
+    """Whether a folder is one that `run_folder` made and a run wrote to."""
+    return _RUN.fullmatch(path.name) is not None and (path / LINES).is_file()
 
 
 def open_new(path: str | os.PathLike[str], mode: str = "xb", **options: Any) -> Any:

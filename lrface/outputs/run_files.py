@@ -9,6 +9,7 @@ from pathlib import Path
 from lrface.inputs.video import Frame, VideoSource
 from lrface.outputs.annotate import draw
 from lrface.outputs.contact_sheet import ContactSheet
+from lrface.outputs.files import LINES
 from lrface.outputs.records import frame_record
 from lrface.outputs.sinks import JsonLines, VideoSink
 from lrface.types import Identification
@@ -57,9 +58,7 @@ class RunFiles:
     def _open(self, folder: Path) -> None:
         source = self._source  # a live one knows its rate only now
         fps = min(source.fps or _LIVE_FPS, _LIVE_FPS) if source.live else (source.fps or 25.0) / source.stride
-        video, lines, sheet = (
-            folder / name for name in ("annotated.mp4", "identifications.jsonl", "contact-sheet.jpg")
-        )
+        video, lines, sheet = folder / "annotated.mp4", folder / LINES, folder / "contact-sheet.jpg"
         self._paths = video, lines, sheet
         self._sheet = ContactSheet(sheet)
         self._stack.callback(self._sheet.close)

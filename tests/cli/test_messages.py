@@ -70,7 +70,7 @@ def test_full_stdout_of_a_long_work(enrolled, portrait):
 
 @full
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["models", "list"], 0), (["nonsense"], 2), (["gallery", "list", "x"], 1)]
+    ("arguments", "code"), [(["models", "list"], 0), (["nonsense"], 2), ([], 2), (["gallery", "list", "x"], 1)]
 )
 def test_full_stderr_changes_no_exit_code(arguments, code):
     assert run_into("/dev/full", *arguments, stream="stderr").returncode == code

@@ -65,6 +65,7 @@ def test_identify_in_place_keeps_the_originals_and_earlier_runs(tmp_path, enroll
         assert done.returncode == 0, done.stderr
         assert {path.name for path in (tmp_path / run).iterdir()} == {"a.jpg", "identifications.jsonl"}
         assert f"wrote {tmp_path / run}" in done.stderr
+        assert ("left out 1 pictures" in done.stderr) == (run != RUN)
     assert state(tmp_path) == before
     assert stat.S_IMODE((tmp_path / RUN).stat().st_mode) == 0o700
 
@@ -132,7 +133,7 @@ def test_identify_that_is_stopped_leaves_whole_files(tmp_path, enrolled, portrai
 
 
 def test_watch_that_is_killed_leaves_files_that_can_be_read(tmp_path, enrolled, portrait):
-    running = start("watch", enrolled, clip(tmp_path / "clip.avi", portrait, 3000), "--out", tmp_path / "out")
+    running = start("watch", enrolled, clip(tmp_path / "clip.avi", portrait, 1000), "--out", tmp_path / "out")
     lines = tmp_path / "out" / RUN / "identifications.jsonl"
     wait_for_bytes(lines, 60_000)
     running.kill()
@@ -144,7 +145,7 @@ def test_watch_that_is_killed_leaves_files_that_can_be_read(tmp_path, enrolled, 
 
 
 def test_service_managers_send_two_signals(tmp_path, enrolled, portrait):
-    running = start("watch", enrolled, clip(tmp_path / "clip.avi", portrait, 3000), "--out", tmp_path / "out")
+    running = start("watch", enrolled, clip(tmp_path / "clip.avi", portrait, 1000), "--out", tmp_path / "out")
     wait_for_bytes(tmp_path / "out" / RUN / "identifications.jsonl", 1)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
         running.send_signal(number)
