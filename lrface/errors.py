@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from lrface.redaction import shown
 
 
@@ -14,6 +16,9 @@ class LrfaceError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(shown(message))
+        cause = sys.exc_info()[1]  # tracebacks show it too, and with it the path that was tried
+        if isinstance(cause, OSError) and isinstance(cause.filename, str):
+            cause.filename = shown(cause.filename)
 
 
 class ImageError(LrfaceError):

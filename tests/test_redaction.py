@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 
 import pytest
 
+import lrface
 from lrface.errors import EnrolmentError, LrfaceError
 from lrface.redaction import MAX_WORD, escape, redact, shown
 
@@ -120,3 +122,15 @@ def test_long_text_takes_no_time(word):
 )
 def test_a_cut_word_tells_no_secret(text):
     assert SECRET not in shown(text)
+
+
+@pytest.mark.parametrize("name", [f"rtsp://admin:{SECRET}@10.0.0.5/live", f"rtsp:/admin:{SECRET}@10.0.0.5/live"])
+@pytest.mark.parametrize(
+    "call",
+    [lrface.read_image, lrface.open_detector, lrface.Manifest.load, lambda name: lrface.FaceMatcher.open(f"{name}/x"),
+     lambda name: lrface.FaceMatcher.open(":memory:").enroll_folder(name)],
+)  # fmt: skip
+def test_no_traceback_holds_a_secret(call, name):
+    with pytest.raises(LrfaceError) as caught:
+        call(name)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
