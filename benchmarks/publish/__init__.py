@@ -1,1 +1,1 @@
-"""What is made of the results: README's figures, the models' cards, one page of everything."""
+"""What is made of the results: README and docs/benchmarks.md, the cards of the models, one page of everything."""
