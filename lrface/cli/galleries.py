@@ -142,7 +142,7 @@ def gallery_verify(gallery: str, remove_damaged: bool) -> None:
             note(f"{len(damaged)} damaged entries removed: enrol these people again")
         elif damaged:
             raise GalleryError(
-                f"gallery {gallery} is damaged (entries above): restore a copy, or delete them with `lrface gallery "
-                "verify --remove-damaged` and enrol these people again"
+                f"gallery {gallery} has {len(damaged)} damaged entries (above): restore a copy, or delete them with "
+                "`lrface gallery verify --remove-damaged` and enrol these people again"
             )
         note(f"{len(opened)} people are whole")

@@ -46,11 +46,12 @@ def name_fault(name: str) -> str | None:
         return "is made of dots only, which is no folder's name"
     if _DRIVE.match(name):
         return "begins like a drive of Windows"
-    for place, character in enumerate(name):
-        if character in _SEPARATORS:
-            return "holds a separator of folders"
-        if not _allowed(name, place):
-            return f"holds the control or invisible character U+{ord(character):04X}"
+    if set(name) & _SEPARATORS:
+        return "holds a separator of folders"
+    if not (name.isascii() and name.isprintable()):  # the usual case is quick
+        refused = next((character for place, character in enumerate(name) if not _allowed(name, place)), None)
+        if refused is not None:
+            return f"holds the control or invisible character U+{ord(refused):04X}"
     if not any(unicodedata.category(c)[0] in _VISIBLE for c in name):
         return "holds nothing that is drawn"
     if name != _spelling(name):
