@@ -114,6 +114,21 @@ def test_the_tree_names_each_room_and_no_other(root: Path) -> None:
     assert named["benchmarks"] == folders
 
 
+def test_files_and_calls_of_the_architecture_exist(root: Path) -> None:
+    page = (root / "docs" / "architecture.md").read_text("utf-8")
+    files = re.findall(r"`((?:lrface|training)/[\w/]+\.py)`", page)
+    assert len(files) > 20
+    assert [file for file in files if not (root / file).is_file()] == []
+    for where, calls in re.findall(r"^\| \d+ \| ([^|]+) \| ([^|]+) \|", page, re.MULTILINE):
+        first, *others = re.findall(r"`([^`]+)`", where)
+        paths = [root / first, *((root / first).parent / other for other in others)]
+        defined = set(
+            re.findall(r"^\s*(?:def|class) (\w+)", "\n".join(path.read_text() for path in paths), re.MULTILINE)
+        )
+        called = {name for call in re.findall(r"`([^`]+)`", calls) for name in call.split(".")}
+        assert called <= defined, f"{where}: {called - defined}"
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_links_of_the_files_beside_the_code_lead_somewhere(root: Path, page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)", (root / page).read_text("utf-8"))
