@@ -41,6 +41,7 @@ _HOME = {
     "DetectionError": "errors",
     "EnrolmentError": "errors",
     "GalleryError": "errors",
+    "GalleryInUseError": "errors",
     "ImageError": "errors",
     "LrfaceError": "errors",
     "ModelError": "errors",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from lrface.errors import DetectionError as DetectionError
     from lrface.errors import EnrolmentError as EnrolmentError
     from lrface.errors import GalleryError as GalleryError
+    from lrface.errors import GalleryInUseError as GalleryInUseError
     from lrface.errors import ImageError as ImageError
     from lrface.errors import LrfaceError as LrfaceError
     from lrface.errors import ModelError as ModelError

@@ -270,7 +270,7 @@ class Store:
             self._seen = None
             raise
         self._connection.close()
-        self._connection = connection
+        self._connection, self._version = connection, -1  # the versions of two connections cannot be compared
 
     def _ready(self, patience: float) -> None:
         """The file that is there now, and how long its locks are waited for."""

@@ -84,6 +84,22 @@ def test_a_file_that_is_replaced_between_lock_and_commit_is_an_error(path: Path,
         assert [person.name for person in gallery.people()] == ["bob", "cem"]
 
 
+@pytest.mark.parametrize("call", ["owner", "verify", "fpir"])
+@pytest.mark.parametrize("how", ["remove", *REPLACE])
+def test_another_call_does_not_hide_the_change(path: Path, other: Path, how: str, call: str) -> None:
+    """Each call follows the file; a search after it must notice what that call has followed."""
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+        assert names(gallery, vector(132)) == ["ana"]
+        if how == "remove":
+            with Gallery.open(path, CONTRACT) as elsewhere:
+                elsewhere.remove("ana")
+        else:
+            REPLACE[how](other, path)
+        {"owner": lambda: gallery.owner("b1"), "verify": gallery.verify, "fpir": lambda: gallery.fpir}[call]()
+        assert names(gallery, vector(132)) == ([] if how == "remove" else ["bob"])
+
+
 def test_a_gallery_of_other_models_takes_the_place(path: Path, tmp_path: Path) -> None:
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.add("ana", [photo(1)])
