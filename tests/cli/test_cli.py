@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -92,6 +93,18 @@ def test_thresholds_chooses_for_the_gallery(gallery, portrait):
     assert "at most 0.0001 of strangers" in face["explanation"]
     assert 0 <= face["false_match"] < 0.0001
     assert "stranger in" in given.stdout
+
+
+def test_json_of_other_commands_is_documented(root, tmp_path, portrait):
+    (tmp_path / "people" / "Ada").mkdir(parents=True)
+    shutil.copy(portrait, tmp_path / "people" / "Ada")
+    documented = (root / "docs" / "json.md").read_text("utf-8").partition("## Other commands")[2]
+    gallery = tmp_path / "new.gallery"
+    for command, more in (("enroll", [tmp_path / "people"]), ("gallery list", []), ("thresholds", [])):
+        fields = re.search(rf"- `{command}`: (.*?)\.\n", documented, re.DOTALL)
+        assert fields is not None
+        for line in lrface(*command.split(), gallery, *more, "--json").stdout.splitlines():
+            assert set(json.loads(line)) == {"schema", *re.findall(r"`(\w+)`", fields[1])}
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, gallery, portrait):
