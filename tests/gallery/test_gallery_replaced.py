@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from tiny_gallery import CONTRACT, names, photo, vector
 
 from lrface.errors import ContractError, GalleryError, GalleryInUseError
 from lrface.gallery import Gallery, local
+from lrface.gallery.store import BUSY_S
+from lrface.matcher import FaceMatcher
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights and pipes: run it on Linux")
 
@@ -317,3 +320,20 @@ def test_a_gallery_with_a_write_ahead_log_becomes_one_without(path: Path) -> Non
         assert names(gallery, vector(132)) == ["ana"]
         gallery.remove("ana")
         assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_identifying_goes_on_while_the_gallery_is_locked(path: Path, enrolled: Path, portrait: Path) -> None:
+    """Nothing in the way of a frame waits for the file."""
+    shutil.copy(enrolled, path)
+    with FaceMatcher.open(path) as matcher:
+        assert [face.name for face in matcher.identify(portrait)] == ["Eileen Collins"]
+        writer = sqlite3.connect(path, isolation_level=None)
+        writer.execute("BEGIN EXCLUSIVE")
+        start = time.monotonic()
+        assert [face.name for face in matcher.identify(portrait)] == ["Eileen Collins"]
+        assert time.monotonic() - start < BUSY_S / 2
+        writer.execute("ROLLBACK")
+        writer.close()
+        with Gallery.open(path) as elsewhere:
+            elsewhere.remove("Eileen Collins")
+        assert [face.name for face in matcher.identify(portrait)] == [None]
