@@ -41,13 +41,14 @@ def file_state(path: str) -> FileState:
 def prepare_path(name: str, create: bool) -> str:
     """The absolute path of a gallery (SQLite takes a relative `file:x` for a URI); made as an empty file if new.
 
-    A new file may be read and written by its owner only, and so may the journals that SQLite makes beside it.
+    A new file may be read and written by its owner only, and so may the journals that SQLite makes beside it. A link
+    stays in the path, so that it is noticed when it leads elsewhere.
 
     Raises:
         GalleryError: No gallery can be there.
     """
     try:
-        path = os.path.realpath(name)
+        given, path = os.path.abspath(name), os.path.realpath(name)
         if name.endswith(("/", os.sep)) or not name or os.path.isdir(path):
             raise GalleryError(f"gallery {name}: it is a folder: name a file in it, such as staff.gallery")
         if not os.path.isdir(os.path.dirname(path)):
@@ -64,7 +65,7 @@ def prepare_path(name: str, create: bool) -> str:
     except (OSError, ValueError) as error:  # too long, not to be looked at, a NUL
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GalleryError(f"gallery {name[:200]!r}: {reason}: check the path and its permissions") from error
-    return path
+    return given
 
 
 def restrict_to_owner(path: str) -> None:

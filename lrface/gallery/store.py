@@ -51,7 +51,7 @@ class Store:
 
     def __init__(self, path: str | PathLike[str], contract: Contract | None) -> None:
         """Opens a gallery's file, creating it where there is none; see `Gallery.open`."""
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self._memory = self.path == MEMORY
         self._file = MEMORY if self._memory else prepare_path(self.path, create=contract is not None)
         self._lock = threading.RLock()
@@ -258,9 +258,9 @@ class Store:
         now = file_state(self._file)
         if now == self._seen:
             return
-        if self._seen is None or not now.same_file(self._seen):
-            prepare_path(self.path, create=False)
         thorough = self._seen is None or not now.same_file(self._seen)
+        if thorough:
+            prepare_path(self._file, create=False)
         self._connection.execute("SELECT 1")  # a closed gallery stays closed
         connection, bound = self._connect(None, thorough)
         try:

@@ -291,6 +291,23 @@ def test_a_link_to_a_gallery_is_followed(path: Path, tmp_path: Path) -> None:
         assert names(gallery, vector(132)) == ["ana"]
 
 
+@POSIX
+def test_a_link_that_leads_elsewhere_is_noticed(path: Path, other: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(path)
+    with Gallery.open(link, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+        assert names(gallery, vector(132)) == ["ana"]
+        link.unlink()
+        link.symlink_to(other)
+        assert names(gallery, vector(132)) == ["bob"]
+        gallery.add("cem", [photo(2)])
+    assert link.is_symlink()
+    assert not path.with_name("current-journal").exists()
+    with Gallery.open(path) as first, Gallery.open(other) as second:
+        assert [[p.name for p in gallery.people()] for gallery in (first, second)] == [["ana"], ["bob", "cem"]]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no colon in a file name: run it on Linux")
 @pytest.mark.parametrize("name", ["file:x", "file:x?mode=memory", "file::memory:", "file:x?mode=ro", " :memory:"])
 def test_a_name_is_a_file_and_no_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -300,13 +317,15 @@ def test_a_name_is_a_file_and_no_uri(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
-def test_the_working_folder_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_folder_may_change(tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Gallery.open("staff.gallery", CONTRACT) as gallery:
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         gallery.add("ana", [photo(1)])
         assert names(gallery, vector(132)) == ["ana"]
+        rsync(other, tmp_path / "staff.gallery")
+        assert names(gallery, vector(132)) == ["bob"]
     assert (tmp_path / "staff.gallery").stat().st_size > 0
 
 
