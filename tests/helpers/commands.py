@@ -11,6 +11,7 @@ COMMANDS = [
     "identify GALLERY URL", "identify URL x.jpg", "identify GALLERY x.jpg URL --json", "enroll GALLERY URL",
     "enroll URL people", "thresholds URL", "thresholds GALLERY --models URL", "gallery URL", "gallery list URL",
     "gallery remove URL x", "gallery remove GALLERY URL", "gallery verify URL",
-    "gallery compact URL", "gallery verify GALLERY --URL", "models URL", "models list --models URL",
+    "gallery compact URL",
+    "gallery verify GALLERY --URL", "models URL", "models list --models URL",
     "models verify --models URL", "demo URL", "doctor URL",
 ]  # fmt: skip
