@@ -11,8 +11,8 @@ from typing import Any
 from lrface.errors import ContractError, GalleryError, ModelError
 from lrface.models.manifest import Manifest
 
-_MAX_DIM = 65536
-_MAX_LEVELS = 100
+_MAX_DIM = 8192  # memory for the index is people x levels x dim, also for a gallery from elsewhere
+_MAX_LEVELS = 16
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 

@@ -36,6 +36,7 @@ def path(tmp_path: Path) -> Path:
             for change in [
                 ('"dim": 64', '"dim": -64'),
                 ('"dim": 64', '"dim": 1e999'),
+                ('"dim": 64', '"dim": 65536'),
                 ('"dim": 64', '"dim": true'),
                 ('"dim": 64', '"dim": 1' + "0" * 400),
                 ('"dim": 64', '"dim": "64"'),
