@@ -266,14 +266,15 @@ class Gallery:
 
     def _may_wait(self, error: GalleryError) -> bool:
         """Whether the last index is still good enough after a reading that failed."""
-        now = time.monotonic()
+        now, in_use = time.monotonic(), isinstance(error, GalleryInUseError)
         if self._unread_since is None:
             self._unread_since = now
         waited = now - self._unread_since
         if waited > _QUIET_S and not self._said:
-            _log.warning("%s; going on with the people as last read, and trying again", error)
+            reason = f"gallery {self._store.path} is held by another process" if in_use else str(error)
+            _log.warning("%s; going on with the people as last read, and trying again", reason)
             self._said = True
-        return isinstance(error, GalleryInUseError) or waited < GRACE_S
+        return in_use or waited < GRACE_S
 
     def _check(self, photo: PhotoTemplates) -> None:
         if not photo.embeddings:
