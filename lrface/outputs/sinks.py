@@ -24,7 +24,7 @@ from lrface.types import ImageArray
 _MAX_CATCH_UP_S = 1.0  # a gap in a live source (camera away) takes this long in the annotated video
 _QUALITY = 4  # quantiser of MPEG-4 part 2, 1 (best) to 31
 _LAMBDA = 118  # FFmpeg's units of quality a quantiser step
-_MAX_TIME_BASE = 65_535  # of MPEG-4 part 2
+_MAX_TIME_BASE, _MAX_SIDE = 65_535, 8190  # of MPEG-4 part 2; the side in pixels
 
 
 class JsonLines(AbstractContextManager["JsonLines", None]):
@@ -105,7 +105,8 @@ class VideoSink(AbstractContextManager["VideoSink", None]):
             return
         with self._file, _encoding(self.path):
             try:
-                container.mux(self._stream.encode(None))
+                if self._stream is not None:
+                    container.mux(self._stream.encode(None))
             finally:
                 container.close()
 
@@ -117,7 +118,8 @@ class VideoSink(AbstractContextManager["VideoSink", None]):
     def _start(self, image: ImageArray) -> None:
         import av
 
-        height, width = image.shape[:2]
+        scale = min(1.0, _MAX_SIDE / max(image.shape))
+        height, width = (max(1, round(scale * side)) for side in image.shape[:2])
         self._size = (width - width % 2 or 2, height - height % 2 or 2)  # the codec wants even sides
         with _encoding(self.path):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -156,6 +156,15 @@ def test_nothing_that_was_there_is_replaced_or_followed(tmp_path, make, there):
     assert there == "dangling link" or path.read_text() == "kept"
 
 
+@pytest.mark.parametrize(("size", "written"), [((8192, 64), (8190, 64)), ((16, 9000), (14, 8190)), ((1, 1), (2, 2))])
+def test_video_of_any_size(tmp_path, size, written):
+    with VideoSink(tmp_path / "v.mp4", 10) as video:
+        video.write(picture(*size), 0)
+        video.write(picture(*size), 0.1)
+    frames = list(VideoSource(tmp_path / "v.mp4"))
+    assert [frame.image.shape[1::-1] for frame in frames] == [written] * 2
+
+
 @pytest.mark.parametrize("fps", [0.5, 12.5, 29.97, 59.94, 119.88, 1000])
 def test_video_of_any_rate(tmp_path, fps):
     with VideoSink(tmp_path / "v.mp4", fps) as video:
