@@ -106,13 +106,13 @@ def check(connection: sqlite3.Connection, name: str, thorough: bool) -> Contract
     if str(connection.execute("PRAGMA journal_mode").fetchone()[0]) not in ("delete", "memory"):
         # A log beside the file would outlive a copy over the file and be written into the copy.
         connection.execute("PRAGMA journal_mode = DELETE")
-    damage = "ok"
-    if thorough:
-        damage = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
     tables = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    stored = connection.execute("SELECT json, checksum FROM contract").fetchall() if tables == set(_TABLES) else []
+    damage, stored = "unexpected tables", []
+    if tables == set(_TABLES):  # first: nothing of others' tables is run or checked
+        damage = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) if thorough else "ok"
+        stored = connection.execute("SELECT json, checksum FROM contract").fetchall() if damage == "ok" else []
     if damage == "ok" and (len(stored) != 1 or not isinstance(stored[0][0], str)):
-        damage = "unexpected tables"
+        damage = "the contract is missing"
     elif damage == "ok" and stored[0][1] != digest(stored[0][0].encode()):
         damage = "the checksum of the contract is wrong"
     if damage != "ok":
