@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,27 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parents[1]
+LOOPBACK = ("127.", "::1", "localhost")
+outside: list[object] = []
+
+
+def _note_connections(event: str, args: tuple[object, ...]) -> None:
+    """Audit hook: keeps the addresses of connections that leave this machine."""
+    if event == "socket.connect" and isinstance(args[1], tuple) and not str(args[1][0]).startswith(LOOPBACK):
+        outside.append(args[1])
+    if event == "socket.getaddrinfo" and args[0] and not str(args[0]).startswith(LOOPBACK):
+        outside.append(args[0])
+
+
+sys.addaudithook(_note_connections)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaves_the_machine() -> Iterator[None]:
+    """No test connects to another machine, or asks for the address of one."""
+    before = len(outside)
+    yield
+    assert outside[before:] == [], "a test tried to reach another machine"
 
 
 @pytest.fixture(autouse=True, scope="session")
