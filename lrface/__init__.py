@@ -13,10 +13,7 @@ The names below are imported when they are first used, so that `import lrface` i
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported, which is never before this
 
 __version__ = "0.1.0"
 

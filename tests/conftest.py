@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-import lrface  # before onnxruntime, whose telemetry it turns off
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy, torch or faiss start their pools
 
 # the same examples in every run, and no deadline: machines differ in speed
@@ -84,6 +82,8 @@ def stranger() -> Path:
 @pytest.fixture(scope="session")
 def enrolled(tmp_path_factory: pytest.TempPathFactory, portrait: Path) -> Path:
     """A gallery with Eileen Collins, made by the bundled models. Copy it before changing it."""
+    import lrface
+
     gallery = tmp_path_factory.mktemp("enrolled") / "staff.gallery"
     with lrface.FaceMatcher.open(gallery) as matcher:
         matcher.enroll("Eileen Collins", portrait)

@@ -2,5 +2,3 @@
 
 A package of the checkout, run as ``python -m training``; it is not part of the wheel.
 """
-
-import lrface as lrface  # before onnxruntime, whose telemetry it turns off
