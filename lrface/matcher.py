@@ -17,6 +17,7 @@ from lrface.enrolment.enroller import Enroller
 from lrface.enrolment.reports import EnrolmentReport
 from lrface.gallery import Contract, Gallery, Match, Person
 from lrface.inputs.images import Source, read_image
+from lrface.inputs.sources import is_picture
 from lrface.models.manifest import Manifest
 from lrface.types import Candidate, Detections, Face, Identification, ImageArray
 
@@ -104,7 +105,8 @@ class FaceMatcher:
         """Finds every face of a picture and says who it is, or that it is a stranger.
 
         Args:
-            image: A path, the bytes of a picture file, or a uint8 BGR array as OpenCV reads it.
+            image: A path, the bytes of a picture file, a file object opened in binary mode, a PIL image, or a uint8
+                BGR array as OpenCV reads it. A file of more than 40 megapixels is shrunk (see `read_image`).
 
         Returns:
             The faces from left to right.
@@ -197,7 +199,7 @@ class FaceMatcher:
 
         Args:
             name: Of the person; a name already enrolled gets more photos.
-            images: One photo or many: paths, bytes of picture files, or uint8 BGR arrays.
+            images: One photo or many: paths, bytes of picture files, file objects, PIL images, or uint8 BGR arrays.
             force: Enrols also a face too poor to be recognised by, or one that looks like somebody else or like many.
 
         Returns:
@@ -207,8 +209,7 @@ class FaceMatcher:
             EnrolmentError: No photo was usable (nothing is stored), or the name is not.
             GalleryError: The gallery cannot be written; nothing of this call is stored.
         """
-        one = isinstance(images, (str, PathLike, bytes, bytearray, memoryview, np.ndarray))
-        many = not one and isinstance(images, Iterable)
+        many = not is_picture(images) and isinstance(images, Iterable)
         sources: Sequence[Source] = list(images) if many else [images]  # type: ignore[list-item,arg-type]
         return self._enroller(force).enroll(name, sources)
 

@@ -187,7 +187,7 @@ def clock(seconds: float) -> str:
 
 def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
     """The files given, and those in the folders given, but for what earlier runs of lrface wrote there."""
-    from lrface.inputs.images import SUFFIXES
+    from lrface.inputs.folders import list_pictures
     from lrface.outputs.files import is_run_folder
 
     for text in given:
@@ -195,9 +195,12 @@ def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        found = list_pictures(path)
+        inside = found.pictures
+        if found.left_out:
+            note(f"left out of {path}: {found.summary()}")
         if not inside:
-            raise ImageError(f"{path}: no picture in this folder; give one with {', '.join(sorted(SUFFIXES)[:4])} ...")
+            raise ImageError(f"{path}: no picture in this folder; give one with .jpg, .png, .webp ...")
         below = {folder for file in inside for folder in file.parents if folder != path and path in folder.parents}
         runs = {folder for folder in below if is_run_folder(folder)}
         taken = [file for file in inside if runs.isdisjoint(file.parents)]

@@ -18,7 +18,8 @@ from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, Enrolm
 from lrface.enrolment.screening import Screen
 from lrface.errors import EnrolmentError, ImageError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
-from lrface.inputs.images import SUFFIXES, Source
+from lrface.inputs.folders import HIDDEN, SYSTEM, reason_to_leave_out
+from lrface.inputs.images import Source
 from lrface.types import FloatArray
 
 if TYPE_CHECKING:
@@ -154,14 +155,14 @@ def people_folders(folder: str | PathLike[str]) -> tuple[list[Path], list[PhotoR
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or error
         raise EnrolmentError(f"cannot read the folder {root} ({why}): pass a folder people/<name>/*.jpg") from error
-    people = [entry for entry in entries if entry.is_dir() and not _hidden(entry)]
+    people = [entry for entry in entries if entry.is_dir() and reason_to_leave_out(entry) is None]
     if not people:
         found = f"{len(entries)} files but no folder" if entries else "nothing"
         raise EnrolmentError(f"{root} holds {found}: make one folder a person in it, people/<name>/*.jpg")
     loose = [
         PhotoReport(str(entry), "", SKIPPED, "not in a person's folder: move it to people/<name>/")
         for entry in entries
-        if not entry.is_dir() and not _hidden(entry)
+        if not entry.is_dir() and reason_to_leave_out(entry) not in (HIDDEN, SYSTEM)
     ]
     return people, loose
 
@@ -174,18 +175,13 @@ def photos_in(folder: Path, name: str) -> Iterator[Path | PhotoReport]:
         yield PhotoReport(str(folder), name, REFUSED, f"cannot be read ({error.strerror}): check its permissions")
         return
     for entry in entries:
-        if _hidden(entry):
-            yield PhotoReport(str(entry), name, SKIPPED, "hidden file")
+        reason = reason_to_leave_out(entry)
+        if reason is not None:
+            yield PhotoReport(str(entry), name, SKIPPED, reason)
         elif entry.is_dir():
             yield PhotoReport(str(entry), name, SKIPPED, "a folder inside a person's folder: move its pictures up")
-        elif entry.suffix.lower() not in SUFFIXES:
-            yield PhotoReport(str(entry), name, SKIPPED, "not a picture: save it as JPEG, PNG or WebP")
         else:
             yield entry
-
-
-def _hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini")
 
 
 def _bar(total: int, progress: bool) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from os import PathLike
 from typing import TYPE_CHECKING
 
 from lrface.alignment import Alignment
 from lrface.errors import EnrolmentError
-from lrface.inputs.images import Source, read_bytes, read_image
+from lrface.inputs.images import Source, read_image
+from lrface.inputs.sources import read_source
 from lrface.types import Array, Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
@@ -49,11 +49,10 @@ def fingerprint(source: Source) -> tuple[bytes | Array, str]:
     Raises:
         ImageError: The file cannot be read, or the array is no picture.
     """
-    if isinstance(source, (str, PathLike)):
-        source = read_bytes(source)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source), hashlib.sha256(source).hexdigest()
-    picture = read_image(source)
+    content = read_source(source)
+    if isinstance(content, bytes):
+        return content, hashlib.sha256(content).hexdigest()
+    picture = read_image(content)
     return picture, hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
 
 

@@ -1,54 +1,45 @@
-"""Pictures from outside: a path, encoded bytes or an array -> uint8 BGR, or an ImageError that says the mend."""
+"""Pictures: a path, encoded bytes, a file object, a PIL image or an array -> uint8 BGR, or an ImageError with a fix."""
 
 from __future__ import annotations
 
-import io
 import os
-import stat
 from os import PathLike
-from typing import TypeAlias
 
-import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lrface.errors import ImageError
-from lrface.types import Array, ImageArray
+from lrface.inputs.formats import SUFFIXES as SUFFIXES
+from lrface.inputs.formats import open_picture, webp_canvas
+from lrface.inputs.pixels import array_to_bgr, shrink_factor, to_bgr
+from lrface.inputs.sources import MAX_BYTES, check_length, read_source
+from lrface.inputs.sources import Source as Source
+from lrface.inputs.sources import read_bytes as read_bytes
+from lrface.types import ImageArray
 
-Source: TypeAlias = "str | PathLike[str] | bytes | Array"
+MAX_PIXELS = 200_000_000
+"""Width times height that a picture file's header may state, unless LRFACE_MAX_MEGAPIXELS says otherwise."""
 
-MAX_PIXELS = 40_000_000
-MAX_BYTES = 32 * 2**20
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
-     ".ppm", ".pgm", ".pnm", ".avif")
-)  # fmt: skip
-"""File endings that `enroll_folder` and the command line take for pictures (lower case)."""
+SHRINK_ABOVE = 40_000_000
+"""A picture file with more pixels is shrunk, to a half, a third, ... of its width, while it is decoded."""
 
-_TURN = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_EXIF_ORIENTATION = 0x0112
+LIMIT_VARIABLE = "LRFACE_MAX_MEGAPIXELS"
 
 
-def read_image(source: Source, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> ImageArray:
+def read_image(source: Source, *, max_pixels: int | None = None, max_bytes: int = MAX_BYTES) -> ImageArray:
     """Reads one picture.
 
-    The header is read first: nothing is decoded, and no more than `max_bytes` read, above the caps. EXIF orientation
-    is applied; grey, palette, CMYK and 16-bit pictures become 8-bit colour; transparency is dropped, as cv2.imread
-    does; of an animation the first frame is taken.
+    The header of a file is read first: nothing is decoded, and no more than `max_bytes` read, above the limits. A file
+    of more than 40 megapixels is shrunk, and what is found in it is in pixels of the shrunk picture; an array or a PIL
+    image keeps its size. EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become 8-bit colour;
+    transparency is dropped, as cv2.imread does; of an animation the first frame is taken.
 
     Args:
-        source: A path, the bytes of a picture file, or an array as OpenCV reads it: uint8 [h, w, 3] BGR,
-            [h, w, 4] BGRA or [h, w] grey.
-        max_pixels: Width times height may not be above it.
+        source: A path (str or os.PathLike), the bytes of a picture file (bytes, bytearray, memoryview), a file object
+            opened in binary mode (anything with `read`, read to its end), a PIL image of any mode, or an array as
+            OpenCV reads it: uint8 [h, w, 3] BGR, [h, w, 4] BGRA or [h, w] grey.
+        max_pixels: Width times height that a file's header may state. None: 200 million, or the environment variable
+            LRFACE_MAX_MEGAPIXELS. Decoding takes up to 6 bytes of memory for each.
         max_bytes: The file may not be longer.
 
     Returns:
@@ -57,120 +48,75 @@ def read_image(source: Source, *, max_pixels: int = MAX_PIXELS, max_bytes: int =
     Raises:
         ImageError: Missing, empty, truncated, too large, of an unknown format, or an array of another kind.
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source, max_pixels)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "the picture", max_pixels, max_bytes)
-    if isinstance(source, (str, PathLike)):
-        return _decode(read_bytes(source, max_bytes=max_bytes), os.fspath(source), max_pixels, max_bytes)
-    raise ImageError(
-        f"a picture cannot be a {type(source).__name__}: pass a path, the bytes of a picture file, or a uint8 BGR array"
-    )
+    content = read_source(source, max_bytes=max_bytes)
+    if isinstance(content, np.ndarray):
+        return array_to_bgr(content)
+    limit = _pixel_limit() if max_pixels is None else max_pixels
+    if isinstance(content, Image.Image):
+        return _from_pil(content, limit)
+    name = str(os.fspath(source)) if isinstance(source, (str, PathLike)) else "the picture"
+    check_length(content, name, max_bytes)
+    return _decode(content, name, limit)
 
 
-def read_bytes(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> bytes:
-    """Reads a picture file without decoding it.
-
-    Raises:
-        ImageError: Missing, not a regular file, unreadable or longer than `max_bytes`.
-    """
-    name = os.fspath(path)
+def _decode(data: bytes, name: str, limit: int) -> ImageArray:
+    if canvas := webp_canvas(data):
+        _check_size(*canvas, name, limit)
     try:
-        # not O_NONBLOCK for the read but for the open: a named pipe would otherwise wait for ever
-        with open(name, "rb", opener=lambda p, flags: os.open(p, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ImageError(f"{name} is not a file: pass the path of one picture")
-            data = file.read(max_bytes + 1)
-    except IsADirectoryError as error:
-        raise ImageError(f"{name} is a folder: pass the path of one picture") from error
-    except FileNotFoundError as error:
-        hint = "; lrface downloads nothing, fetch it first" if "://" in str(name) else ""
-        raise ImageError(f"there is no picture {name}: check the path{hint}") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ImageError(f"cannot read {name!r} ({error}): check the path and its permissions") from error
-    if len(data) > max_bytes:
-        raise ImageError(f"{name} is longer than {max_bytes / 2**20:.0f} MiB: save it smaller or raise max_bytes")
-    return data
-
-
-def _from_array(array: Array, max_pixels: int) -> ImageArray:
-    if array.dtype != np.uint8:
-        raise ImageError(f"the array is {array.dtype}: pass uint8, 0..255 (floats in 0..1: (a * 255).astype('uint8'))")
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ImageError(f"the array has shape {array.shape}: pass [h, w, 3] BGR, [h, w, 4] BGRA or [h, w] grey")
-    if array.size == 0:
-        raise ImageError(f"the array is empty, shape {array.shape}: was the picture read at all?")
-    _check_size(array.shape[1], array.shape[0], "the array", max_pixels)
-    if array.ndim == 2 or array.shape[2] == 1:
-        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
-    return np.ascontiguousarray(array[:, :, :3])
-
-
-def _decode(data: bytes, name: str | PathLike[str], max_pixels: int, max_bytes: int) -> ImageArray:
-    if not data:
-        raise ImageError(f"{name} is empty (0 bytes): copy or download it again")
-    if len(data) > max_bytes:
-        raise ImageError(f"{name} is longer than {max_bytes / 2**20:.0f} MiB: save it smaller or raise max_bytes")
-    if canvas := _webp_canvas(data):  # Pillow allocates a WebP's canvas as it opens it
-        _check_size(*canvas, name, max_pixels)
-    Image.init()
-    try:
-        with Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN]) as image:
-            _check_size(*image.size, name, max_pixels)
-            image.load()
-            return _to_bgr(image, name)
+        image = open_picture(data, name)
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name} is too large ({error}): shrink it below {max_pixels / 1e6:.0f} megapixels") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is of no known format: save it as JPEG, PNG or WebP") from error
     except Exception as error:  # decoders of foreign bytes raise what they like (struct, zlib, index, key errors)
-        raise ImageError(f"{name} is truncated or damaged ({error}): copy, download or save it again") from error
+        raise _damaged(name, error) from error
+    with image:
+        _check_size(*image.size, name, limit)
+        if image.format in ("JPEG", "MPO") and (factor := shrink_factor(image.size, SHRINK_ABOVE)) > 1:
+            scale = next((scale for scale in (2, 4, 8) if scale >= factor), 8)
+            image.draft(None, (image.width // scale, image.height // scale))
+        _load(image, name)
+        return to_bgr(image, name, shrink_factor(image.size, SHRINK_ABOVE))
 
 
-def _check_size(width: int, height: int, name: str | PathLike[str], max_pixels: int) -> None:
+def _from_pil(image: Image.Image, limit: int) -> ImageArray:
+    _check_size(*image.size, "the PIL image", limit)
+    _load(image, "the PIL image")
+    return to_bgr(image, "the PIL image")
+
+
+def _load(image: Image.Image, name: str) -> None:
+    try:
+        image.load()
+    except ImageError:
+        raise
+    except MemoryError as error:
+        size = f"{image.width}x{image.height}"
+        raise ImageError(f"{name} is {size} pixels, for which there is not enough memory: shrink it") from error
+    except Exception as error:  # as above
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    return ImageError(f"{name} is truncated or damaged ({error}): copy, download or save it again")
+
+
+def _check_size(width: int, height: int, name: str, limit: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name} is {width}x{height} pixels: there is nothing in it, save it again")
-    if width * height > max_pixels:
+    if width * height > limit:
         raise ImageError(
-            f"{name} is {width}x{height} pixels, above {max_pixels / 1e6:.0f} megapixels: shrink it or raise max_pixels"
+            f"{name} is {width}x{height} pixels, above {limit / 1e6:.0f} megapixels: shrink it, or set "
+            f"{LIMIT_VARIABLE} (or max_pixels) to allow more"
         )
 
 
-def _webp_canvas(data: bytes) -> tuple[int, int] | None:
-    """Width and height that a WebP header states; None for another format."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
-        return None
-    chunk = data[12:16]
-    if chunk == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if chunk == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
-
-
-def _to_bgr(image: Image.Image, name: str | PathLike[str]) -> ImageArray:
+def _pixel_limit() -> int:
+    text = os.environ.get(LIMIT_VARIABLE)
+    if text is None:
+        return MAX_PIXELS
     try:
-        orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block is no reason to refuse the picture; Pillow's readers raise many kinds
-        orientation = 1
-    turned = image.transpose(_TURN[orientation]) if orientation in _TURN else image
-    if turned.mode.startswith("I"):
-        return _from_16_bit(np.asarray(turned), name)
-    if turned.mode == "F":
-        raise ImageError(f"{name} holds floating-point pixels, which have no agreed range: save it with 8 bits")
-    if turned.mode in ("L", "1", "LA", "La"):
-        return np.repeat(np.asarray(turned.convert("L"))[:, :, None], 3, axis=2)
-    rgb = np.asarray(turned if turned.mode == "RGB" else turned.convert("RGB"))
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
-
-
-def _from_16_bit(values: Array, name: str | PathLike[str]) -> ImageArray:
-    """Modes I;16 and I, which Pillow would clip at 255 rather than scale."""
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 0xFFFF:
-        raise ImageError(f"{name} holds 32-bit pixels ({low}..{high}), which have no agreed range: save it with 8 bits")
-    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+        limit = int(float(text) * 1e6)
+    except (ValueError, OverflowError):  # OverflowError: inf
+        limit = 0
+    if limit < 1:
+        raise ImageError(f"{LIMIT_VARIABLE}={text}: give a number of megapixels above 0, like 400")
+    return limit

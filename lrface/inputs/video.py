@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +18,15 @@ from pathlib import Path
 from types import TracebackType
 
 from lrface.errors import VideoError
-from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture, is_url, open_with_opencv, read_frame
+from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture, is_url, read_frame
 from lrface.inputs.correction import CorrectedCapture, check_rotation, parse_aspect
 from lrface.inputs.live import newest_frames
+from lrface.inputs.stream_process import open_source
 from lrface.redaction import redact
 from lrface.types import ImageArray
 
 _POS_MSEC, _WIDTH, _HEIGHT, _FPS, _FRAMES = 0, 3, 4, 5, 7  # cv2.CAP_PROP_*, without importing cv2
+_FALLBACK_FPS = 25.0  # of a file without time stamps that does not say its rate
 _log = logging.getLogger("lrface.video")
 
 
@@ -67,7 +70,7 @@ class VideoSource:
         rotate: Degrees clockwise by which every frame is rotated: 0, 90, 180 (a camera mounted upside down) or 270.
         stall_s: Seconds without a frame after which a live source counts as hung.
         on_event: Called with each StreamEvent in the iterating thread. None: they go to the log "lrface.video".
-        open_capture: Opens a source. None: OpenCV.
+        open_capture: Opens a source. By default OpenCV, for a URL in a process of its own.
         wait: Waits until the event is set, for so many seconds at most.
         clock: Monotonic seconds.
 
@@ -92,7 +95,7 @@ class VideoSource:
         rotate: int = 0,
         stall_s: float = 10.0,
         on_event: Callable[[StreamEvent], None] | None = None,
-        open_capture: Callable[[str | int], Capture] = open_with_opencv,
+        open_capture: Callable[[str | int], Capture] = open_source,
         wait: Callable[[threading.Event, float], object] = threading.Event.wait,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -151,11 +154,13 @@ class VideoSource:
     def _file_frames(self) -> Iterator[Frame]:
         capture, self._capture = self._capture or self._connect(), None
         read = 0
-        time_s = 0.0
+        time_s = offset_s = 0.0
         try:
             while not self._closed.is_set() and (image := read_frame(capture)) is not None:
                 told_s = capture.get(_POS_MSEC) / 1000
-                time_s = told_s if told_s > time_s or not self.fps else max(time_s, read / self.fps)
+                if read and told_s + offset_s <= time_s:  # no time stamp, or one that starts again (joined files)
+                    offset_s = time_s + 1 / (self.fps or _FALLBACK_FPS) - told_s
+                time_s = max(0.0, told_s + offset_s)
                 read += 1
                 if (read - 1) % self.stride == 0:
                     yield Frame(read - 1, time_s, image)
@@ -197,11 +202,18 @@ class VideoSource:
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise VideoError(f"{path}: no such file; check the path")
-    if path.is_dir():
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise VideoError(f"{path}: no such file; check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or error
+        raise VideoError(f"{path}: cannot be read ({why}); check the path and its permissions") from None
+    if stat.S_ISDIR(found.st_mode):
         raise VideoError(f"{path}: is a folder; give one video, or pictures to `lrface identify`")
-    if path.stat().st_size == 0:
+    if not stat.S_ISREG(found.st_mode):
+        raise VideoError(f"{path}: is not a regular file; give a video, or a camera by its number (0 for /dev/video0)")
+    if found.st_size == 0:
         raise VideoError(f"{path}: the file is empty; copy it again")
 
 

@@ -1,7 +1,7 @@
 """Damaged galleries: each is refused, or gives exactly what was enrolled.
 
-`LRFACE_FUZZ_CASES=2000 pytest --timeout 0 tests/fuzz/test_galleries.py -s` runs more than the 200 cases of every
-test run and prints how they ended.
+`LRFACE_FUZZ_CASES=2000 pytest tests/fuzz/test_galleries.py -s` runs more cases than the 200 of every test run, and
+prints how they ended.
 """
 
 from __future__ import annotations

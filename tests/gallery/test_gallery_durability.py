@@ -1,7 +1,6 @@
 """kill -9 at any instant of an enrolment: what was acknowledged is there, nothing is half-done.
 
-`LRFACE_FUZZ_KILLS=1000 pytest --timeout 0 tests/gallery/test_gallery_durability.py -s` kills more often than every test
-run does.
+`LRFACE_FUZZ_KILLS=1000 pytest tests/gallery/test_gallery_durability.py -s` kills more often than every test run does.
 """
 
 from __future__ import annotations

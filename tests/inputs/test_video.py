@@ -4,6 +4,7 @@ import gc
 import http.server
 import itertools
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,8 @@ import cv2
 import numpy as np
 import pytest
 from fakes import FakeCapture, picture
+from PIL import Image
+from videos import encode_video
 
 from lrface.errors import VideoError
 from lrface.inputs.live import backoff_s
@@ -56,6 +59,63 @@ def test_real_clips(shared, name):
     assert len(frames) == 5
     assert frames[0].time_s == 0
     assert all(b.time_s > a.time_s for a, b in itertools.pairwise(frames))
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_frames_of_a_variable_rate_have_their_own_times(tmp_path, name, stride):
+    times = [0, 40, 80, 1080, 1100, 3000, 3033, 3500]
+    images = [picture(value=30 * value) for value in range(len(times))]
+    with VideoSource(encode_video(tmp_path / name, images, times_ms=times), stride=stride) as source:
+        frames = list(source)
+    assert [frame.time_s for frame in frames] == pytest.approx([ms / 1000 for ms in times[::stride]], abs=0.002)
+    assert [frame.image.mean() for frame in frames] == pytest.approx([30 * i for i in range(8)[::stride]], abs=6)
+
+
+def test_a_gif_has_the_times_of_its_frames(tmp_path):
+    images = [Image.new("RGB", (64, 48), (60 * i, 0, 0)) for i in range(4)]
+    durations = [100, 500, 50, 200]
+    images[0].save(tmp_path / "clip.gif", save_all=True, append_images=images[1:], duration=durations)
+    with VideoSource(tmp_path / "clip.gif") as source:
+        assert [frame.time_s for frame in source] == pytest.approx([0, 0.1, 0.6, 0.65], abs=0.011)
+
+
+class Stamped(FakeCapture):
+    """Gives each frame the time stamp of a list, in milliseconds."""
+
+    def __init__(self, stamps, fps=10.0):
+        super().__init__([picture()] * len(stamps), props={5: fps})
+        self._stamps = iter(stamps)
+
+    def read(self):
+        self._props[0] = next(self._stamps, 0.0)
+        return super().read()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ([0, 100, 200], [0, 0.1, 0.2]),
+        ([0, 0, 0], [0, 0.1, 0.2]),  # none
+        ([0, 500, 0, 500], [0, 0.5, 0.6, 1.1]),  # two clips in one file
+        ([-40, 0, 40], [0, 0.1, 0.14]),
+    ],
+)
+def test_times_never_go_back(tmp_path, stamps, expected):
+    (tmp_path / "any.mp4").write_bytes(b"x")
+    source = VideoSource(tmp_path / "any.mp4", open_capture=lambda _: Stamped(stamps))
+    assert [frame.time_s for frame in source] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "nul"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
+    path = {"pipe": tmp_path / "pipe.mp4", "nul": "a\0b.mp4"}.get(kind, kind)
+    if kind == "pipe":
+        os.mkfifo(path)
+    started = time.monotonic()
+    with pytest.raises(VideoError, match=r"regular file|check the path"):
+        VideoSource(path)
+    assert time.monotonic() - started < 1
 
 
 BAD_FILES = {
