@@ -54,7 +54,7 @@ def open_picture(data: bytes, name: str) -> Image.Image:
         name: As messages show it.
 
     Raises:
-        ImageError: Of no known format, or one whose decoding would take too long.
+        ImageError: Of no known format.
         Exception: Whatever a decoder raises at damaged bytes.
     """
     stream = _TimedBytes(data, name, DECODE_SECONDS)
@@ -68,11 +68,15 @@ def open_picture(data: bytes, name: str) -> Image.Image:
     image: Image.Image = matching[0][0](stream, "")
     if isinstance(image, ImageFile.ImageFile):
         image.decodermaxblock = 8192  # the clock is looked at for each block
+    return image
+
+
+def check_header(image: Image.Image, data: bytes, name: str) -> None:
+    """Raises ImageError if the header of an opened picture promises a decoding without end."""
     if image.format in ("JPEG", "MPO"):
         check_scans(count_scans(data), image.size, name)
     if image.format == "TIFF":
         _check_tiff(image, len(data), name)
-    return image
 
 
 def count_scans(data: bytes) -> int:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lrface.errors import ImageError
 from lrface.inputs.formats import SUFFIXES as SUFFIXES
-from lrface.inputs.formats import open_picture, webp_canvas
+from lrface.inputs.formats import check_header, open_picture, webp_canvas
 from lrface.inputs.pixels import array_to_bgr, shrink_factor, to_bgr
 from lrface.inputs.sources import MAX_BYTES, check_length, read_source
 from lrface.inputs.sources import Source as Source
@@ -67,9 +67,10 @@ def _decode(data: bytes, name: str, limit: int) -> ImageArray:
     except ImageError:
         raise
     except Exception as error:  # decoders of foreign bytes raise what they like (struct, zlib, index, key errors)
-        raise _damaged(name, error) from error
+        raise _damaged(f"{name} is of no known format, or", error) from error
     with image:
         _check_size(*image.size, name, limit)
+        check_header(image, data, name)
         if image.format in ("JPEG", "MPO") and (factor := shrink_factor(image.size, SHRINK_ABOVE)) > 1:
             scale = next((scale for scale in (2, 4, 8) if scale >= factor), 8)
             image.draft(None, (image.width // scale, image.height // scale))
@@ -92,11 +93,11 @@ def _load(image: Image.Image, name: str) -> None:
         size = f"{image.width}x{image.height}"
         raise ImageError(f"{name} is {size} pixels, for which there is not enough memory: shrink it") from error
     except Exception as error:  # as above
-        raise _damaged(name, error) from error
+        raise _damaged(f"{name} is", error) from error
 
 
-def _damaged(name: str, error: Exception) -> ImageError:
-    return ImageError(f"{name} is truncated or damaged ({error}): copy, download or save it again")
+def _damaged(start: str, error: Exception) -> ImageError:
+    return ImageError(f"{start} truncated or damaged ({error}): copy, download or save it again")
 
 
 def _check_size(width: int, height: int, name: str, limit: int) -> None:
