@@ -20,6 +20,9 @@ class Degradation:
         narrowest: if above 0, views have random widths in pixels from this to the network's level, log-uniform, and are
             enlarged to the level, as the runtime's alignment enlarges a small face.
         sharp: share (0..1) of such views that keep the full width.
+
+    Raises:
+        ValueError: narrowest or sharp out of range.
     """
 
     shift: float = 0.03
@@ -29,6 +32,14 @@ class Degradation:
     light: float = 0.2
     narrowest: int = 0
     sharp: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.narrowest < 0 or not 0 <= self.sharp <= 1:
+            raise ValueError(
+                f"narrowest {self.narrowest}, sharp {self.sharp}: give 0 or more pixels, and a share of 0 to 1"
+            )
+        if self.sharp and not self.narrowest:
+            raise ValueError(f"sharp {self.sharp}: it needs narrowest, the width of the smallest views")
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,8 @@ class StudentSpec:
             raise ValueError(f"level {self.level}: a mobilefacenet reads crops of 112 pixels")
         if self.start and self.network != "mobilefacenet":
             raise ValueError(f"start {self.start!r}: only a mobilefacenet can start from a teacher's weights")
+        if self.side != 128 and self.network != "mobilefacenet":
+            raise ValueError(f"side {self.side}: only a mobilefacenet has one")
 
 
 @dataclass(frozen=True)
@@ -173,6 +186,9 @@ class Recipe:
             the same teachers, data and dim. Empty: the recipe's name, comparable with nothing else.
         license: of the weights, as the manifest states it.
         terms: of data and teachers, as the card states them.
+
+    Raises:
+        ValueError: settings that exclude one another.
     """
 
     name: str
@@ -190,3 +206,9 @@ class Recipe:
     space: str = ""
     license: str = "not stated"
     terms: str = "not stated: say in the recipe what data and teachers allow"
+
+    def __post_init__(self) -> None:
+        if self.degradation.narrowest > self.student.level:
+            raise ValueError(f"narrowest {self.degradation.narrowest}: the student's level is {self.student.level}")
+        if self.init and self.student.start:
+            raise ValueError(f"init {self.init!r} and start {self.student.start!r}: give one of them")

@@ -1,4 +1,4 @@
-"""The card of a shipped student: what it is, what it was made of, what was measured."""
+"""Writes the card of an exported student: what it does, how it was made, what was measured."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from training.embedder.networks import count_macs
 from training.embedder.variant import Variant
 from training.recipe import Recipe
 
+PUBLISHED = {
+    "reid0095.onnx": " (face-reidentification-retail-0095, Intel Corporation, Open Model Zoo, Apache-2.0; see `NOTICE`)"
+}
+"""Origin and licence of the weights that a network can start from, by file name."""
+
 
 def card(
     recipe: Recipe,
@@ -26,19 +31,22 @@ def card(
     """Markdown.
 
     Args:
-        recipe: what was run.
-        student: what came out.
+        recipe: of the run.
+        student: the trained network.
         files: SHA-256 by precision, the default first.
         worst: largest difference of the float32 file to torch.
         data: ``data.json`` of the run.
         log: ``log.jsonl`` of the run.
-        variants: validation figures and speed of both files.
+        variants: validation figures and speed of both precisions.
     """
     last = log[-1]
     plan = asdict(recipe)
     teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
     sources = ", ".join(f"{name} {count:,}" for name, count in data["sources"].items())
-    begun = [f"| begins with | the student of `training/recipes/{recipe.init}.toml` |"] if recipe.init else []
+    begun = [f"| starts from | the student of `training/recipes/{recipe.init}.toml` |"] if recipe.init else []
+    if recipe.student.start:
+        origin = PUBLISHED.get(recipe.student.start, "")
+        begun.append(f"| starts from | the weights of `{recipe.student.start}`{origin}, which training changed |")
     if recipe.guide:
         begun.append(
             f"| taught by | the student of `training/recipes/{recipe.guide}.toml`, fed the sharp face;"
@@ -51,10 +59,13 @@ def card(
             f" `training/recipes/adapt/{recipe.bank.teacher}.toml` |"
         )
     losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
+    spec, narrowest = recipe.student, recipe.degradation.narrowest
+    size = f"{narrowest} to {spec.level}" if narrowest else f"{spec.level}x{spec.level}"
+    many = len(variants[0].figures) > 1
     lines = [
         f"# {recipe.name}",
         "",
-        f"Embeds faces of {recipe.student.level}x{recipe.student.level} pixels into {recipe.student.dim} numbers of"
+        f"Embeds faces of {size} pixels into {recipe.student.dim} numbers of"
         f" unit length (space `{recipe.space or recipe.name}`). Ships as {next(iter(files))}.",
         "",
         *(
@@ -65,13 +76,13 @@ def card(
         "",
         "| | |",
         "|---|---|",
-        f"| network | residual trunk, widths {recipe.student.widths}, depths {recipe.student.depths};"
+        f"| network | {_network(recipe)};"
         f" {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters,"
         f" {count_macs(student) * (1 + recipe.mirror) / 1e6:.0f} M multiply-accumulates a face"
         + ", half of them for its mirror image, whose features are averaged with its own |" * recipe.mirror
         + " |" * (not recipe.mirror),
         "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
-        " shrunk by area |",
+        + (", to which narrower faces are enlarged |" if narrowest else " shrunk by area |"),
         f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length"
         + ("; `quality` float32 `[batch]`, 0..1: its own estimate of its cosine to the teachers" * (recipe.quality > 0))
         + f"; float32 parity with torch {worst:.0e} |",
@@ -86,18 +97,20 @@ def card(
         f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
         "",
         "## Figures",
-        "10-fold accuracy in % and TAR in % at FAR 1e-2; no mirroring but what a network does itself. Validation pairs:"
-        " people not in the training split, the average of weights after the last epoch.",
+        "10-fold accuracy in % and TAR in % at FAR 1e-2; no mirroring unless the network does it itself. Validation"
+        " pairs: people not in the training split; averaged weights at the end of the run.",
         "",
-        "| protocol | accuracy | TAR |",
-        "|---|---|---|",
+        "| protocol | accuracy | TAR | cosine to teachers |",
+        "|---|---|---|---|",
         *(
             line
             for v in variants
+            for width, figures in v.figures.items()
+            for at in (f"{v.precision}, {width} px" if many else v.precision,)
             for line in (
-                f"| validation, LR-LR aligned, {v.precision} | {v.figures['lr_lr']:.2f} |"
-                f" {v.figures['tar_1e-2']:.1f} |",
-                f"| validation, HR (teachers) - LR aligned, {v.precision} | {v.figures['hr_lr']:.2f} | - |",
+                f"| validation, LR-LR aligned, {at} | {figures['lr_lr']:.2f} | {figures['tar_1e-2']:.1f} |"
+                f" {figures['cosine']:.3f} |",
+                f"| validation, HR (teachers) - LR aligned, {at} | {figures['hr_lr']:.2f} | - | - |",
             )
         ),
         "",
@@ -109,9 +122,16 @@ def card(
         "",
         "## Use",
         "Finding known people in pictures where faces are small, with a threshold for a stated false-positive rate."
-        " Not for deciding about a person without a human look. Accuracy differs between groups of people as it"
+        " Not for decisions about a person without human review. Accuracy differs between groups of people as it"
         " does in the training data; it has not been measured by group.",
         "",
         f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _network(recipe: Recipe) -> str:
+    spec = recipe.student
+    if spec.network == "mobilefacenet":
+        return f"MobileFaceNet with squeeze-and-excitation, on {spec.side}x{spec.side} pixels"
+    return f"residual trunk, widths {spec.widths}, depths {spec.depths}"

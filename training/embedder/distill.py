@@ -39,7 +39,7 @@ from training.embedder.objective import Learner, Objective, needs_classes
 from training.embedder.recipes import recipe_from
 from training.embedder.run_folder import bind_run_folder
 from training.embedder.targets import project, projection
-from training.embedder.validate import Pairs, cosines, embed_views, validate
+from training.embedder.validate import Pairs, cosines, embed_views, validate, validation_widths
 from training.losses import LossContext
 from training.recipe import Recipe
 
@@ -48,8 +48,8 @@ Embeddings = npt.NDArray[np.float32]
 PERIOD = 600.0
 """Seconds of training between two checkpoints of a run by hours."""
 
-VALIDATED_WIDTHS, VALIDATED_FACES = (112, 48, 32, 24, 16), 512
-"""Validated after each period of a network that reads faces of many widths."""
+VALIDATED_FACES = 512
+"""Faces at most that are validated after each period of a network that reads faces of many widths."""
 
 
 @dataclass(frozen=True)
@@ -333,8 +333,9 @@ def _validated(
         return validate(model, recipe.student.level, faces, pairs, targets, device)
     # A sample: every face of the pairs at every width would take as long as training between two checkpoints.
     rows = np.unique(pairs.a)
-    widths = [width for width in VALIDATED_WIDTHS if width >= recipe.degradation.narrowest]
-    return cosines(model, widths, faces, rows[:: max(1, len(rows) // VALIDATED_FACES)], targets, device)
+    return cosines(
+        model, validation_widths(recipe), faces, rows[:: max(1, len(rows) // VALIDATED_FACES)], targets, device
+    )
 
 
 def _wait() -> None:

@@ -7,6 +7,7 @@ are none here, and each activation is a PReLU of one slope.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,16 @@ class MobileFaceNet(nn.Module):
         return self.head(self.embed(self.pool(x)).flatten(1))
 
 
+def with_leaky_relu(model: MobileFaceNet) -> MobileFaceNet:
+    """A copy with ``LeakyReLU`` in place of each ``Activation``: its slope is a constant of the exported graph."""
+    found = copy.deepcopy(model)
+    for parent in list(found.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Activation):
+                setattr(parent, name, nn.LeakyReLU(float(child.slope)))
+    return found
+
+
 def _weights(path: Path) -> Iterator[np.ndarray]:
     import onnx
     from onnx import numpy_helper
@@ -176,16 +187,15 @@ def start_from(model: MobileFaceNet, path: Path) -> None:
     Raises:
         ValueError: the file is another network.
     """
-    found = list(_weights(path))
+    found, order = list(_weights(path)), _in_order(model)
+    if len(found) != len(order) + 1 or any(value.size != 3 for value in found[:2]):
+        raise ValueError(f"{path}: {len(found)} weights, expected {len(order) + 1}: it is another network")
     gain, offset = (torch.from_numpy(v.astype(np.float32)) for v in found[:2])
     # The published network reads BGR of 0 to 255, this one RGB of (x - 127.5) / 128.
     model.gain.copy_((gain * 128).flip(1))
     model.offset.copy_((gain * 127.5 + offset).flip(1))
     theirs = [torch.from_numpy(v.astype(np.float32)) for v in found[2:]]
     theirs.append(torch.zeros(256))  # the last convolution has no bias
-    order = _in_order(model)
-    if len(order) != len(theirs):
-        raise ValueError(f"{path}: {len(theirs)} weights where {len(order)} are needed: it is another network")
     for parameter, value in zip(order, theirs, strict=True):
         if parameter is model.stem.weight:
             value = value.flip(1)

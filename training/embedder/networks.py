@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.embedder.mobilefacenet import MobileFaceNet
+from training.embedder.mobilefacenet import MobileFaceNet, with_leaky_relu
 from training.embedder.students import Student
 from training.recipe import StudentSpec
 
@@ -15,6 +15,11 @@ def build_network(spec: StudentSpec) -> nn.Module:
     if spec.network == "mobilefacenet":
         return MobileFaceNet(spec.dim, spec.side)
     return Student(spec.level, spec.dim, spec.widths, spec.depths)
+
+
+def deployable(model: nn.Module) -> nn.Module:
+    """The network in the form that is exported: the same output, from layers that onnxruntime fuses."""
+    return with_leaky_relu(model) if isinstance(model, MobileFaceNet) else model
 
 
 def count_macs(model: nn.Module) -> int:
@@ -32,7 +37,8 @@ def count_macs(model: nn.Module) -> int:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        model(torch.zeros(1, 3, model.level, model.level))
+        side = int(model.level)  # type: ignore[arg-type]
+        model(torch.zeros(1, 3, side, side))
     model.train(was_training)
     for handle in handles:
         handle.remove()

@@ -16,6 +16,22 @@ from tqdm import tqdm
 from lrface.metrics import fold_accuracies, tar_at_far
 from training.data.faces import FaceSet
 from training.data.views import aligned_view, enlarged, to_input
+from training.recipe import Recipe
+
+VALIDATED_WIDTHS = (112, 48, 32, 24, 16)
+"""Of the faces on which a network is validated that reads many widths, in pixels."""
+
+
+def validation_widths(recipe: Recipe) -> tuple[int, ...]:
+    """Widths of the faces on which a recipe's student is validated: its level alone, or those that it reads."""
+    narrowest, level = recipe.degradation.narrowest, recipe.student.level
+    return tuple(width for width in VALIDATED_WIDTHS if narrowest <= width <= level) if narrowest else (level,)
+
+
+def view_at(crop: npt.NDArray[np.uint8], width: int, level: int) -> npt.NDArray[np.uint8]:
+    """The aligned view of a canonical crop, ``width`` pixels wide, enlarged to uint8 ``[level, level, 3]``."""
+    view = aligned_view(crop, width)
+    return enlarged(view, level) if width < level else view
 
 
 @dataclass(frozen=True)
@@ -108,10 +124,10 @@ def cosines(
         targets: the teachers' embeddings ``[len(faces), dim]`` in the student's space.
         device: where the model is.
     """
-    found = {}
+    found, level = {}, int(model.level)  # type: ignore[arg-type]
     for width in widths:
-        views = np.stack([enlarged(aligned_view(crop, width), 112) for crop in faces.crops[rows]])
-        embedded = embed_views(model, views, 112, device)
+        views = np.stack([view_at(crop, width, level) for crop in faces.crops[rows]])
+        embedded = embed_views(model, views, level, device)
         found[f"cosine_{width}"] = float(np.mean(np.sum(embedded * targets[rows], axis=1)))
     return found
 

@@ -13,11 +13,11 @@ class Variant:
     Attributes:
         path: the ONNX file.
         precision: "float32" or "int8".
-        figures: of ``training.embedder.validate.score``.
+        figures: of ``training.embedder.validate.score``, by the width of the faces in pixels.
         milliseconds: a face, one thread, batches of 32.
     """
 
     path: Path
     precision: str
-    figures: dict[str, float]
+    figures: dict[int, dict[str, float]]
     milliseconds: float

@@ -153,9 +153,9 @@ def test_int8_keeps_the_embedding_and_the_quality(world, tmp_path: Path) -> None
     ],
 )
 def test_int8_ships_where_it_is_faster_and_loses_little(lost: tuple[float, float], faster: bool, ships: str) -> None:
-    exact = Variant(Path("a"), "float32", {"lr_lr": 90.0, "hr_lr": 95.0}, 1.0)
+    exact = Variant(Path("a"), "float32", {16: {"lr_lr": 90.0, "hr_lr": 95.0}}, 1.0)
     figures = {"lr_lr": 90 - lost[0], "hr_lr": 95 - lost[1]}
-    assert choose(exact, Variant(Path("b"), "int8", figures, 0.5 if faster else 1.5)).precision == ships
+    assert choose(exact, Variant(Path("b"), "int8", {16: figures}, 0.5 if faster else 1.5)).precision == ships
 
 
 @pytest.mark.parametrize("level", [8, 16, 32, 112])
@@ -218,6 +218,20 @@ def test_views_are_reproducible_varied_and_of_the_level() -> None:
     assert one.dtype == np.uint8
     assert (one == again).all()
     assert (one != other).any()
+
+
+def test_views_of_many_widths_keep_the_level_and_lose_detail() -> None:
+    """Log-uniform widths from the narrowest to the level; a share stays sharp."""
+    crop = np.random.default_rng(0).integers(0, 255, (112, 112, 3), np.uint8)
+    calm = Degradation(shift=0, scale=0, rotation=0, camera=0, light=0, narrowest=12, sharp=0.25)
+    views = [student_view(crop, 112, calm, np.random.default_rng(seed)) for seed in range(60)]
+    assert {view.shape for view in views} == {(112, 112, 3)}
+    detail = np.array([view.std() for view in views])
+    full = np.isclose(detail, crop.std(), rtol=0.05)
+    assert 0.1 < full.mean() < 0.5
+    assert detail.min() < 0.3 * crop.std()
+    always = [student_view(crop, 112, replace(calm, sharp=1.0), np.random.default_rng(seed)) for seed in range(8)]
+    assert all((view == crop).all() or (view == crop[:, ::-1]).all() for view in always)
 
 
 def test_input_is_rgb_and_scaled() -> None:
