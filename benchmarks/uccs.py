@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.lib.cutting import Cut, cut_face, cut_pictures
+from benchmarks.lib.crops import FaceCrop, crop_face, crop_pictures
 from benchmarks.lib.datasets.records import STRANGER, FaceRecord
 from benchmarks.lib.datasets.uccs import NAME, Uccs, read_uccs
 from benchmarks.lib.plots import histogram, plot, thin
@@ -85,8 +85,8 @@ def horkd(
     release: Uccs, chain: Chain, detector: FaceDetector, sizes: list[int], seeds: list[int]
 ) -> tuple[Rows, Plots]:
     """HORKD's protocol at several sizes."""
-    order, cuts = [], list[Cut]()
-    for rows, here in cut_pictures(release.labelled, detector):
+    order, cuts = [], list[FaceCrop]()
+    for rows, here in crop_pictures(release.labelled, detector):
         order += rows
         cuts += here
     crops, widths = np.stack([cut.crop for cut in cuts]), [cut.native_px for cut in cuts]
@@ -141,7 +141,7 @@ def watch_list(release: Uccs, chain: Chain, detector: FaceDetector) -> tuple[Row
             label = records[labels[i]] if i in labels else None
             if label is None or label.face_id not in release.excluded:
                 x1, y1, x2, y2 = (float(value) for value in box)
-                cuts.append(cut_face(image, FaceRecord(path, box=(x1, y1, x2, y2)), seen))
+                cuts.append(crop_face(image, FaceRecord(path, box=(x1, y1, x2, y2)), seen))
                 mates.append(label.subject if label else STRANGER)
                 false += label is None
     found = chain.search(chain.embed(cuts), mates, gallery)

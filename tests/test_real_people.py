@@ -14,7 +14,7 @@ from lrface.detection import open_detector
 from lrface.inputs.images import read_image
 from lrface.matcher import FaceMatcher
 
-# Who is where, from left to right, by both teachers together (see benchmarks/people.py); None was never enrolled.
+# Who is where, from left to right, by both teachers together (see benchmarks/end_to_end.py); None was never enrolled.
 PEOPLE = {
     "bbt1.jpg": ["raj", "leonard", "howard", "sheldon"],
     "bbt2.jpg": [None, "leonard", "sheldon"],

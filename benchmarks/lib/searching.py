@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from benchmarks.lib.cutting import Cut, cut_pictures, through
+from benchmarks.lib.crops import FaceCrop, crop_pictures, shrink_and_enlarge
 from benchmarks.lib.datasets.records import STRANGER, FaceRecord
 from lrface.decisions.calibration import Calibration
 from lrface.detection import FaceDetector
@@ -88,7 +88,7 @@ class Chain:
             calibration = Calibration.of(manifest)
             self.compare_at = {level: calibration.compare_at(level) for level in self.embedders}
 
-    def embed(self, cuts: Sequence[Cut], enrolled: bool = False) -> Embedded:
+    def embed(self, cuts: Sequence[FaceCrop], enrolled: bool = False) -> Embedded:
         """Embeds faces, each at its own level; to enrol them, at all smaller ones as well."""
         crops = np.array([cut.crop for cut in cuts], np.uint8)
         sizes = np.array([cut.native_px for cut in cuts])
@@ -107,15 +107,15 @@ class Chain:
     def embed_at(self, crops: ImageArray, size: int) -> FloatArray:
         """Embeddings ``[n, dim]`` of crops uint8 ``[n, 112, 112, 3]`` shrunk by area to size x size pixels."""
         if size not in self.embedders:
-            crops = np.stack([through(crop, size) for crop in crops])
+            crops = np.stack([shrink_and_enlarge(crop, size) for crop in crops])
         return self.embedders[level_for(size, self.embedders)].embed(crops)
 
     def embed_records(
         self, records: Sequence[FaceRecord], detector: FaceDetector, enrolled: bool = False, what: str = "faces"
     ) -> Embedded:
         """Reads, aligns and embeds faces, in pieces that fit into memory; in the order of the records."""
-        order, parts, batch = [], [], list[Cut]()
-        for rows, cuts in tqdm(cut_pictures(records, detector), desc=what, unit="picture", leave=False):
+        order, parts, batch = [], [], list[FaceCrop]()
+        for rows, cuts in tqdm(crop_pictures(records, detector), desc=what, unit="picture", leave=False):
             order += rows
             batch += cuts
             if len(batch) >= CHUNK:

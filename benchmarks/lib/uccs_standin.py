@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.lib.cutting import FACE_BOX
+from benchmarks.lib.crops import FACE_BOX
 from benchmarks.lib.datasets.records import STRANGER, FaceRecord
 from benchmarks.lib.datasets.uccs import write_csv
 from lrface.alignment import CROP

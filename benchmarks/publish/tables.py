@@ -19,7 +19,7 @@ def page(results: Path, plot: str) -> str:
         _lfw(required("lfw", results)),
         _open_set(required("open_set", results)),
         _uccs(required("uccs", results)),
-        _people(required("people", results)),
+        _end_to_end(required("end_to_end", results)),
         _detection(required("detection", results)),
         _landmarks(required("landmarks", results)),
         _methods(required("sweep-methods", results)),
@@ -192,7 +192,7 @@ def _methods(result: dict[str, Any]) -> str:
     )
 
 
-def _people(result: dict[str, Any]) -> str:
+def _end_to_end(result: dict[str, Any]) -> str:
     kinds = ["right", "unknown", "wrong", "missed", "stranger unknown", "stranger named"]
     lines = [
         [r["what"], f"{r['median_native_px']:.0f}", *(str(r.get(kind, 0)) for kind in kinds)] for r in result["rows"]
@@ -201,7 +201,7 @@ def _people(result: dict[str, Any]) -> str:
         "## End to end: whole pictures and a clip\n\n"
         f"`fpir` {result['fpir']:g}, bundled detector. The reference is what both teachers say of the full-size face."
         " Width: of the aligned crop, in pixels of the picture (about 1.5 times the face's width). Command:"
-        " `python -m benchmarks.people`.\n\n" + table(["what", "median width", *kinds], lines)
+        " `python -m benchmarks.end_to_end`.\n\n" + table(["what", "median width", *kinds], lines)
     )
 
 

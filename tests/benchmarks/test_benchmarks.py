@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 SMALL = {
     "lfw": ["--limit", "2"],
     "levels": ["--limit", "60", "--sizes", "12", "24"],
-    "people": ["--limit", "2", "--widths", "24"],
+    "end_to_end": ["--limit", "2", "--widths", "24"],
     "detection": ["--limit", "4"],
     "landmarks": ["--pictures", "4", "--sizes", "32", "16"],
     "clips": ["--frames", "2"],

@@ -10,9 +10,16 @@ import pytest
 from fake_detectors import Nothing
 from tiny_models import TinyDetector, face, png, scene, write_models
 
-from benchmarks.lib.cutting import FACE_BOX, cut_face, cut_pictures, detect_alone, landmarks_in, through
+from benchmarks.lib.crops import (
+    FACE_BOX,
+    crop_face,
+    crop_pictures,
+    detect_single_face,
+    landmarks_from_box,
+    shrink_and_enlarge,
+)
 from benchmarks.lib.datasets.records import FaceRecord
-from benchmarks.lib.searching import Chain, Cut, Templates
+from benchmarks.lib.searching import Chain, FaceCrop, Templates
 from lrface.alignment import TEMPLATE, align, native_crop_px
 from lrface.decisions.calibration import Calibration
 from lrface.errors import CalibrationError, ImageError
@@ -27,13 +34,13 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     return Chain(Manifest.load(write_models(tmp_path_factory.mktemp("models"))))
 
 
-def cut(name: str, photo: int, size: float) -> Cut:
-    return Cut(face(name, photo), size, True)
+def cut(name: str, photo: int, size: float) -> FaceCrop:
+    return FaceCrop(face(name, photo), size, True)
 
 
 def test_landmarks_of_a_box_are_those_of_an_upright_face() -> None:
-    assert landmarks_in(FACE_BOX) == pytest.approx(TEMPLATE, abs=1e-4)
-    half = landmarks_in(np.array(FACE_BOX) / 2 + 10)
+    assert landmarks_from_box(FACE_BOX) == pytest.approx(TEMPLATE, abs=1e-4)
+    half = landmarks_from_box(np.array(FACE_BOX) / 2 + 10)
     assert native_crop_px(half) == pytest.approx(56, abs=1e-3)
     assert half == pytest.approx(TEMPLATE / 2 + 10, abs=1e-4)
 
@@ -45,11 +52,11 @@ def test_a_face_of_a_scene_is_cut_at_the_detection_that_overlaps_its_box(tmp_pat
         FaceRecord(tmp_path / "a.png", "Bo", (148.0, 104.0, 212.0, 160.0)),
         FaceRecord(tmp_path / "a.png", "?", (0, 0, 30, 30)),
     ]
-    ((rows, (bo, other)),) = cut_pictures(records, TinyDetector())
+    ((rows, (bo, other)),) = crop_pictures(records, TinyDetector())
     assert rows == [0, 1]
     assert (bo.found, other.found) == (True, False)
     assert bo.native_px == pytest.approx(64, abs=0.5)
-    assert np.abs(bo.crop.astype(int) - through(face("Bo"), 64)).mean() < 3
+    assert np.abs(bo.crop.astype(int) - shrink_and_enlarge(face("Bo"), 64)).mean() < 3
     assert other.native_px == pytest.approx(30 * 112 / 89, rel=0.15)
 
 
@@ -59,12 +66,12 @@ def test_given_landmarks_and_aligned_crops_need_no_detector(tmp_path: Path) -> N
     (tmp_path / "a.png").write_bytes(png(image))
     (tmp_path / "b.png").write_bytes(png(face("Ada")))
     records = [FaceRecord(tmp_path / "a.png", landmarks=landmarks), FaceRecord(tmp_path / "b.png", aligned=True)]
-    given, whole = (cuts[0] for _, cuts in cut_pictures(records, Nothing()))
+    given, whole = (cuts[0] for _, cuts in crop_pictures(records, Nothing()))
     assert np.array_equal(given.crop, align(image, landmarks))
     assert np.array_equal(whole.crop, face("Ada"))
     assert (given.found, whole.found, whole.native_px) == (True, True, 112)
     with pytest.raises(ImageError, match="not an aligned 112x112 crop"):
-        cut_face(image, records[1], Detections.empty())
+        crop_face(image, records[1], Detections.empty())
 
 
 @pytest.mark.parametrize("side", [20, 24, 160])
@@ -79,7 +86,7 @@ def test_detections_in_a_picture_of_one_face_come_back_to_its_own_pixels(side: i
 
     image = np.zeros((side, side + 4, 3), np.uint8)
     image[side // 2 : side // 2 + 2, 6:8] = (0, 0, 255)
-    found = detect_alone(image, Mark())
+    found = detect_single_face(image, Mark())
     assert found.landmarks[0, 0] == pytest.approx([6.5, side // 2 + 0.5], abs=0.3)
 
 
@@ -132,7 +139,7 @@ def test_records_are_embedded_in_their_order(chain: Chain, tmp_path: Path, monke
     found = chain.embed_records(records, TinyDetector())
     assert found.native_px == pytest.approx([40] * 4 + [20] * 4, abs=0.5)
     for i, name in enumerate(names):
-        whole = chain.embed([Cut(face(name), float(found.native_px[i]), True)])
+        whole = chain.embed([FaceCrop(face(name), float(found.native_px[i]), True)])
         assert float(whole.own()[0] @ found.own()[i]) > 0.85
 
 

@@ -17,7 +17,7 @@ from fake_detectors import Nothing
 from tiny_models import face, write_models
 
 from benchmarks import uccs
-from benchmarks.lib.cutting import FACE_BOX, landmarks_in
+from benchmarks.lib.crops import FACE_BOX, landmarks_from_box
 from benchmarks.lib.datasets.records import FaceRecord
 from benchmarks.lib.datasets.uccs import Uccs, read_uccs
 from benchmarks.lib.searching import Chain
@@ -58,7 +58,7 @@ class Labels:
         found = [r.box for r in self._seen[image.tobytes()] if r.face_id not in self._blind]
         found += [(0.0, 0.0, 20.0, 20.0)] if self._mirage else []
         boxes = np.array(found, np.float32).reshape(-1, 4)
-        points = np.array([landmarks_in(box) for box in boxes], np.float32).reshape(-1, 5, 2)
+        points = np.array([landmarks_from_box(box) for box in boxes], np.float32).reshape(-1, 5, 2)
         return Detections.from_arrays(boxes, np.ones(len(boxes)), points)
 
 

@@ -1,13 +1,14 @@
-"""Whole pictures and a clip, from enrolment photos to names: television stills (cast) and a talk show (stage).
+"""End to end, from enrolment photos to names in pictures and a clip: television stills (cast), a talk show (stage).
 
-    python -m benchmarks.people
+    python -m benchmarks.end_to_end
 
 Enrols the portraits of ``../shared/data/images/<set>/enroll`` through ``FaceMatcher`` and identifies the people of the
 group pictures, at their full size and shrunk until the median face is as wide as asked for, and of ``video/stage.mp4``
-frame by frame. Who a face really is, is said by both teachers together on the full-resolution face (concatenated cosine
-to the mean of a person's portraits: at least .35 and the best by .10 is that person, below .20 a stranger, anything
-between is left out): a reference by machine, 99.6 % right on LFW, not by hand. In the clip a face that overlaps one of
-the frame before or after is the same face, so it counts as a stranger only if the teachers say so all along.
+frame by frame. The reference identity of a face is that of both teachers together on the full-resolution face
+(cosine of the concatenated embeddings to the mean of a person's portraits: at least .35 and the best by .10 is that
+person, below .20 a stranger, anything between is left out). It is a reference by machine, 99.6 % right on LFW, not by
+hand. In the clip a face that overlaps one of the frame before or after is the same face, so it counts as a stranger
+only if the teachers find a stranger in all of its frames.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Image = npt.NDArray[np.uint8]
 
 
 class Reference:
-    """The teachers' word on who a full-resolution face is."""
+    """The teachers' identification of full-resolution faces."""
 
     def __init__(self, people: Path, teachers: list[Teacher], detector: FaceDetector) -> None:
         self._teachers, self._detector = teachers, detector
@@ -75,7 +76,7 @@ class Reference:
         return out
 
 
-def settle_tracks(truths: list[list[tuple[npt.NDArray[np.float32], str | None]]]) -> None:
+def mark_unsure_strangers(truths: list[list[tuple[npt.NDArray[np.float32], str | None]]]) -> None:
     """A stranger that overlaps, in the frame before or after, somebody who may be enrolled is unsure."""
     both_ways = (list(itertools.pairwise(truths)), [(b, a) for a, b in itertools.pairwise(truths)][::-1])
     for seen, faces in itertools.chain(*both_ways):
@@ -124,11 +125,11 @@ def tally(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
+    parser.add_argument("--models", type=Path, default=None, help="models folder  [default: the bundled one]")
     parser.add_argument("--widths", type=int, nargs="*", default=[48, 32, 24, 16],
                         help="median widths of the canonical crop to shrink the group pictures to")  # fmt: skip
     parser.add_argument("--stride", type=int, default=1, help="of the clip's frames")
-    parser.add_argument("--limit", type=int, default=0, help="only so many frames of the clip: a try-out")
+    parser.add_argument("--limit", type=int, default=0, help="only so many frames of the clip, for a trial")
     parser.add_argument("--fpir", type=float, default=0.01)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -164,7 +165,7 @@ def main() -> None:
         source = VideoSource(args.data / "video" / "stage.mp4", stride=args.stride)
         frames = [frame.image for frame in itertools.islice(source, args.limit or None)]
         truths = [reference.faces(image) for image in tqdm(frames, desc="reference", unit="frame")]
-        settle_tracks(truths)
+        mark_unsure_strangers(truths)
         for scale in (1.0, 0.5):
             total, widths = collections.Counter(), []
             for image, truth in zip(tqdm(frames, desc=f"stage x{scale}", unit="frame"), truths, strict=True):
@@ -179,7 +180,7 @@ def main() -> None:
         ["what", "median crop px", *kinds],
         [[r["what"], f"{r['median_native_px']:.0f}", *(str(r.get(kind, 0)) for kind in kinds)] for r in rows],
     ))  # fmt: skip
-    path = write_result("people", {
+    path = write_result("end_to_end", {
         "protocol": "reference by both teachers on full-resolution faces found by YuNet-n; IoU 0.3", "fpir": args.fpir,
         "stride": args.stride, "limit": args.limit,
         "models": {entry.name: entry.sha256 for entry in manifest.entries}, "rows": rows,

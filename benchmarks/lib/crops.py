@@ -1,7 +1,7 @@
 """From the pictures of a data set to aligned crops.
 
 A face is aligned by its given landmarks, else by those of the detection that overlaps its given box or, in a picture of
-one face, lies nearest to the middle. Where the detector finds nothing, an upright face is taken to fill the box, so
+one face, lies nearest to the middle. Where the detector finds nothing, an upright face is assumed to fill the box, so
 that every method is measured on every face.
 """
 
@@ -26,28 +26,28 @@ FACE_BOX = (20.0, 13.0, 97.0, 115.0)
 """The bundled detector's median box of a face, in pixels of its 112x112 crop (112 validation crops)."""
 
 SMALL = 64
-"""Pictures of one face whose longer side is below are enlarged to it for the detector, which then sees a margin too."""
+"""Pictures of one face with a shorter longer side than this are enlarged to it for the detector."""
 
 MATCHED = 0.3
-"""Least intersection over union of a detection that lends its landmarks to a given box."""
+"""Least intersection over union at which a detection's landmarks are used for a given box."""
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
-    """A face ready to embed: uint8 crop ``[112, 112, 3]``, its width in source pixels, whether it was detected."""
+class FaceCrop:
+    """An aligned face: uint8 crop ``[112, 112, 3]``, its width in source pixels, whether it was detected."""
 
     crop: ImageArray
     native_px: float
     found: bool
 
 
-def through(crop: ImageArray, size: int) -> ImageArray:
-    """A crop shrunk by area to size x size pixels and brought back, bilinear, as alignment samples a small face."""
+def shrink_and_enlarge(crop: ImageArray, size: int) -> ImageArray:
+    """A crop shrunk by area to size x size pixels and enlarged again, bilinear, as alignment samples a small face."""
     small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (CROP, CROP), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def cut_pictures(records: Sequence[FaceRecord], detector: FaceDetector) -> Iterator[tuple[list[int], list[Cut]]]:
+def crop_pictures(records: Sequence[FaceRecord], detector: FaceDetector) -> Iterator[tuple[list[int], list[FaceCrop]]]:
     """Picture by picture: rows of the records in it, and their faces.
 
     Raises:
@@ -61,12 +61,12 @@ def cut_pictures(records: Sequence[FaceRecord], detector: FaceDetector) -> Itera
         alone = [i for i in here if records[i].box is None]
         seen = Detections.empty()
         if any(records[i].landmarks is None and not records[i].aligned for i in here):
-            seen = detect_alone(image, detector) if alone else detector.detect(image)
-        yield here, [cut_face(image, records[i], seen) for i in here]
+            seen = detect_single_face(image, detector) if alone else detector.detect(image)
+        yield here, [crop_face(image, records[i], seen) for i in here]
 
 
-def detect_alone(image: ImageArray, detector: FaceDetector) -> Detections:
-    """Detections in a picture that is hardly more than a face: with a margin, and enlarged where it is tiny."""
+def detect_single_face(image: ImageArray, detector: FaceDetector) -> Detections:
+    """Detections in a picture filled by one face: with a margin, and enlarged if it is tiny."""
     height, width = image.shape[:2]
     scale = max(1.0, SMALL / max(height, width))
     size = (round(width * scale), round(height * scale))
@@ -82,15 +82,15 @@ def detect_alone(image: ImageArray, detector: FaceDetector) -> Detections:
     )
 
 
-def landmarks_in(box: FloatArray | Sequence[float]) -> FloatArray:
-    """Where the landmarks would be, float32 ``[5, 2]``, if an upright face had this detector's box."""
+def landmarks_from_box(box: FloatArray | Sequence[float]) -> FloatArray:
+    """The landmarks, float32 ``[5, 2]``, of an upright face with this box of the detector."""
     x1, y1, x2, y2 = box
     scale = ((x2 - x1) / (FACE_BOX[2] - FACE_BOX[0]) + (y2 - y1) / (FACE_BOX[3] - FACE_BOX[1])) / 2
     middle = np.array([FACE_BOX[0] + FACE_BOX[2], FACE_BOX[1] + FACE_BOX[3]]) / 2
     return np.asarray((TEMPLATE - middle) * scale + [(x1 + x2) / 2, (y1 + y2) / 2], np.float32)
 
 
-def cut_face(image: ImageArray, record: FaceRecord, seen: Detections) -> Cut:
+def crop_face(image: ImageArray, record: FaceRecord, seen: Detections) -> FaceCrop:
     """One face of a picture.
 
     Args:
@@ -104,7 +104,7 @@ def cut_face(image: ImageArray, record: FaceRecord, seen: Detections) -> Cut:
     if record.aligned:
         if image.shape[:2] != (CROP, CROP):
             raise ImageError(f"{record.picture} is {image.shape[1]}x{image.shape[0]}, not an aligned 112x112 crop")
-        return Cut(image, float(CROP), True)
+        return FaceCrop(image, float(CROP), True)
     if record.landmarks is not None:
         return _aligned(image, record.landmarks, True)
     height, width = image.shape[:2]
@@ -116,13 +116,13 @@ def cut_face(image: ImageArray, record: FaceRecord, seen: Detections) -> Cut:
     overlap = box_iou(box, seen.boxes)[0]
     if len(seen) and overlap.max() >= MATCHED:
         return _aligned(image, seen.landmarks[int(overlap.argmax())], True, box[0])
-    return _aligned(image, landmarks_in(box[0]), False)
+    return _aligned(image, landmarks_from_box(box[0]), False)
 
 
-def _aligned(image: ImageArray, landmarks: FloatArray, found: bool, box: FloatArray | None = None) -> Cut:
+def _aligned(image: ImageArray, landmarks: FloatArray, found: bool, box: FloatArray | None = None) -> FaceCrop:
     try:
-        return Cut(align(image, landmarks), native_crop_px(landmarks), found)
+        return FaceCrop(align(image, landmarks), native_crop_px(landmarks), found)
     except ImageError:
         if box is None:
             raise
-        return _aligned(image, landmarks_in(box), False)  # a detector's slip
+        return _aligned(image, landmarks_from_box(box), False)  # the detector's landmarks form no face
