@@ -124,7 +124,7 @@ def bundled(manifest: Manifest, threads: int, sizes: list[int], label: str = "")
     gallery = embedders[max(embedders)]
     return [
         Contender(
-            entry.name + label, lambda crops, size, e=embedders[level]: _vectors(e, _as_seen(crops, size, e.level)),
+            entry.name + label, _low(embedders[level]),
             lambda crops: _vectors(gallery, crops),
             tuple(size for size in sizes if level_for(size, embedders) == level and size <= gallery.level),
             gallery.level, level, entry.sha256, count_macs(manifest.folder / entry.file),
@@ -143,7 +143,7 @@ class TeacherEmbeddings:
 
     def __init__(self, whole: Crops, cache: Path | None) -> None:
         self._whole, self._cache = whole, cache
-        self._digest = hashlib.sha256(np.ascontiguousarray(whole)).hexdigest()[:8] if cache else ""
+        self._digest = hashlib.sha256(np.ascontiguousarray(whole).data).hexdigest()[:8] if cache else ""
         self._known: dict[tuple[Path, int], Embeddings] = {}
 
     def embed(self, teacher: Teacher, crops: Crops, size: int) -> Embeddings:
@@ -185,7 +185,7 @@ def faces_per_second(embed: Callable[[Crops], Any], crops: Crops, seconds: float
     """Throughput in batches of 32: the median of repeated batches, after a warm-up."""
     batch = np.ascontiguousarray(crops[:32])
     embed(batch)
-    times, end = [], time.perf_counter() + seconds
+    times, end = list[float](), time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 3:
         start = time.perf_counter()
         embed(batch)
@@ -275,7 +275,7 @@ def main() -> None:
         for size in (size for size in args.sizes if size in contender.sizes):
             low = contender.low(crops, size)
             rate = faces_per_second(
-                lambda batch, c=contender, s=contender.level or size: c.low(batch, s),
+                _at_size(contender, contender.level or size),
                 crops,
                 0.1 if args.limit else 2.0,
             )
@@ -331,6 +331,14 @@ def _plots(
         ]
         found.append(plot("accuracy-against-cost", lines, "LFW, both faces small", name, xlabel=xlabel))
     return found
+
+
+def _low(embedder: Embedder) -> Callable[[Crops, int], Embeddings]:
+    return lambda crops, size: _vectors(embedder, _as_seen(crops, size, embedder.level))
+
+
+def _at_size(contender: Contender, size: int) -> Callable[[Crops], Embeddings]:
+    return lambda crops: contender.low(crops, size)
 
 
 def _as_seen(crops: Crops, size: int, level: int) -> Crops:

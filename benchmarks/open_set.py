@@ -353,13 +353,13 @@ def main() -> None:
         [[str(r["level"]), str(r["people"]), str(r["refused"]), f"{100 * r['refused_share_of_false_matches']:.1f}",
           f"{r['rank_correlation']:.2f}"] for r in drawing],
     ))  # fmt: skip
-    kept = {label: curve for label, curve in curves.items() if label.startswith("LFW")} or curves
+    lfw_curves = {label: curve for label, curve in curves.items() if label.startswith("LFW")} or curves
     path = write_result("open_set", {
         "protocol": "strangers and held-out pictures, half of the probes worn by a camera; decisions by FaceMatcher",
         "fpir": args.fpir, "searches": args.searches, "limit": args.limit, "seed": args.seed,
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
         "rows": lines, "frigate_23450": poor, "attractors": drawing,
-        "plots": [plot("curves", {"as asked": [list(RATES), list(RATES)], **kept},
+        "plots": [plot("curves", {"as asked": [list(RATES), list(RATES)], **lfw_curves},
                        "Strangers named against strangers that may be named (LFW)", xlabel="FPIR asked for",
                        ylabel="FPIR measured", xscale="log", yscale="log")],
     }, args.out)  # fmt: skip

@@ -58,7 +58,9 @@ def sharpness(crop: Crop, level: int) -> float:
 def detector_score(small: Crop, detector: FaceDetector) -> float:
     """The detector's best score for a face in the middle of a picture; 0 where it finds none."""
     margin = small.shape[0]
-    found = detector.detect(np.asarray(cv2.copyMakeBorder(small, *[margin] * 4, cv2.BORDER_REPLICATE), np.uint8))
+    found = detector.detect(
+        np.asarray(cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REPLICATE), np.uint8)
+    )
     return float(found.scores[0]) if len(found) else 0.0
 
 

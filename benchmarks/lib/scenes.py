@@ -18,7 +18,7 @@ def held_out_scenes(folder: Path, empty: bool = False) -> list[ImageArray]:
     with zipfile.ZipFile(folder / "scenes.zip") as pack:
         names = [name for name in sorted(pack.namelist()) if name.endswith(".webp") and held_out(name)]
         return [
-            cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
+            np.asarray(cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_COLOR), np.uint8)
             for name in names
             if not empty or (is_empty_set(name) and name not in peopled)
         ]

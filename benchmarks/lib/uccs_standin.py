@@ -116,7 +116,7 @@ def _paste(scene: ImageArray, crop: ImageArray, scale: float, degrees: float, ce
     cv2.ellipse(mask, (side // 2, side // 2), (round(0.45 * side), round(0.49 * side)), 0, 0, 360, 1.0, -1)
     soft = cv2.blur(mask, (max(1, side // 12),) * 2)
     turn = cv2.getRotationMatrix2D(((side - 1) / 2,) * 2, degrees, scale * CROP / side)
-    turn[:, 2] += centre - (side - 1) / 2
+    turn[:, 2] = turn[:, 2] + centre - (side - 1) / 2
     weight = cv2.warpAffine(soft, turn, (WIDTH, HEIGHT))[..., None]
     face = cv2.warpAffine(small, turn, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
     scene[:] = (face * weight + scene * (1 - weight)).astype(np.uint8)

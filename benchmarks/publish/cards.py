@@ -97,7 +97,7 @@ def filled(models: Path, results: Path) -> dict[Path, str]:
         for file in (models / "manifest.json", models / "float32" / "manifest.json")
     )
     cards = {models / entry["card"]: section(entry, exact.get(name), results) for name, entry in shipped.items()}
-    return {path: between(path, *MEASURED, figures) for path, figures in cards.items()}
+    return {path: between(path, MEASURED[0], MEASURED[1], figures) for path, figures in cards.items()}
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def gather(x: Tensor) -> Tensor:
     """
     if not dist.is_available() or not dist.is_initialized():
         return x
-    gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(x)
     return gathered
 
 

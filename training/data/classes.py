@@ -41,7 +41,8 @@ def class_labels(
     centres = np.zeros((labels.max() + 1, features.shape[1]), np.float32)
     inside = labels >= 0
     np.add.at(centres, labels[inside], features[inside])
-    return labels, centres / np.bincount(labels[inside], minlength=len(centres))[:, None].astype(np.float32)
+    centres /= np.bincount(labels[inside], minlength=len(centres))[:, None].astype(np.float32)
+    return labels, centres
 
 
 def _clusters(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.int64]:

@@ -95,8 +95,8 @@ def validation_faces(source: Path, cache: Path) -> FaceSet:
         whole = load_faces(source, cache)
         rows = whole.rows("val")
         return FaceSet(np.asarray(whole.crops[rows]), whole.table.iloc[rows].reset_index(drop=True), f"{whole.key}-val")
-    crops, rows = zip(*_from_parquet(files, "val"), strict=True)
-    return FaceSet(np.stack(crops), pd.DataFrame(rows, columns=COLUMNS), "val")
+    crops, lines = zip(*_from_parquet(files, "val"), strict=True)
+    return FaceSet(np.stack(crops), pd.DataFrame(lines, columns=COLUMNS), "val")
 
 
 def _from_parquet(files: list[Path], split: str = "") -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]:
@@ -105,6 +105,8 @@ def _from_parquet(files: list[Path], split: str = "") -> Iterator[tuple[npt.NDAr
         frame["identity"] = frame["identity"].fillna("")
         for row in frame.to_dict("records"):
             crop = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_COLOR)
+            if crop is None:
+                raise ValueError(f"{file}: the image of {row['name']!r} cannot be decoded; remove the row")
             yield crop.astype(np.uint8, copy=False), {column: row[column] for column in COLUMNS}
 
 

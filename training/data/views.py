@@ -21,7 +21,8 @@ def moved_view(crop: Image, level: int, how: Degradation, rng: np.random.Generat
     if rng.random() < 0.5:
         matrix[0] *= -1
         matrix[0, 2] += size - 1
-    view = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    warped = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    view = np.asarray(warped, np.uint8)
     return _camera_degradation(view, level, rng) if rng.random() < how.camera else view
 
 
@@ -31,7 +32,7 @@ def student_view(crop: Image, level: int, how: Degradation, rng: np.random.Gener
     if how.narrowest and rng.random() >= how.sharp:
         width = round(float(np.exp(rng.uniform(np.log(how.narrowest), np.log(level)))))
     view = moved_view(crop, width, how, rng)
-    view = cv2.resize(view, (width, width), interpolation=cv2.INTER_AREA)
+    view = np.asarray(cv2.resize(view, (width, width), interpolation=cv2.INTER_AREA), np.uint8)
     if width < level:
         view = enlarged(view, level, cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC)
     if how.light and rng.random() < 0.5:
@@ -54,18 +55,20 @@ def _camera_degradation(view: Image, level: int, rng: np.random.Generator) -> Im
         small = np.clip(small + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.6:
         encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))])[1]
-        small = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    return cv2.resize(small, view.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        small = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.resize(small, view.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def aligned_view(crop: Image, level: int) -> Image:
     """*Aligned* degradation (METHODS.md): a canonical crop shrunk by area to uint8 ``[level, level, 3]``."""
-    return cv2.resize(crop, (level, level), interpolation=cv2.INTER_AREA) if level < crop.shape[0] else crop
+    if level >= crop.shape[0]:
+        return crop
+    return np.asarray(cv2.resize(crop, (level, level), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def enlarged(view: Image, level: int, interpolation: int = cv2.INTER_CUBIC) -> Image:
     """A small view uint8 ``[r, r, 3]`` enlarged to uint8 ``[level, level, 3]``."""
-    return cv2.resize(view, (level, level), interpolation=interpolation)
+    return np.asarray(cv2.resize(view, (level, level), interpolation=interpolation), np.uint8)
 
 
 def to_input(views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

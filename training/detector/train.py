@@ -115,7 +115,7 @@ class Trainer:
             hint = self.hints(features, batch.hints)
         terms = loss_of(maps, batch, self.recipe, hint)
         self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
+        terms["total"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         self.optimizer.step()
         self.step += 1

@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -252,6 +252,7 @@ def adapt(
         ema.update(model)
         total += float(loss.detach())
         if (step + 1) % EVERY == 0 or step + 1 == steps:
+            averaged = cast(LowResolutionTeacher, ema.model)
             line: dict[str, Any] = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
             line["loss"] = round(total / ((step % EVERY) + 1), 5)
             if not np.isfinite(total):
@@ -259,7 +260,7 @@ def adapt(
             started, total = time.monotonic(), 0.0
             if (step + 1) % (3 * EVERY) == 0 or step + 1 == steps:
                 for side in sorted(set(plan.levels)):
-                    low = _validation_table(ema.model, faces, pairs, side, targets)
+                    low = _validation_table(averaged, faces, pairs, side, targets)
                     line |= {f"val{side}_{k}": round(v, 4) for k, v in score(low, targets, pairs).items()}
             state = {"model": model.state_dict(), "ema": ema.model.state_dict(), "step": step + 1,
                      "optimizer": optimizer.state_dict(), "basis": torch.from_numpy(basis)}  # fmt: skip
@@ -275,7 +276,8 @@ def build_low_resolution_teacher(plan: Adaptation, folder: Path) -> LowResolutio
     spec, backbone = KNOWN_TEACHERS[path.stem], open_torch(path)
     with torch.inference_mode():
         inputs = backbone(torch.zeros(BATCH, 3, spec.size, spec.size)).reshape(BATCH, -1).shape[1]
-    model = LowResolutionTeacher(backbone, spec, inputs, plan.dim).to(memory_format=torch.channels_last)
+    model = LowResolutionTeacher(backbone, spec, inputs, plan.dim)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # it is documented, not typed
     return model.requires_grad_(True)
 
 

@@ -161,7 +161,8 @@ class Trainer:
     ) -> None:
         self.schedule, self.batches, self.device = recipe.schedule, batches, device
         self.checkpoint = run / "checkpoint.pt"
-        self.student = student.to(device, memory_format=torch.channels_last)
+        # memory_format is documented, not typed
+        self.student: nn.Module = student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learner = Learner(self.student, objective, recipe.quality).to(device)
         self.ema = Ema(self.student, recipe.schedule.ema)
         self.steps, self.seconds = 0, 0.0

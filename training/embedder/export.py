@@ -77,7 +77,7 @@ def to_onnx(student: nn.Module, target: Path, with_quality: bool = False, mirror
         ValueError: it exceeds ``PARITY``; nothing is left at ``target``.
     """
     model = _Deployed(deployable(student), with_quality, mirror).eval()
-    level = int(student.level)
+    level = int(student.level)  # type: ignore[arg-type]
     temporary = target.with_suffix(".part")
     names = ["embedding", "quality"] if with_quality else ["embedding"]
     torch.onnx.export(

@@ -8,9 +8,9 @@ are none here, and each activation is a PReLU of one slope.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,8 @@ class Depthwise(nn.Conv2d):
         if self.stride == (1, 1) or not torch.is_grad_enabled() or x.device.type != "cpu":
             return super().forward(x)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        out: Tensor = _HalvingConvolution.apply(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+        parameters = [parameter.to(dtype) for parameter in self.parameters()]  # weight, bias
+        out: Tensor = _HalvingConvolution.apply(x.to(dtype), *parameters)
         return out
 
 
@@ -126,6 +127,9 @@ class MobileFaceNet(nn.Module):
         dim: length of the embedding.
         side: of the square that the network computes on, 128 or 64; 64 takes a quarter of the time.
     """
+
+    gain: Tensor
+    offset: Tensor
 
     def __init__(self, dim: int = 256, side: int = 128) -> None:
         super().__init__()
@@ -239,14 +243,14 @@ def solve_head(model: MobileFaceNet, crops: Image, targets: Embeddings, rows: Ro
     head.weight.copy_(torch.from_numpy((weight * scale).T.astype(np.float32)))
 
 
-def _in_order(model: MobileFaceNet) -> list[nn.Parameter]:
+def _in_order(model: MobileFaceNet) -> list[Tensor]:
     """The parameters in the order of the published graph."""
 
-    def conv(layer: nn.Conv2d) -> list[nn.Parameter]:
+    def conv(layer: nn.Module) -> list[Tensor]:
         return list(layer.parameters())
 
     out = [*conv(model.stem), model.stem_act.slope, *conv(model.stem_depthwise), model.stem_act2.slope]
-    for block in model.blocks:
+    for block in cast(Iterable[InvertedResidual], model.blocks):
         se = block.excite
         out += [*conv(block.expand), block.act1.slope, *conv(block.depthwise), block.act2.slope, *conv(block.project)]
         out += [*conv(se.reduce), se.act.slope, *conv(se.expand)]

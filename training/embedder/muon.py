@@ -74,7 +74,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         both = list(parameters)
         matrices = [p for p in both if p.dim() >= 2]
         rest = [p for p in both if p.dim() < 2]
-        self.parts = [Muon(matrices, lr, weight_decay=weight_decay)]
+        self.parts: list[torch.optim.Optimizer] = [Muon(matrices, lr, weight_decay=weight_decay)]
         if rest:
             self.parts.append(torch.optim.AdamW(rest, lr=lr / 10, weight_decay=0.0))
         super().__init__(both, {"lr": lr})

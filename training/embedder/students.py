@@ -29,7 +29,7 @@ class Block(nn.Module):
         super().__init__()
         self.body = nn.Sequential(*_conv(channels, channels), nn.LeakyReLU(0.1), *_conv(channels, channels))
         self.act = nn.LeakyReLU(0.1)
-        nn.init.zeros_(self.body[-1].weight)  # starts as the identity
+        nn.init.zeros_(self.body[-1].weight)  # type: ignore[arg-type]  # starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, c, h, w]`` to the same."""

@@ -57,7 +57,7 @@ def make_pairs(faces: FaceSet, count: int = 6000, folds: int = 10, seed: int = 0
     if not genuine.any() or genuine.all():
         raise ValueError("validation needs two people and two photos of one of them; add photos to the training set")
     rng = np.random.default_rng(seed)
-    half = min(count // 2, np.count_nonzero(genuine), np.count_nonzero(~genuine))
+    half = min(count // 2, int(np.count_nonzero(genuine)), int(np.count_nonzero(~genuine)))
     chosen = np.concatenate([rng.permutation(np.flatnonzero(kind))[:half] for kind in (genuine, ~genuine)])
     fold = np.concatenate([np.arange(half), np.arange(half)]) % min(folds, max(2, half))
     return Pairs(rows[i[chosen]], rows[j[chosen]], genuine[chosen], fold)

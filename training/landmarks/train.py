@@ -91,7 +91,7 @@ def train(recipe: Recipe, sources: Sources, folder: Path, every: int = 100) -> L
             found, spread = network(frames)
         terms = loss(found, spread, truth)
         optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
+        terms["total"].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimizer.step()
         ema.update(network)
