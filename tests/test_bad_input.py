@@ -124,6 +124,20 @@ def test_folders_with_nobody_to_enrol(tmp_path, files, word):
     refused(lrface("enroll", tmp_path / "new.gallery", folder), word)
 
 
+def test_what_is_left_out_of_a_folder_is_said(tmp_path, enrolled, portrait):
+    shutil.copy(portrait, tmp_path / "astronaut.png")
+    (tmp_path / "@eaDir").mkdir()
+    shutil.copy(portrait, tmp_path / "@eaDir" / "astronaut.png")
+    for name in ("._astronaut.png", "notes.txt", "clip.mov", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    done = lrface("identify", enrolled, "--json", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == [str(tmp_path / "astronaut.png")]
+    assert "2 not a picture" in done.stderr
+    assert "notes.txt" in done.stderr
+    assert "@eaDir" in done.stderr
+
+
 def test_folder_without_pictures_to_identify(tmp_path, enrolled):
     refused(lrface("identify", enrolled, tmp_path), "no picture in this folder")
 

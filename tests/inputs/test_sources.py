@@ -163,3 +163,16 @@ def test_damaged_heic() -> None:
     for length in (40, 200, len(data) // 2):
         with pytest.raises(ImageError):
             read_image(data[:length])
+
+
+def test_every_call_takes_pil_images_and_file_objects(portrait: Path) -> None:
+    import lrface
+
+    with lrface.FaceMatcher.open(":memory:") as matcher:
+        with open(portrait, "rb") as photo:
+            assert matcher.enroll("Eileen Collins", photo).photos[0].status == "enrolled"
+        image = Image.open(portrait)
+        assert [face.name for face in matcher.identify(image) if face.name] == ["Eileen Collins"]
+        assert [face.name for face in matcher.identify(io.BytesIO(portrait.read_bytes())) if face.name]
+        report = matcher.enroll("Eileen Collins", [image.crop((60, 0, 400, 330)), io.BytesIO(portrait.read_bytes())])
+        assert [photo.status for photo in report.photos] == ["enrolled", "already enrolled"]
