@@ -134,6 +134,12 @@ def _check_tiff(image: Image.Image, length: int, name: str) -> None:
     """Refuses strips that share their bytes: thousands of them can each be as long as the file."""
     tags: Any = getattr(image, "tag_v2", {})
     for tag in (_STRIP_BYTES, _TILE_BYTES):
-        sizes = tags.get(tag, ())
-        if sum(sizes if isinstance(sizes, tuple) else (sizes,)) > 2 * length:
+        try:
+            found = tags.get(tag, ())
+        except Exception as error:  # Pillow decodes a tag when it is asked for, with many kinds of errors
+            raise ImageError(f"{name} is damaged ({error}): copy, download or save it again") from error
+        sizes = found if isinstance(found, tuple) else (found,)
+        if not all(isinstance(size, int) for size in sizes):
+            raise ImageError(f"{name} is damaged (tag {tag} is no number): copy, download or save it again")
+        if sum(sizes) > 2 * length:
             raise ImageError(f"{name} states more data than it holds: save it again")

@@ -66,7 +66,7 @@ def _decode(data: bytes, name: str, limit: int) -> ImageArray:
         image = open_picture(data, name)
     except ImageError:
         raise
-    except Exception as error:  # decoders of foreign bytes raise what they like (struct, zlib, index, key errors)
+    except Exception as error:  # decoders raise many kinds of errors at damaged bytes (struct, zlib, index, key errors)
         raise _damaged(f"{name} is of no known format, or", error) from error
     with image:
         _check_size(*image.size, name, limit)

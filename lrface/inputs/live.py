@@ -1,4 +1,4 @@
-"""Newest frames of a live source, connected again for ever once it has worked.
+"""Newest frames of a live source, reconnected without end once it has worked.
 
 One thread reads and keeps the newest frame only, so memory is bounded and a slow consumer never lags behind. OpenCV
 cannot interrupt a read: a reader that hangs is left behind and a new one started, up to a few.

@@ -82,7 +82,7 @@ class VideoSource:
 
     Raises:
         VideoError: A file is missing, is not a video, holds no frame or too large ones; or a live source did not
-            answer the first time. (Once it has, it is connected again for ever.) `aspect` or `rotate` is unusable.
+            answer the first time. (Once it has, it is reconnected without end.) `aspect` or `rotate` is unusable.
     """
 
     def __init__(

@@ -147,3 +147,11 @@ def test_tiff_strips_that_share_their_bytes_are_refused():
     data[place : place + (kind - 2) * 2 * count] = min(len(data), 0xFFFF).to_bytes((kind - 2) * 2, "little") * count
     with pytest.raises(ImageError, match="more data than it holds"):
         read_image(bytes(data))
+
+
+def test_tiff_strips_whose_lengths_are_no_numbers_are_refused():
+    data = bytearray(encoded(Image.new("L", (64, 64)), "TIFF"))
+    entry = next(at for at in (data.rfind(b"\x17\x01\x03\0"), data.rfind(b"\x17\x01\x04\0")) if at >= 0)
+    data[entry + 2] = 7  # StripByteCounts as opaque bytes
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(bytes(data))
