@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from videos import encode_video
 
+from lrface.inputs.stream_process import StreamProcess, open_source
 from lrface.inputs.video import VideoSource
 
 
@@ -80,3 +81,29 @@ def test_no_reader_is_left_when_its_program_is_killed(silent):
     while any(runs(pid) for pid in readers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(runs(pid) for pid in readers)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("frozen", True), ("executable", "/usr/bin/uwsgi"), ("executable", "")]
+)
+def test_without_a_python_to_start_the_stream_is_opened_here(monkeypatch, attribute, value):
+    monkeypatch.setattr(sys, attribute, value, raising=False)
+    capture = open_source("http://127.0.0.1:9/live")
+    assert not isinstance(capture, StreamProcess)
+    assert not capture.isOpened()
+
+
+def test_a_reader_that_crashes_is_a_lost_connection(tmp_path):
+    clip = encode_video(tmp_path / "clip.mp4", [np.full((48, 64, 3), 30 * i, np.uint8) for i in range(5)], rate=5)
+    capture = StreamProcess(f"file://{clip}")
+    assert capture.isOpened()
+    assert capture.get(5) == pytest.approx(5)
+    ok, image = capture.read()
+    assert ok
+    assert image.shape == (48, 64, 3)
+    capture.read()
+    assert capture.get(0) == pytest.approx(200)  # milliseconds
+    capture._process.kill()
+    capture._process.wait()
+    assert [capture.read()[0] for _ in range(5)][-1] is False
+    capture.release()
