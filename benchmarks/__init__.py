@@ -1,1 +1,1 @@
-"""A script for each claim: it prints a table, writes JSON and plots. Run as `python -m benchmarks.lfw`."""
+"""Benchmarks: each prints a table and writes JSON and plots. Run one as `python -m benchmarks.lfw`."""

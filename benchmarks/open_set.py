@@ -1,23 +1,23 @@
-"""Are strangers named as often as was asked for? By people never seen in training or calibration.
+"""Measured FPIR against the FPIR asked for, on people who are in no training and no calibration data.
 
     python -m benchmarks.open_set
 
 Galleries of LFW's people, enrolled with one or with up to five ordinary photos; searches by the pictures of them that
 are left and by strangers (at most ten each), at 16 and at 32 pixels: the aligned crop shrunk by area, half of them also
-worn by a camera (``training.data.views``). Every decision is `FaceMatcher.decide`'s, with the bundled calibration,
-which was made from the validation people and saw nobody of LFW. FPIR: strangers named; FNIR: enrolled people not named
-rightly. Beside it, what a quality gate would do, which the product has only at enrolment: a face too poor to decide is
-never named; ``undecided`` is their share of the searches by enrolled people and ``fnir_decided`` the FNIR of the
-others.
+with camera degradation (``training.data.views``). Every decision is `FaceMatcher.decide`'s, with the bundled
+calibration, which was made from the validation people, without any of LFW. FPIR: strangers named; FNIR: enrolled people
+not named rightly. Besides, the effect of a quality gate, which the product has only at enrolment: a face too poor to
+decide is never named; ``undecided`` is their share of the searches by enrolled people and ``fnir_decided`` the FNIR of
+the others.
 
 The same on the validation people alone: calibrated on one half of them, tested on the other (`half`).
 
-Last, the case of frigate #23450: people enrolled from faces of 22x28 pixels, worn by a camera, and searched at 32. The
-aligned crop is then 33 px wide if that is the face's box, 22 px if it is the whole picture of the face. With the gate,
-enrolment refuses what `lrface.enrolment.screening` objects to.
+Last, the case of frigate #23450: people enrolled from faces of 22x28 pixels with camera degradation, and searched at
+32. The aligned crop is then 33 px wide if that is the face's box, 22 px if it is the whole picture of the face. With
+the gate, enrolment refuses what `lrface.enrolment.screening` objects to.
 
-And *impostor attractors*: of the photos that one large gallery would be enrolled from, those that screening refuses
-because they resemble too many others, their share, and their share of the false matches by strangers.
+And hubness: of the photos that one large gallery would be enrolled from, those that screening refuses because they
+resemble too many others, their share, and their share of the false matches by strangers.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class People:
         crops: uint8 [n, 112, 112, 3].
         sizes: of the probes, in pixels.
         embedders: by level.
-        rng: wears half of the probes.
+        rng: of the camera degradation of half of the probes.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class People:
         self.probes = {}
         for size in sizes:
             level = level_for(size, embedders)
-            worn = rng.permutation(len(crops)) < len(crops) // 2
-            views = [seen(crop, size, rng if wear else None) for crop, wear in zip(crops, worn, strict=True)]
+            degraded = rng.permutation(len(crops)) < len(crops) // 2
+            views = [seen(crop, size, rng if yes else None) for crop, yes in zip(crops, degraded, strict=True)]
             self.probes[size] = Seen(*embedders[level].embed_with_quality(np.stack(views)), float(size), level)
 
     def draw(self, size: int, photos: int, rng: np.random.Generator) -> tuple[dict[str, Rows], Rows, Rows]:
@@ -123,7 +123,7 @@ class People:
 
 
 def seen(crop: Crops, size: int, rng: np.random.Generator | None) -> Crops:
-    """A crop as alignment cuts it from a picture in which it is ``size`` px wide; with ``rng`` worn by the camera."""
+    """A crop as aligned from a picture in which it is ``size`` px wide; with ``rng`` also degraded as by a camera."""
     if rng is not None:
         crop = moved_view(crop, size, Degradation(camera=1.0), rng)
     small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
@@ -141,7 +141,7 @@ def enrol(matcher: FaceMatcher, people: People, enrolled: dict[str, Rows]) -> No
 def enrol_small(
     matcher: FaceMatcher, people: People, enrolled: dict[str, Rows], width: int, gate: bool, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """The same from worn photos ``width`` px wide; returns how many photos and how many people were taken."""
+    """The same from degraded photos ``width`` px wide; returns how many photos and how many people were enrolled."""
     matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
     screen = Screen(matcher.gallery.projection(), matcher.calibration)
     levels, photos = template_levels(width, people.embedders), 0
@@ -205,7 +205,7 @@ def rates(total: collections.Counter[str], fpir: float) -> dict[str, float]:
     }  # fmt: skip
 
 
-def attractors(matcher: FaceMatcher, people: People, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+def hubs(matcher: FaceMatcher, people: People, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Do photos that resemble many of a gallery draw strangers too? For each level, at a false match rate of 1e-3."""
     enrolled, _, strangers = people.draw(count, 1, rng)
     enrol(matcher, people, enrolled)
@@ -347,18 +347,18 @@ def main() -> None:
           f"{r['people_taken']} / {r['people_taken_gate']}", str(r["strangers"]), str(r["named"]),
           str(r["named_gate"]), f"{100 * r['fnir']:.1f}", f"{100 * r['fnir_gate']:.1f}"] for r in poor],
     ))  # fmt: skip
-    drawing = attractors(matcher, sets["LFW"], max(args.people), rng)
+    found_hubs = hubs(matcher, sets["LFW"], max(args.people), rng)
     print(table(
-        ["level", "photos", "refused as attractors", "their share of false matches, %", "rank correlation"],
+        ["level", "photos", "refused as hubs", "their share of false matches, %", "rank correlation"],
         [[str(r["level"]), str(r["people"]), str(r["refused"]), f"{100 * r['refused_share_of_false_matches']:.1f}",
-          f"{r['rank_correlation']:.2f}"] for r in drawing],
+          f"{r['rank_correlation']:.2f}"] for r in found_hubs],
     ))  # fmt: skip
     lfw_curves = {label: curve for label, curve in curves.items() if label.startswith("LFW")} or curves
     path = write_result("open_set", {
-        "protocol": "strangers and held-out pictures, half of the probes worn by a camera; decisions by FaceMatcher",
+        "protocol": "strangers and held-out pictures, half of the probes with camera degradation; FaceMatcher decides",
         "fpir": args.fpir, "searches": args.searches, "limit": args.limit, "seed": args.seed,
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
-        "rows": lines, "frigate_23450": poor, "attractors": drawing,
+        "rows": lines, "frigate_23450": poor, "hubs": found_hubs,
         "plots": [plot("curves", {"as asked": [list(RATES), list(RATES)], **lfw_curves},
                        "Strangers named against strangers that may be named (LFW)", xlabel="FPIR asked for",
                        ylabel="FPIR measured", xscale="log", yscale="log")],

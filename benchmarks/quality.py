@@ -38,8 +38,8 @@ Crop = npt.NDArray[np.uint8]
 Measure = npt.NDArray[np.float64]
 
 
-def worn(crop: Crop, rng: np.random.Generator) -> tuple[Crop, int]:
-    """A canonical crop as a camera may see it, at its width in pixels, and that width."""
+def degraded(crop: Crop, rng: np.random.Generator) -> tuple[Crop, int]:
+    """A canonical crop shrunk to a random width and degraded as by a camera, and that width in pixels."""
     width = round(float(np.exp(rng.uniform(np.log(8), np.log(64)))))
     small = np.asarray(cv2.resize(crop, (width, width), interpolation=cv2.INTER_AREA), np.uint8)
     if rng.random() < 0.5:
@@ -94,7 +94,7 @@ def main() -> None:
         keep = np.isin(person, np.unique(person)[: args.limit])
         rows, person = rows[keep], person[keep]
     crops, rng = np.asarray(faces.crops[rows]), np.random.default_rng(args.seed)
-    smalls, widths = zip(*(worn(crop, rng) for crop in crops), strict=True)
+    smalls, widths = zip(*(degraded(crop, rng) for crop in crops), strict=True)
     views = np.stack([cv2.resize(s, crops.shape[1:3], interpolation=cv2.INTER_LINEAR) for s in smalls]).astype(np.uint8)
     levels = np.array([level_for(width, embedders) for width in widths])
 
@@ -153,7 +153,7 @@ def main() -> None:
             f"{matching:.1f} % would have matched"
         )
     path = write_result("quality", {
-        "protocol": f"validation photos, each worn once at 8 to 64 px, against {PHOTOS} others; FMR {FMR:g}",
+        "protocol": f"validation photos, each degraded once at 8 to 64 px, against {PHOTOS} others; FMR {FMR:g}",
         "people": len(np.unique(person)), "limit": args.limit, "seed": args.seed,
         "models": {entry.name: entry.sha256 for entry in (*manifest.embedders.values(), manifest.detector)},
         "rows": result, "gates": gates,

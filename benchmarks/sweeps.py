@@ -1,9 +1,9 @@
-"""Small runs beside one another: what a loss, its settings or a second stage is worth, on validation people.
+"""Small runs that are compared with one another: the gain of a loss, of its settings, of a second stage.
 
     python -m benchmarks.sweeps methods --count 10000
 
-writes ``benchmarks/results/sweep-<what>.json`` with its plots. ``training.sweeps`` says what is run; what ran before is
-only read.
+writes ``benchmarks/results/sweep-<what>.json`` with its plots. Figures are of validation people. The runs are defined
+in ``training.sweeps``; finished ones are only read.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _plots(what: str, rows: list[dict[str, Any]], teachers: float, cosine: dict[
 
 
 def _views(base: Recipe, data: TrainingData, teachers: list[Teacher], runs: Path) -> dict[str, Embeddings]:
-    """The features of teachers and of two students, by what they are and see."""
+    """The features of teachers and of two students, by network and input."""
     level, device = base.student.level, torch.device("cpu")
     found = {
         "teachers, 112 px": data.embeddings,

@@ -4,9 +4,9 @@
 
 **It is not UCCS**, and no figure on it compares with a published one. Aligned 112x112 crops are turned, shrunk to faces
 of a camera's size and pasted behind a soft oval into drawn backdrops, a few to a scene, which is then blurred, made
-noisy and compressed. So it has small worn faces, strangers, and a detector in the loop; it does not have UCCS's haze,
-poses, hats, motion or weather, hair and shoulders are missing, and the photos of a person are from many cameras and
-years.
+noisy and compressed. So it has small degraded faces, strangers, and a detector in the loop; it does not have UCCS's
+haze, poses, hats, motion or weather, hair and shoulders are missing, and the photos of a person are from many cameras
+and years.
 
 Written as the second challenge's release: ``protocol/{training,validation}.csv`` and the scenes beside them. A part of
 the people are strangers (SUBJECT_ID -1); each photo is seen once, in a scene of one of the two parts.
@@ -105,8 +105,8 @@ def _scene(
         x1, y1, x2, y2 = (np.array(FACE_BOX) - (CROP - 1) / 2) * scale + np.tile(centre, 2)
         boxes.append((float(x1), float(y1), float(x2), float(y2)))
     blurred = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.3, 0.9))
-    worn = blurred * rng.uniform(0.7, 1.1) + rng.normal(0, rng.uniform(1, 6), scene.shape)
-    return np.clip(worn, 0, 255).astype(np.uint8), boxes
+    noisy = blurred * rng.uniform(0.7, 1.1) + rng.normal(0, rng.uniform(1, 6), scene.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8), boxes
 
 
 def _paste(scene: ImageArray, crop: ImageArray, scale: float, degrees: float, centre: npt.NDArray[np.float64]) -> None:

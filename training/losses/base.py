@@ -1,4 +1,4 @@
-"""What all distillation losses share: how they are built, and what they make of a batch before they look at it."""
+"""The base of all distillation losses: how they are built, and how they prepare a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.common.distributed import gather
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a run knows and a recipe does not write down.
+    """The arguments of losses that come from the run and not from the recipe.
 
     Attributes:
         student_dim: length d of the student's features.
@@ -37,7 +37,7 @@ class Loss(nn.Module):
     equal on all of them, and N processes train as one does. Ranks must hold batches of one size.
 
     Attributes:
-        monitor: what a log should show besides the loss, from the last ``forward``.
+        monitor: further values for the log, of the last ``forward``.
     """
 
     least: ClassVar[int] = 1
@@ -49,7 +49,7 @@ class Loss(nn.Module):
 
     @classmethod
     def build(cls, context: LossContext, **arguments: Any) -> Self:
-        """The loss of a recipe's arguments; parameters named as a field of the context take it from there.
+        """The loss of a recipe's arguments; parameters with the name of a field of the context get its value.
 
         Raises:
             ValueError: an argument that the loss does not know, or a value that it cannot use.
@@ -73,7 +73,7 @@ class Loss(nn.Module):
             Scalar, float32.
 
         Raises:
-            ValueError: shapes that do not go together, or fewer samples than relations need.
+            ValueError: shapes that do not match, or fewer samples than the relations need.
         """
         if student.dim() != 2 or guide.dim() != 2 or len(student) != len(guide):
             raise ValueError(f"features {list(student.shape)} and {list(guide.shape)}: give [n, d] and [n, e]")
@@ -93,7 +93,7 @@ class Loss(nn.Module):
 
 
 class Draws(nn.Module):
-    """Random draws that depend on nothing but how many were made: all ranks draw alike, a resumed run goes on."""
+    """Random draws that depend only on the number of earlier draws: equal on all ranks, and resumable."""
 
     step: Tensor
 

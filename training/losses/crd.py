@@ -1,4 +1,4 @@
-"""CRD: a sample's student and guide features told from those of other samples."""
+"""CRD: a sample's student and guide features, contrasted with those of other samples."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Crd(Loss):
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``; the features' lengths may differ."""
         unit_s, unit_t = F.normalize(student, dim=1), F.normalize(guide, dim=1)
-        pool_s, pool_t, pool_labels = self.queue.behind(unit_s, unit_t, labels)
+        pool_s, pool_t, pool_labels = self.queue.appended(unit_s, unit_t, labels)
         allowed = ~same_identity(labels[:, None], pool_labels, unit_t @ pool_t.T, self.same_above)
         allowed.fill_diagonal_(False)
         if self.training:

@@ -1,4 +1,4 @@
-"""CRRCD: the relation of a low-resolution sample to high-resolution others, told from relations of other pairs."""
+"""CRRCD: relations of a low-resolution sample to high-resolution ones, contrasted with those of other pairs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Crrcd(Loss):
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``; the features' lengths may differ."""
         s, t = F.normalize(student, dim=1), F.normalize(guide, dim=1)
-        pool_s, pool_t, pool_labels = self.queue.behind(s, t, labels)
+        pool_s, pool_t, pool_labels = self.queue.appended(s, t, labels)
         ij, kl = (x.to(s.device) for x in self.draw(len(s), len(pool_s), self.draws()))
         anchors = self.of_guide(t[ij[0]], t[ij[1]])
         related = (anchors * self.across(s[ij[0]], t[ij[1]])).sum(1)

@@ -1,4 +1,4 @@
-"""KD: what the guide takes a face for, among the training set's classes."""
+"""KD: class probabilities over the training set's classes."""
 
 from __future__ import annotations
 

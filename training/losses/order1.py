@@ -1,4 +1,4 @@
-"""HORKD's first order: every feature to its guide's."""
+"""HORKD's first order: regression of each feature to the guide's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HORKD's second order: how far samples lie from one another."""
+"""HORKD's second order: distances between samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HORKD's third order: the angles that samples make with one another."""
+"""HORKD's third order: angles between samples."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class ThirdOrder(Loss):
 
     @staticmethod
     def scale(features: Tensor) -> Tensor:
-        """What becomes of features ``[n, d]`` before their angles are taken: unit length."""
+        """The features ``[n, d]`` whose angles are taken: scaled to unit length."""
         return F.normalize(features, dim=1)

@@ -1,4 +1,4 @@
-"""HORKD's order C: how far samples lie from the centres of classes."""
+"""HORKD's order C: distances of samples to class centres."""
 
 from __future__ import annotations
 

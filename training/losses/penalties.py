@@ -1,4 +1,4 @@
-"""Penalties: how far the student's relations are from the guide's. Any relation in, a scalar out."""
+"""Penalties: a scalar distance of the student's relations from the guide's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def divergence(student: Tensor, guide: Tensor) -> Tensor:
 
 
 class Critic(nn.Module):
-    r"""A critic that tells what belongs together from what does not; the loss is its negative log-likelihood.
+    r"""A critic that separates positive from negative pairs; the loss is its negative log-likelihood.
 
     .. math::
         L = -\frac{1}{n} \sum_i \Big[ \log h(p_i) + \sum_k \log \big(1 - h(q_{ik})\big) \Big], \quad
@@ -63,7 +63,7 @@ class Critic(nn.Module):
         Args:
             related: cosines p ``[n]``.
             unrelated: cosines q ``[n, k]``.
-            allowed: bool ``[n, k]``, false where a negative is none.
+            allowed: bool ``[n, k]``, false where a pair is no negative.
         """
         related, unrelated = related / self.temperature, unrelated / self.temperature
         log_m = torch.zeros_like(related)

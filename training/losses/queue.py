@@ -31,8 +31,8 @@ class FeatureQueue(nn.Module):
         self.register_buffer("labels", torch.full((size,), -1))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
-    def behind(self, student: Tensor, guide: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch with the queue's samples after it: copies, so that a later ``push`` disturbs no gradient.
+    def appended(self, student: Tensor, guide: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch with the queue's samples appended: copies, so that a later ``push`` changes no gradient.
 
         Args:
             student: ``[n, d]``.
@@ -51,7 +51,7 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, student: Tensor, guide: Tensor, labels: Tensor) -> None:
-        """Keep a batch, as far as there is room for its end."""
+        """Add a batch to the queue; of a batch larger than the queue only its end."""
         size = len(self.labels)
         if not size:
             return

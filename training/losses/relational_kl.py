@@ -1,4 +1,4 @@
-"""Batch relations as distributions: who looks like whom, as the guide sees it."""
+"""Relations of a batch as distributions of similarity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RelationalKL(Loss):
     2021, with the batch in place of a queue). Not from either of the two papers.
 
     Args:
-        temperature: tau; smaller looks at nearer neighbours only.
+        temperature: tau; with a smaller one only nearer neighbours count.
 
     Raises:
         ValueError: temperature is not positive.

@@ -1,4 +1,4 @@
-"""Potentials: what a batch's features are to one another. A loss compares the student's with the guide's.
+"""Potentials: relations between the features of a batch. A loss compares the student's with the guide's.
 
 All take float32; relations of a sample to itself are left out.
 """
@@ -59,7 +59,7 @@ def angles(features: Tensor, vertices: Tensor) -> Tensor:
 
 
 def log_similarities(features: Tensor, temperature: float) -> Tensor:
-    """Each sample's likeness to the others as a distribution.
+    """Each sample's similarity to the others as a distribution.
 
     Returns:
         ``[n, n - 1]``: logarithm of the softmax over j != i of ``cos(f_i, f_j) / temperature``.
@@ -70,7 +70,7 @@ def log_similarities(features: Tensor, temperature: float) -> Tensor:
 
 
 def same_identity(first: Tensor, second: Tensor, cosine: Tensor, above: float) -> Tensor:
-    """Who is whom: by labels where both are known, by the guide's cosine elsewhere.
+    """Which samples are one person: by labels where both are known, by the guide's cosine elsewhere.
 
     Args:
         first: labels, int64, -1 unknown.

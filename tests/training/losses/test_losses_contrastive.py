@@ -231,7 +231,7 @@ def test_the_queue_keeps_the_last_samples(size: int, batches: list[list[int]], k
     for batch in batches:
         numbers = torch.tensor(batch)
         queue.push(numbers[:, None] * torch.ones(1, 2), -numbers[:, None] * torch.ones(1, 3), numbers)
-    s, t, labels = queue.behind(torch.zeros(1, 2), torch.zeros(1, 3), torch.tensor([-1]))
+    s, t, labels = queue.appended(torch.zeros(1, 2), torch.zeros(1, 3), torch.tensor([-1]))
     assert labels[0] == -1
     assert set(labels[1:].tolist()) == kept
     assert torch.equal(s[1:, 0], labels[1:].float())
