@@ -138,3 +138,15 @@ def _text(cell: Any) -> str:
     while isinstance(cell, np.ndarray) and cell.size:
         cell = cell.reshape(-1)[0]
     return str(cell).strip()
+
+
+def mat_faces(pictures: Path, listing: Path, key: str, dataset: str) -> list[FaceRecord]:
+    """The faces of a MATLAB list of file names (``<key>_set``) and of their subjects' numbers (``<key>_ids``).
+
+    Raises:
+        FileNotFoundError: the folder of pictures or the list is missing.
+        ValueError: the list cannot be understood.
+    """
+    inside = existing(pictures, dataset)
+    listed = zip(mat_names(listing, f"{key}_set", dataset), mat_numbers(listing, f"{key}_ids", dataset), strict=True)
+    return [FaceRecord(inside / name, subject) for name, subject in listed]

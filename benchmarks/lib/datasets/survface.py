@@ -1,4 +1,4 @@
-"""QMUL-SurvFace (Cheng, Zhu, Gong, 2018): faces of surveillance cameras, about 24x20 px, never shrunk by anybody.
+"""QMUL-SurvFace (Cheng, Zhu, Gong, 2018): faces of surveillance cameras, about 24x20 px, not shrunk from larger ones.
 
 Layout of the release, below ``--root``::
 
@@ -20,8 +20,8 @@ from benchmarks.lib.datasets.records import (
     IdentificationTest,
     VerificationTest,
     existing,
+    mat_faces,
     mat_names,
-    mat_numbers,
 )
 
 NAME = "QMUL-SurvFace"
@@ -36,15 +36,7 @@ def read_survface(root: Path) -> IdentificationTest:
     """
     folder = existing(root / "Face_Identification_Test_Set", NAME)
     gallery, mated = (
-        [
-            FaceRecord(existing(folder / part, NAME) / name, subject)
-            for name, subject in zip(
-                mat_names(folder / f"{part}_img_ID_pairs.mat", f"{part}_set", NAME),
-                mat_numbers(folder / f"{part}_img_ID_pairs.mat", f"{part}_ids", NAME),
-                strict=True,
-            )
-        ]
-        for part in ("gallery", "mated_probe")
+        mat_faces(folder / part, folder / f"{part}_img_ID_pairs.mat", part, NAME) for part in ("gallery", "mated_probe")
     )
     strangers = [FaceRecord(picture) for picture in sorted(existing(folder / "unmated_probe", NAME).glob("*.jpg"))]
     return IdentificationTest(NAME, gallery, {"all": [*mated, *strangers]}, fpirs=(0.3, 0.2, 0.1, 0.01), at_rank=20)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.lib.datasets.records import FaceRecord, IdentificationTest, existing, mat_names, mat_numbers
+from benchmarks.lib.datasets.records import FaceRecord, IdentificationTest, existing, mat_faces
 
 NAME = "TinyFace"
 
@@ -24,15 +24,8 @@ def read_tinyface(root: Path) -> IdentificationTest:
         ValueError: a list of it cannot be understood.
     """
     folder = existing(root / "Testing_Set", NAME)
-    gallery = _listed(folder, "Gallery_Match", "gallery_match_img_ID_pairs.mat", "gallery")
-    probes = _listed(folder, "Probe", "probe_img_ID_pairs.mat", "probe")
+    gallery = mat_faces(folder / "Gallery_Match", folder / "gallery_match_img_ID_pairs.mat", "gallery", NAME)
+    probes = mat_faces(folder / "Probe", folder / "probe_img_ID_pairs.mat", "probe", NAME)
     others = sorted(existing(folder / "Gallery_Distractor", NAME).glob("*.jpg"))
     distractors = [FaceRecord(picture, f"distractor {picture.stem}") for picture in others]
     return IdentificationTest(NAME, [*gallery, *distractors], {"all": probes}, ranks=(1, 5, 20, 50))
-
-
-def _listed(folder: Path, pictures: str, listing: str, key: str) -> list[FaceRecord]:
-    names = mat_names(folder / listing, f"{key}_set", NAME)
-    subjects = mat_numbers(folder / listing, f"{key}_ids", NAME)
-    inside = existing(folder / pictures, NAME)
-    return [FaceRecord(inside / name, subject) for name, subject in zip(names, subjects, strict=True)]
