@@ -47,7 +47,7 @@ from lrface.decisions.rates import fmr_for
 from lrface.detection import open_detector
 from lrface.embedding.embedders import Embedder, open_embedders
 from lrface.embedding.levels import level_for, template_levels
-from lrface.enrolment.screening import ATTRACTED, ATTRACTED_FMR, Screen
+from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, EnrolmentGate
 from lrface.gallery import Contract, Gallery, PhotoTemplates
 from lrface.matcher import CANDIDATES, FaceMatcher
 from lrface.metrics import wilson_interval
@@ -143,17 +143,16 @@ def enrol_small(
 ) -> tuple[int, int]:
     """The same from degraded photos ``width`` px wide; returns how many photos and how many people were enrolled."""
     matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
-    screen = Screen(matcher.gallery.projection(), matcher.calibration)
+    screen = EnrolmentGate(matcher.gallery.projection(), matcher.calibration)
     levels, photos = template_levels(width, people.embedders), 0
     for name, rows in enrolled.items():
         crops = np.stack([seen(people.crops[row], width, rng) for row in rows])
         found = {level: people.embedders[level].embed_with_quality(crops) for level in levels}
-        vectors, quality = found[max(levels)]
-        kept = [
-            i
-            for i in range(len(rows))
-            if not gate or screen.objection(name, max(levels), vectors[i], quality[i]) is None
-        ]
+        quality, kept = found[max(levels)][1], []
+        for i in range(len(rows)):
+            own = {level: vectors[i] for level, (vectors, _) in found.items()}
+            if not gate or screen.rejection_reason(name, own, quality[i]) is None:
+                kept.append(i)
         if kept:
             by_level = {level: [found[level][0][i] for i in kept] for level in levels}
             templates = [{level: by_level[level][i] for level in levels} for i in range(len(kept))]
@@ -213,10 +212,10 @@ def hubs(matcher: FaceMatcher, people: People, count: int, rng: np.random.Genera
     population = matcher.gallery.projection().population
     for level, (vectors, _) in people.photos.items():
         curve, shift = matcher.calibration.curve(level, level, 1), matcher.calibration.shift(level, population)
-        among = vectors[rows] @ vectors[rows].T >= curve.threshold(ATTRACTED_FMR) + shift
+        among = vectors[rows] @ vectors[rows].T >= curve.threshold(HUBNESS_FMR) + shift
         drawn = (among.sum(axis=1) - among.diagonal()) / (len(rows) - 1)
         false = (vectors[rows] @ vectors[strangers].T >= curve.threshold(1e-3) + shift).mean(axis=1)
-        refused = drawn > ATTRACTED
+        refused = drawn > HUBNESS
         lines.append({
             "level": level, "people": len(rows), "strangers": len(strangers), "refused": int(refused.sum()),
             "refused_share_of_false_matches": float(false[refused].sum() / max(1e-12, false.sum())),

@@ -8,11 +8,15 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lrface.detection import open_detector
+from lrface.embedding.embedders import open_embedders
+from lrface.enrolment.portraits import cut_portrait
 from lrface.inputs.images import read_image
 from lrface.matcher import FaceMatcher
+from lrface.models.manifest import Manifest, models_folder
 
 # Who is where, from left to right, by both teachers together (see benchmarks/end_to_end.py); None was never enrolled.
 PEOPLE = {
@@ -105,3 +109,15 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes x1, y1, x2, y2."""
     both = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_portraits_that_lie_on_their_side_are_enrolled_as_if_upright(shared: Path, quarters: int) -> None:
+    detector = open_detector()
+    network = open_embedders(Manifest.load(models_folder()))[112]
+    for photo in sorted((shared / "data" / "images" / "cast" / "enroll").glob("*/*.png")):
+        picture = read_image(photo)
+        turned = np.ascontiguousarray(np.rot90(picture, quarters))
+        crops = [cut_portrait(each, "", detector).crop for each in (picture, turned)]
+        one, other = network.embed(np.stack(crops))
+        assert one @ other > 0.9, photo

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrface.decisions.curves import ImpostorCurve, read_curve
+from lrface.decisions.curves import ImpostorCurve, read_curve, within
 from lrface.decisions.rates import fmr_for
 from lrface.errors import CalibrationError
 
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from lrface.models.manifest import Manifest
 
 SCHEMA = 2
-_MEND = "restore calibration.json, or make one for these models with `python -m training calibrate`"
+_FIX = "restore calibration.json, or make one for these models with `python -m training calibrate`"
 
 OWN_PEOPLE = 20
 """With so many people at a level, a gallery's own impostor scores count (the mean of fewer strays too far)."""
+
+MAX_SHIFT, MIN_SHIFT = 1.0, -0.1
+"""Bounds of the shift of all thresholds by a gallery's own people: caution may cost everything, trust only little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,11 @@ class Calibration:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise CalibrationError(f"no thresholds at {path} ({error.strerror or error}): {_MEND}") from error
+            raise CalibrationError(f"no thresholds at {path} ({error.strerror or error}): {_FIX}") from error
         except ValueError as error:
-            raise CalibrationError(f"{path} is not JSON ({error}): {_MEND}") from error
+            raise CalibrationError(f"{path} is not JSON ({error}): {_FIX}") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise CalibrationError(f"{path} is not a calibration of schema {SCHEMA}: update lrface, or {_MEND}")
+            raise CalibrationError(f"{path} is not a calibration of schema {SCHEMA}: update lrface, or {_FIX}")
         try:
             curves: dict[tuple[int, int], dict[int, ImpostorCurve]] = {}
             for item in sorted(data["impostor"], key=lambda item: int(item["photos"])):
@@ -90,11 +93,11 @@ class Calibration:
                 int(data["people"]),
                 {int(probe): int(gallery) for probe, gallery in data["gallery_level"].items()},
                 curves,
-                {int(level): float(mean) for level, mean in data["impostor_mean"].items()},
-                {int(level): float(quality) for level, quality in data["min_quality"].items()},
+                {int(level): within(mean, -1.0, 1.0) for level, mean in data["impostor_mean"].items()},
+                {int(level): within(quality, 0.0, 1.0) for level, quality in data["min_quality"].items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CalibrationError(f"{path} is malformed ({error!r}): {_MEND}") from error
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise CalibrationError(f"{path} is malformed ({error!r}): {_FIX}") from error
 
     @classmethod
     def of(cls, manifest: Manifest) -> Calibration:
@@ -115,7 +118,7 @@ class Calibration:
         """
         for level, entry in manifest.embedders.items():
             if entry.space != self.space or self.models.get(entry.name, "").lower() != entry.sha256.lower():
-                raise CalibrationError(f"the thresholds in {manifest.folder} are not those of {entry.name}: {_MEND}")
+                raise CalibrationError(f"the thresholds in {manifest.folder} are not those of {entry.name}: {_FIX}")
             self.compare_at(level)
             for other in manifest.embedders:  # somebody enrolled from small photos has smaller templates only
                 self.curve(level, other, 1)
@@ -127,7 +130,7 @@ class Calibration:
             CalibrationError: The calibration does not know the level.
         """
         if probe_level not in self.gallery_level:
-            raise CalibrationError(f"there is no threshold for faces at level {probe_level}: {_MEND}")
+            raise CalibrationError(f"there is no threshold for faces at level {probe_level}: {_FIX}")
         return self.gallery_level[probe_level]
 
     def curve(self, probe_level: int, gallery_level: int, photos: int) -> ImpostorCurve:
@@ -138,18 +141,28 @@ class Calibration:
         """
         by_photos = self.curves.get((probe_level, gallery_level))
         if by_photos is None:
-            raise CalibrationError(f"there is no threshold for level {probe_level} against {gallery_level}: {_MEND}")
+            raise CalibrationError(f"there is no threshold for level {probe_level} against {gallery_level}: {_FIX}")
         return by_photos[next((count for count in by_photos if count >= photos), max(by_photos))]
 
     def shift(self, gallery_level: int, population: Population) -> float:
         """By how much the enrolled people resemble each other more than the cohort did (in similarity, either sign).
 
         Photos of one camera, one age or one origin are closer to each other, and strangers who pass that camera are
-        closer to them: every threshold is moved by the difference of the means. 0 below `OWN_PEOPLE` people.
+        closer to them: every threshold is moved by the difference of the means, within `MIN_SHIFT` and `MAX_SHIFT`.
+        0 below `OWN_PEOPLE` people.
+
+        Raises:
+            CalibrationError: The people's mean similarity is not one, -1..1: a template is damaged.
         """
         if population.people.get(gallery_level, 0) < OWN_PEOPLE or gallery_level not in self.impostor_mean:
             return 0.0
-        return population.impostor_mean[gallery_level] - self.impostor_mean[gallery_level]
+        mean = population.impostor_mean[gallery_level]
+        if not -1.0 <= mean <= 1.0:  # also a nan
+            raise CalibrationError(
+                f"the enrolled people's mean similarity is {mean:g}, outside of -1 to 1: find the damaged template "
+                "with `lrface gallery verify`"
+            )
+        return min(MAX_SHIFT, max(MIN_SHIFT, mean - self.impostor_mean[gallery_level]))
 
     def false_match(
         self, similarity: float, probe_level: int, gallery_level: int, photos: int, population: Population

@@ -55,11 +55,23 @@ class ImpostorCurve:
         return float(share * 10.0 ** self.log_fmr[0])
 
 
+def within(value: Any, least: float, most: float) -> float:
+    """A number of a file.
+
+    Raises:
+        TypeError, ValueError, OverflowError: It is none, or out of range.
+    """
+    number = float(value)
+    if not least <= number <= most:  # also a nan
+        raise ValueError(f"{number:g} is not within {least:g} and {most:g}")
+    return number
+
+
 def read_curve(item: Mapping[str, Any]) -> ImpostorCurve:
     """A curve of `calibration.json`.
 
     Raises:
-        KeyError, TypeError, ValueError: It is malformed, or not monotone.
+        KeyError, TypeError, ValueError, OverflowError: It is malformed, out of range, or not monotone.
     """
     fmr, similarity = item["fmr"], item["similarity"]
     if len(fmr) != len(similarity) or len(fmr) < 2:
@@ -69,8 +81,9 @@ def read_curve(item: Mapping[str, Any]) -> ImpostorCurve:
     if not falling or not (np.diff(values) >= 0).all() or not np.isfinite(values).all():
         raise ValueError("fmr must fall and similarity rise")
     scale, shape = float(item["tail"]["scale"]), float(item["tail"]["shape"])
-    if not (0.0 < scale < math.inf and abs(shape) < 1.0) or int(item["photos"]) < 1:
+    if not (0.0 < scale <= 1.0 and abs(shape) < 1.0) or int(item["photos"]) < 1 or int(item["comparisons"]) < 0:
         raise ValueError("a tail needs a scale above 0 and a shape between -1 and 1, a curve one photo or more")
+    within(values.min(), -1.0, 1.0), within(values.max(), -1.0, 1.0)
     logs = np.log10(rates)[::-1]
     return ImpostorCurve(
         int(item["comparisons"]), tuple(map(float, logs)), tuple(map(float, values[::-1])), scale, shape

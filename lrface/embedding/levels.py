@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
+
+from lrface.errors import ImageError
 
 MIN_NATIVE_PX = 6.0
 """Below this width, in source pixels of the canonical crop, a face is not embedded."""
@@ -17,7 +20,12 @@ def level_for(native_px: float, levels: Collection[int]) -> int:
     Args:
         native_px: Width, in source pixels, of the canonical crop.
         levels: Those of the loaded models; not empty.
+
+    Raises:
+        ImageError: The width is not a finite number.
     """
+    if not math.isfinite(native_px):
+        raise ImageError(f"a face cannot be {native_px} px wide: check the landmarks")
     wanted = next(level for bound, level in LEVEL_BOUNDS if native_px < bound)
     return max((level for level in levels if level <= wanted), default=min(levels))
 

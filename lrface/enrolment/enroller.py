@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -15,7 +15,7 @@ from lrface.embedding.embedders import Embedder
 from lrface.embedding.levels import template_levels
 from lrface.enrolment.portraits import Portrait, cut_portrait, fingerprint
 from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
-from lrface.enrolment.screening import Screen
+from lrface.enrolment.screening import EnrolmentGate
 from lrface.errors import EnrolmentError, ImageError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
 from lrface.inputs.folders import HIDDEN, SYSTEM, reason_to_leave_out
@@ -34,7 +34,7 @@ class Enroller:
         detector: Finds the faces.
         embedders: By level.
         calibration: What similarities and qualities mean.
-        force: Enrols also photos that `Screen` objects to.
+        force: Enrols also photos that `EnrolmentGate` rejects.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Enroller:
 
     def enroll(self, name: str, sources: Sequence[Source]) -> EnrolmentReport:
         """See `FaceMatcher.enroll`."""
-        photos = self._person(normalise_name(name), sources, self._screen())
+        photos = self._person(normalise_name(name), sources, self._gate())
         if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
             raise nothing_enrolled(photos, f"for {name}")
         return EnrolmentReport(tuple(photos))
@@ -68,68 +68,72 @@ class Enroller:
                 continue
             names.append(name)
             listed.append((path, name, list(photos_in(path, name))))
-        screen = self._screen()
+        gate = self._gate()
         with _bar(sum(len(photos) for _, _, photos in listed), progress) as bar:
             for _, name, photos in listed:
                 bar.set_postfix_str(name)
                 reports += [photo for photo in photos if isinstance(photo, PhotoReport)]
                 bar.update(sum(isinstance(photo, PhotoReport) for photo in photos))
                 sources = [photo for photo in photos if isinstance(photo, Path)]
-                reports += self._person(name, sources, screen, bar)
+                reports += self._person(name, sources, gate, bar)
         report = EnrolmentReport(tuple(reports), tuple(dict.fromkeys(names)))
         if not any(person.usable for person in report.people):
             raise nothing_enrolled(reports, f"in {folder}")
         return report
 
-    def _screen(self) -> Screen:
-        return Screen(self.gallery.projection(), self.calibration)
+    def _gate(self) -> EnrolmentGate:
+        return EnrolmentGate(self.gallery.projection(), self.calibration)
 
-    def _person(self, name: str, sources: Sequence[Source], screen: Screen, bar: Any = None) -> list[PhotoReport]:
+    def _person(self, name: str, sources: Sequence[Source], gate: EnrolmentGate, bar: Any = None) -> list[PhotoReport]:
         """Embeds all photos of a person in one batch a level and stores them in one transaction."""
         reports: list[PhotoReport] = []
         ready: dict[int, Portrait] = {}
+        copies: list[tuple[int, str]] = []
         for number, source in enumerate(sources, 1):
             label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
             try:
-                portrait = self._portrait(name, source, {photo.sha256 for photo in ready.values()})
+                photo, sha256 = fingerprint(source)
+                if any(sha256 == portrait.sha256 for portrait in ready.values()):
+                    copies.append((len(reports), sha256))
+                elif self._is_new(name, sha256):
+                    ready[len(reports)] = cut_portrait(photo, sha256, self.detector)
             except (ImageError, EnrolmentError) as error:
                 reports.append(PhotoReport(label, name, REFUSED, str(error)))
             else:
-                if portrait is not None:
-                    ready[len(reports)] = portrait
                 reports.append(PhotoReport(label, name, ALREADY))
             if bar is not None:
                 bar.update()
         taken: list[PhotoTemplates] = []
+        refused: dict[str, str] = {}
         for (row, portrait), embedded in zip(ready.items(), self._embed(list(ready.values())), strict=True):
-            level = max(embedded)
-            vector, quality = embedded[level]
-            reason = None if self.force else screen.objection(name, level, vector, quality)
+            vectors = {level: vector for level, (vector, _) in embedded.items()}
+            quality = embedded[max(embedded)][1]
+            reason = None if self.force else gate.rejection_reason(name, vectors, quality)
             seen = replace(reports[row], native_px=portrait.native_px, quality=quality)
             if reason is not None:
+                refused[portrait.sha256] = reason
                 reports[row] = replace(seen, status=REFUSED, reason=reason)
                 continue
             reports[row] = replace(seen, status=ENROLLED, levels=tuple(sorted(embedded)))
-            vectors = {level: vector for level, (vector, _) in embedded.items()}
             taken.append(PhotoTemplates(portrait.sha256, portrait.native_px, vectors))
+        for row, sha256 in copies:
+            if sha256 in refused:
+                reports[row] = replace(reports[row], status=REFUSED, reason=refused[sha256])
         if taken:
             self.gallery.add(name, taken)
             by_level = {
                 level: [photo.embeddings[level] for photo in taken if level in photo.embeddings]
                 for level in self.embedders
             }
-            screen.add(name, by_level)
+            gate.add(name, by_level)
         return reports
 
-    def _portrait(self, name: str, source: Source, ready: Collection[str]) -> Portrait | None:
-        """Reads a photo and cuts its face; None if the photo is enrolled already, or among those made ready."""
-        photo, sha256 = fingerprint(source)
-        owner = name if sha256 in ready else self.gallery.owner(sha256)
-        if owner == name:
-            return None
-        if owner is not None:
+    def _is_new(self, name: str, sha256: str) -> bool:
+        """Whether a photo is not enrolled yet; raises EnrolmentError if it is, as somebody else's."""
+        owner = self.gallery.owner(sha256)
+        if owner not in (None, name):
             raise EnrolmentError(f"this photo is enrolled as {owner!r}: keep it in one person's folder")
-        return cut_portrait(photo, sha256, self.detector)
+        return owner is None
 
     def _embed(self, ready: Sequence[Portrait]) -> list[dict[int, tuple[FloatArray, float | None]]]:
         """For each portrait its vector and quality by level; one run of a network for each level."""

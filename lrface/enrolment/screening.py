@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,11 +14,11 @@ from lrface.types import FloatArray, one_in
 SAME_FACE = 1e-3
 """Another person's template is too close if so few strangers would come so close to anybody enrolled."""
 
-ATTRACTED, ATTRACTED_FMR, ATTRACTED_PEOPLE = 0.10, 0.01, 30
-"""A photo attracts impostors if it reaches the 1 %-threshold of over a tenth of the people, and there are enough."""
+HUBNESS, HUBNESS_FMR, HUBNESS_PEOPLE = 0.10, 0.01, 30
+"""A photo is a hub if it reaches the 1 % threshold of over a tenth of the people, and there are enough of them."""
 
 
-class Screen:
+class EnrolmentGate:
     """The enrolled people, to compare a new photo with; those who are enrolled meanwhile are added by `add`.
 
     Args:
@@ -32,45 +34,60 @@ class Screen:
         for level in projection.levels:
             self._names[level], self._vectors[level], self._photos[level] = projection.templates(level)
 
-    def objection(self, name: str, level: int, vector: FloatArray, quality: float | None) -> str | None:
-        """Why a photo should not be enrolled, with the mend; None if nothing speaks against it.
+    def rejection_reason(self, name: str, vectors: Mapping[int, FloatArray], quality: float | None) -> str | None:
+        """Why a photo should not be enrolled, with the fix; None if nothing speaks against it.
 
         Args:
             name: Of the person it is said to show.
-            level: The level of the face's own size.
-            vector: float32 [dim], its embedding there.
-            quality: The network's estimate, 0..1.
+            vectors: Its embeddings float32 [dim] by level, of the face's own level and all smaller ones: people who
+                were enrolled from small photos have templates at small levels only.
+            quality: The network's estimate at the face's own level, 0..1.
         """
-        least = self._calibration.min_quality.get(level, 0.0)
+        own = max(vectors)
+        least = self._calibration.min_quality.get(own, 0.0)
         if quality is not None and quality < least:
             return (
                 f"the face is too poor to be recognised by (quality {quality:.2f}, at least {least:.2f} is needed): "
                 "use a sharper, better lit photo from the front"
             )
-        names, photos = self._names[level], self._photos[level]
-        similarities = self._vectors[level] @ vector
-        mine = [i for i, other in enumerate(names) if other == name]
-        others = np.array([other != name for other in names], bool)
-        if not others.any():
+        return self._too_close(name, vectors) or self._too_many(name, own, vectors[own])
+
+    def _too_close(self, name: str, vectors: Mapping[int, FloatArray]) -> str | None:
+        """The person whose face it seems to be, each compared at the largest level that both have."""
+        size = max(len(set().union(*self._names.values())), self._population.size)
+        compared: set[str] = set()
+        worst, reason = 0.0, None
+        for level in sorted(vectors, reverse=True):
+            names, photos = self._names[level], self._photos[level]
+            others = np.array([other != name and other not in compared for other in names], bool)
+            compared.update(names)
+            if not others.any():
+                continue
+            similarities = self._vectors[level] @ vectors[level]
+            margins = np.where(others, similarities - self._thresholds(level, photos, SAME_FACE / size), -np.inf)
+            closest = int(margins.argmax())
+            known = name in names and similarities[names.index(name)] >= similarities[closest]
+            if known or margins[closest] < worst:
+                continue
+            worst, similarity = float(margins[closest]), float(similarities[closest])
+            share = self._calibration.false_match(similarity, level, level, int(photos[closest]), self._population)
+            reason = (
+                f"it looks like {names[closest]} (similarity {similarity:.2f}, {one_in(share)} does): enrol it under "
+                "that name, or with --force if they are two people"
+            )
+        return reason
+
+    def _too_many(self, name: str, level: int, vector: FloatArray) -> str | None:
+        """Whether it resembles many people: a hub, to which strangers would be drawn."""
+        others = np.array([other != name for other in self._names[level]], bool)
+        near = self._vectors[level] @ vector >= self._thresholds(level, self._photos[level], HUBNESS_FMR)
+        drawn = int(np.count_nonzero(others & near))
+        if others.sum() < HUBNESS_PEOPLE or drawn <= HUBNESS * others.sum():
             return None
-        size = max(len(names), self._population.size)
-        alike = np.where(others, similarities - self._thresholds(level, photos, SAME_FACE / size), -np.inf)
-        closest = int(alike.argmax())
-        if alike[closest] >= 0 and not (mine and similarities[mine[0]] >= similarities[closest]):
-            share = self._calibration.false_match(
-                float(similarities[closest]), level, level, int(photos[closest]), self._population
-            )
-            return (
-                f"it looks like {names[closest]} (similarity {similarities[closest]:.2f}, {one_in(share)} does): enrol "
-                "it under that name, or with --force if they are two people"
-            )
-        drawn = int(np.count_nonzero(others & (similarities >= self._thresholds(level, photos, ATTRACTED_FMR))))
-        if others.sum() >= ATTRACTED_PEOPLE and drawn > ATTRACTED * others.sum():
-            return (
-                f"it looks like {drawn} of the {others.sum()} people enrolled, so strangers would be taken for {name}: "
-                "use another photo, or --force"
-            )
-        return None
+        return (
+            f"it looks like {drawn} of the {others.sum()} people enrolled, so strangers would be taken for {name}: "
+            "use another photo, or --force"
+        )
 
     def add(self, name: str, vectors: dict[int, list[FloatArray]]) -> None:
         """Takes a person's new photos into account, by level; somebody who is there already stays as he is."""

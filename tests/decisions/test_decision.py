@@ -194,3 +194,24 @@ def test_thresholds_of_other_models_are_refused(tmp_path: Path, change: Any) -> 
     (folder / "calibration.json").write_text(json.dumps(made))
     with pytest.raises(CalibrationError, match="calibrate"):
         Calibration.of(manifest)
+
+
+@pytest.mark.parametrize("mean", [math.nan, math.inf, -1e72, 1.1])
+def test_a_mean_that_is_no_similarity_is_damage(tmp_path: Path, mean: float) -> None:
+    """Two flipped bits of two templates once moved the threshold to -1e72: every stranger was named."""
+    with pytest.raises(CalibrationError, match="gallery verify"):
+        load(tmp_path, data()).threshold(16, 16, 1, people(30, 30, mean), 0.01)
+
+
+@pytest.mark.parametrize(("mean", "shift"), [(0.3, 0.3), (-0.05, -0.05), (-0.6, -0.1)])
+def test_people_unlike_each_other_lower_a_threshold_only_a_little(tmp_path: Path, mean: float, shift: float) -> None:
+    made = data() | {"impostor_mean": {"16": 0.0}}
+    assert load(tmp_path, made).shift(16, people(30, 30, mean)) == pytest.approx(shift)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("impostor_mean", {"16": math.nan}), ("impostor_mean", {"16": 2}), ("min_quality", {"16": -1})]
+)
+def test_numbers_of_a_calibration_have_ranges(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(CalibrationError, match="malformed"):
+        load(tmp_path, data() | {key: value})

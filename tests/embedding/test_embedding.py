@@ -140,3 +140,9 @@ def test_a_detectors_slip_costs_only_its_own_face(embedders: dict[int, Embedder]
     slip, fine = embed_faces(picture, both, embedders)
     assert (slip.native_px, len(slip.embedding)) == (0, 0)
     assert len(fine.embedding) == DIM
+
+
+@pytest.mark.parametrize("width", [float("nan"), float("inf")])
+def test_a_width_that_is_no_number_says_so(width: float) -> None:
+    with pytest.raises(ImageError, match="px wide"):
+        level_for(width, [16, 32])

@@ -9,7 +9,7 @@ import pytest
 from tiny_models import MAGIC, TinyDetector, open_matcher, png, portrait, scene, write_models, write_people
 
 from lrface.alignment import TEMPLATE
-from lrface.enrolment.portraits import choose_face, one_box_a_face
+from lrface.enrolment.portraits import choose_face, cut_portrait, suppress_duplicates
 from lrface.errors import EnrolmentError, GalleryError
 from lrface.matcher import FaceMatcher
 from lrface.types import Detections
@@ -85,8 +85,8 @@ def test_a_clearly_dominant_face_is_taken(matcher: FaceMatcher) -> None:
 def test_half_a_face_seen_too_large_is_no_second_face() -> None:
     whole, half, other = [40, 30, 250, 280], [31, 70, 150, 250], [300, 30, 380, 120]
     found = Detections.from_arrays(np.array([whole, half, other]), [0.9, 0.6, 0.8], np.stack([TEMPLATE] * 3))
-    assert one_box_a_face(found).boxes.tolist() == [whole, other]
-    assert len(one_box_a_face(Detections.empty())) == 0
+    assert suppress_duplicates(found).boxes.tolist() == [whole, other]
+    assert len(suppress_duplicates(Detections.empty())) == 0
 
 
 @pytest.mark.parametrize("images", [[], iter([])])
@@ -244,3 +244,59 @@ def test_a_weak_false_alarm_is_no_second_person(faces: list[tuple[int, float]], 
     found = Detections.from_arrays(boxes, [score for _, score in faces], np.stack([TEMPLATE] * len(faces)))
     picked = choose_face(found)
     assert picked == chosen if chosen is not None else "crop the photo" in str(picked)
+
+
+def test_a_copy_of_a_refused_photo_is_refused_too(matcher: FaceMatcher) -> None:
+    matcher.enroll("ana", portrait("ana"))
+    twin = portrait("ana", 1)
+    with pytest.raises(EnrolmentError, match=r"photo 1: it looks like ana.*photo 2: it looks like ana"):
+        matcher.enroll("bob", [twin, twin.copy()])
+    assert enrolled(matcher) == {"ana": 1}
+
+
+QUADRANTS = (50, 100, 150, 200)
+"""Grey levels of a picture's quarters, clockwise: the upper left one tells how often the picture was turned."""
+
+
+class Turned:
+    """Finds a face in the upper left quarter, with a score that depends on how often the picture was turned."""
+
+    def __init__(self, scores: dict[int, float]) -> None:
+        self.scores = scores
+
+    def detect(self, image: np.ndarray) -> Detections:
+        score = self.scores.get(QUADRANTS.index(int(image[0, 0, 0])))
+        if score is None:
+            return Detections.empty()
+        points = (TEMPLATE * 30 / 112 + 2)[None]
+        return Detections(np.array([[2, 2, 32, 32]], np.float32), np.array([score], np.float32), points)
+
+
+def quartered() -> np.ndarray:
+    rows = [np.repeat([QUADRANTS[left], QUADRANTS[right]], 40) for left, right in ((0, 1), (3, 2))]
+    return np.repeat(np.repeat(rows, 40, axis=0)[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("scores", "turns"),
+    [
+        ({0: 0.95, 2: 0.99}, 0),  # a clear face is not searched turned
+        ({0: 0.7, 2: 0.95}, 2),  # upside down
+        ({1: 0.9}, 1),
+        ({3: 0.9, 2: 0.85}, 3),
+        ({0: 0.8, 2: 0.82}, 0),  # turned it is hardly clearer
+        ({0: 0.7, 2: 0.76}, 0),  # turned it is not clear either
+    ],
+)
+def test_a_photo_that_lies_on_its_side_is_turned(scores: dict[int, float], turns: int) -> None:
+    found = cut_portrait(quartered(), "sha", Turned(scores))  # type: ignore[arg-type]
+    assert set(np.unique(found.crop)) == {QUADRANTS[turns]}
+
+
+@pytest.mark.parametrize(("score", "taken"), [(0.66, True), (0.58, False)])
+def test_enrolment_asks_for_a_surer_face_than_search(score: float, taken: bool) -> None:
+    if taken:
+        assert cut_portrait(quartered(), "sha", Turned({0: score})).native_px > 16  # type: ignore[arg-type]
+    else:
+        with pytest.raises(EnrolmentError, match="not certain that this is a face"):
+            cut_portrait(quartered(), "sha", Turned({0: score}))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from tiny_models import TinyDetector, calibration, open_matcher, portrait, scene
 
 from lrface.decisions.calibration import Calibration
 from lrface.embedding.quality import seen_quality
-from lrface.enrolment.screening import Screen
+from lrface.enrolment.screening import EnrolmentGate
 from lrface.errors import EnrolmentError
 from lrface.gallery import Gallery, PhotoTemplates
 from lrface.types import Detections
@@ -29,11 +29,11 @@ def load(tmp_path: Path) -> Calibration:
     return Calibration.load(path)
 
 
-def screen(tmp_path: Path, vectors: np.ndarray) -> Screen:
+def screen(tmp_path: Path, vectors: np.ndarray) -> EnrolmentGate:
     with Gallery.open(":memory:", CONTRACT) as gallery:
         for i, vector in enumerate(vectors):
             gallery.add(f"p{i}", [PhotoTemplates(f"{i:064x}", 99.0, {32: vector, 16: vector})])
-        return Screen(gallery.projection(), load(tmp_path))
+        return EnrolmentGate(gallery.projection(), load(tmp_path))
 
 
 def axes(count: int) -> np.ndarray:
@@ -51,8 +51,8 @@ def towards(vectors: np.ndarray, similarity: float) -> np.ndarray:
 @pytest.mark.parametrize(("quality", "refused"), [(None, False), (0.29, True), (0.3, False), (0.9, False)])
 def test_a_poor_face(tmp_path: Path, quality: float | None, refused: bool) -> None:
     made = screen(tmp_path, axes(0))
-    assert ("too poor" in (made.objection("new", 32, axes(1)[0], quality) or "")) is refused
-    assert made.objection("new", 16, axes(1)[0], quality) is None  # no gate at this level
+    assert ("too poor" in (made.rejection_reason("new", {32: axes(1)[0]}, quality) or "")) is refused
+    assert made.rejection_reason("new", {16: axes(1)[0]}, quality) is None  # no gate at this level
 
 
 @pytest.mark.parametrize(("similarity", "refused"), [(0.5, False), (0.58, False), (0.72, True), (0.99, True)])
@@ -60,20 +60,31 @@ def test_another_persons_face(tmp_path: Path, similarity: float, refused: bool) 
     people = axes(10)
     made = screen(tmp_path, people)
     probe = towards(people[3:4], similarity)
-    reason = made.objection("new", 32, probe, None)
+    reason = made.rejection_reason("new", {32: probe}, None)
     assert (reason is not None) is refused
     if reason is not None:
         assert "looks like p3" in reason
         assert "--force" in reason
-    assert made.objection("p3", 32, probe, None) is None  # that very person
+    assert made.rejection_reason("p3", {32: probe}, None) is None  # that very person
 
 
 def test_people_enrolled_meanwhile_count_too(tmp_path: Path) -> None:
     made = screen(tmp_path, axes(3))
     twin = towards(axes(6)[5:], 0.9)
-    assert made.objection("twin", 32, twin, None) is None
+    assert made.rejection_reason("twin", {32: twin}, None) is None
     made.add("late", {32: [axes(6)[5], axes(6)[5]], 16: []})
-    assert "looks like late" in (made.objection("twin", 32, twin, None) or "")
+    assert "looks like late" in (made.rejection_reason("twin", {32: twin}, None) or "")
+
+
+def test_somebody_enrolled_from_small_photos_only_is_seen_too(tmp_path: Path) -> None:
+    with Gallery.open(":memory:", CONTRACT) as gallery:
+        gallery.add("small", [PhotoTemplates(f"{1:064x}", 17.0, {16: axes(1)[0]})])
+        gallery.add("other", [PhotoTemplates(f"{2:064x}", 99.0, {32: axes(3)[2], 16: axes(3)[2]})])
+        gate = EnrolmentGate(gallery.projection(), load(tmp_path))
+    both = {32: axes(2)[1], 16: towards(axes(1), 0.99)}
+    assert "looks like small" in (gate.rejection_reason("new", both, None) or "")
+    assert gate.rejection_reason("small", both, None) is None
+    assert gate.rejection_reason("new", {32: axes(2)[1], 16: axes(2)[1]}, None) is None
 
 
 @pytest.mark.parametrize(("drawn", "of", "refused"), [(4, 40, False), (5, 40, True), (5, 20, False)])
@@ -81,7 +92,7 @@ def test_a_face_that_attracts_strangers(tmp_path: Path, drawn: int, of: int, ref
     """At a similarity of .5 to `drawn` people; each alone is no reason to refuse."""
     people, centre = axes(of), axes(DIM)[-1]
     people[:drawn] = 0.5 * centre + np.sqrt(0.75) * people[:drawn]
-    reason = screen(tmp_path, people).objection("new", 32, centre, None)
+    reason = screen(tmp_path, people).rejection_reason("new", {32: centre}, None)
     assert (f"looks like {drawn} of the {of} people" in (reason or "")) is refused
 
 
