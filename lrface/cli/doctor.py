@@ -1,4 +1,4 @@
-"""`lrface doctor`: what is installed, what really works, and the mend of what does not."""
+"""`lrface doctor`: what is installed, what really works, and the fix of what does not."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Finding:
         status: OK, NOTE (something that not everybody needs is missing) or PROBLEM.
         what: What was looked at.
         detail: What was found.
-        mend: What to do; empty if nothing.
+        fix: What to do; empty if nothing.
     """
 
     status: str
     what: str
     detail: str
-    mend: str = ""
+    fix: str = ""
 
     @property
     def ok(self) -> bool:
@@ -66,13 +66,14 @@ class Finding:
         return self.status != PROBLEM
 
     def __str__(self) -> str:
-        mend = f"\n         mend: {self.mend}" if self.mend else ""
-        return f"{self.status:<8} {self.what}: {self.detail}{mend}"
+        fix = f"\n         fix: {self.fix}" if self.fix else ""
+        return f"{self.status:<8} {self.what}: {self.detail}{fix}"
 
 
 def examine() -> Iterator[Finding]:
     """Looks at everything, cheapest first; never raises."""
     yield Finding(OK, "lrface", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    yield from check_telemetry()
     imported = [check_import(module, package) for module, package in _MODULES.items()]
     yield from imported
     yield from check_doubles({name.lower() for dist in metadata.distributions() if (name := dist.metadata["Name"])})
@@ -87,14 +88,27 @@ def examine() -> Iterator[Finding]:
 def check_import(
     module: str, package: str, import_module: Callable[[str], ModuleType] = importlib.import_module
 ) -> Finding:
-    """Whether a module can be imported; a missing system library is named with its mend."""
+    """Whether a module can be imported; a missing system library is named with its fix."""
     try:
         version = getattr(import_module(module), "__version__", None) or metadata.version(package)
     except Exception as error:  # a broken native module may raise anything
         lines = str(error).splitlines() or [type(error).__name__]
-        mend = next((mend for library, mend in _SYSTEM_LIBRARIES.items() if library in str(error)), None)
-        return Finding(PROBLEM, module, lines[0], mend or f"pip install --force-reinstall {package}")
+        fix = next((fix for library, fix in _SYSTEM_LIBRARIES.items() if library in str(error)), None)
+        return Finding(PROBLEM, module, lines[0], fix or f"pip install --force-reinstall {package}")
     return Finding(OK, module, str(version))
+
+
+def check_telemetry() -> Iterator[Finding]:
+    """Whether onnxruntime was imported with its telemetry switched off; before any other check imports it."""
+    try:
+        from lrface.models import runtime
+    except Exception:  # told by check_import: a broken native module may raise anything
+        return
+    if runtime.IMPORTED_WITHOUT_SWITCH:
+        fix = f"set {runtime.TELEMETRY_VARIABLE}=1 in the environment, or import lrface.models.runtime first"
+        yield Finding(PROBLEM, "telemetry", "the app imported onnxruntime before lrface, with telemetry on", fix)
+    else:
+        yield Finding(OK, "telemetry", f"onnxruntime's is off ({runtime.TELEMETRY_VARIABLE}=1)")
 
 
 def check_doubles(installed: Set[str]) -> Iterator[Finding]:
@@ -123,24 +137,23 @@ def check_models() -> Iterator[Finding]:
     from lrface.decisions.calibration import Calibration
     from lrface.models.manifest import Manifest
 
-    mend = "reinstall lrface; in a checkout: git checkout -- models/"
+    fix = "reinstall lrface; in a checkout: git checkout -- models/"
     try:
         manifest = Manifest.load()
         for status in manifest.verify():
-            yield Finding(OK if status.ok else PROBLEM, status.name, status.detail, "" if status.ok else mend)
+            yield Finding(OK if status.ok else PROBLEM, status.name, status.detail, "" if status.ok else fix)
         Calibration.of(manifest)
         yield Finding(OK, "calibration", "belongs to these models")
     except CalibrationError as error:
-        yield Finding(PROBLEM, "calibration", str(error), mend)
+        yield Finding(PROBLEM, "calibration", str(error), fix)
     except LrfaceError as error:
-        yield Finding(PROBLEM, "models", str(error), mend)
+        yield Finding(PROBLEM, "models", str(error), fix)
 
 
 def check_devices() -> Iterator[Finding]:
     """Which providers onnxruntime offers, and which really run a model."""
-    import onnxruntime
-
     from lrface.models.manifest import Manifest
+    from lrface.models.runtime import onnxruntime
     from lrface.models.sessions import PROVIDERS, open_session
 
     offered = onnxruntime.get_available_providers()
@@ -156,8 +169,8 @@ def check_devices() -> Iterator[Finding]:
     for device, provider in PROVIDERS.items():
         if provider not in offered:
             if device == "cuda" and has_gpu:
-                mend = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-                yield Finding(PROBLEM, "device cuda", "there is a GPU, but this onnxruntime cannot use it", mend)
+                fix = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+                yield Finding(PROBLEM, "device cuda", "there is a GPU, but this onnxruntime cannot use it", fix)
             continue
         try:
             open_session(data, entry.sha256, device)
@@ -179,8 +192,8 @@ def check_video() -> Finding:
     names = {cv2.videoio_registry.getBackendName(backend) for backend in cv2.videoio_registry.getStreamBackends()}
     if "FFMPEG" in names:
         return Finding(OK, "video", "OpenCV reads files and streams by FFmpeg")
-    mend = "pip install --force-reinstall --no-deps opencv-python-headless"
-    return Finding(PROBLEM, "video", "this OpenCV was built without FFmpeg", mend)
+    fix = "pip install --force-reinstall --no-deps opencv-python-headless"
+    return Finding(PROBLEM, "video", "this OpenCV was built without FFmpeg", fix)
 
 
 def check_pipeline() -> Finding:
@@ -193,7 +206,7 @@ def check_pipeline() -> Finding:
         with FaceMatcher.open(":memory:") as matcher:
             matcher.identify(np.full((96, 96, 3), 127, np.uint8))
     except LrfaceError as error:
-        return Finding(PROBLEM, "a picture", str(error), "mend what is named above first")
+        return Finding(PROBLEM, "a picture", str(error), "fix what is named above first")
     return Finding(OK, "a picture", "goes from detector to decision")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lrface.errors import ModelError, ProviderError
-from lrface.models.sessions import PROVIDERS
+from lrface.models.sessions import PROVIDERS, cap_threads
 from lrface.types import Detections, ImageArray
 
 PACKS = Path("~/.insightface/models")
@@ -33,7 +33,7 @@ class InsightFaceDetector:
 
     def __init__(self, name: str, device: str = "cpu", threads: int = 1, score_threshold: float | None = None) -> None:
         try:
-            import onnxruntime
+            from lrface.models.runtime import onnxruntime  # isort: skip (switches its telemetry off first)
             from insightface.model_zoo import get_model
         except ImportError as error:
             raise ModelError(
@@ -44,7 +44,7 @@ class InsightFaceDetector:
         if kind not in PROVIDERS:
             raise ProviderError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = max(1, threads)
+        options.intra_op_num_threads = cap_threads(threads)
         settings = {"device_id": index or "0"} if kind == "cuda" else {}
         self._model: Any = None
         for file in _files(name):

@@ -12,7 +12,7 @@ from lrface.errors import ModelError
 from lrface.models.sessions import read_model
 
 SCHEMA = 1
-_MEND_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"
+_FIX_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"
 
 
 def models_folder() -> Path:
@@ -161,9 +161,9 @@ class Manifest:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ModelError(f"no models at {where} ({error.strerror or error}): {_MEND_FOLDER}") from error
+            raise ModelError(f"no models at {where} ({error.strerror or error}): {_FIX_FOLDER}") from error
         except ValueError as error:
-            raise ModelError(f"{path} is not JSON ({error}): {_MEND_FOLDER}") from error
+            raise ModelError(f"{path} is not JSON ({error}): {_FIX_FOLDER}") from error
         schema = data.get("schema") if isinstance(data, dict) else None
         if schema != SCHEMA:
             raise ModelError(f"{path} has schema {schema!r}, this lrface reads {SCHEMA}: update lrface or the models")
@@ -183,7 +183,7 @@ class Manifest:
                     landmarkers.append(_landmarker(item))
         except (KeyError, TypeError, ValueError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise ModelError(f"{path} is malformed ({what}): {_MEND_FOLDER}") from error
+            raise ModelError(f"{path} is malformed ({what}): {_FIX_FOLDER}") from error
         return cls(where, dict(sorted(embedders.items())), tuple(detectors), tuple(landmarkers))
 
     @property
@@ -194,7 +194,7 @@ class Manifest:
             ModelError: The manifest names none.
         """
         if not self.detectors:
-            raise ModelError(f"{self.folder} holds no detector: pass one by path (YuNet, SCRFD), or {_MEND_FOLDER}")
+            raise ModelError(f"{self.folder} holds no detector: pass one by path (YuNet, SCRFD), or {_FIX_FOLDER}")
         return self.detectors[0]
 
     @property

@@ -19,7 +19,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize(
-    ("error", "mend"),
+    ("error", "fix"),
     [
         (ImportError("libGL.so.1: cannot open shared object file"), "opencv-python-headless"),
         (ImportError("libgomp.so.1: cannot open shared object file"), "apt-get install libgomp1"),
@@ -28,16 +28,16 @@ def raising(error):
         (RuntimeError(), "pip install --force-reinstall opencv-python-headless"),
     ],
 )
-def test_import_that_fails_names_its_mend(error, mend):
+def test_import_that_fails_names_its_fix(error, fix):
     finding = doctor.check_import("cv2", "opencv-python-headless", raising(error))
     assert not finding.ok
-    assert mend in finding.mend
-    assert "mend:" in str(finding)
+    assert fix in finding.fix
+    assert "fix:" in str(finding)
 
 
 def test_import_that_works_tells_the_version():
     finding = doctor.check_import("x", "x", lambda _: SimpleNamespace(__version__="1.2"))  # type: ignore[arg-type,return-value]
-    assert (finding.ok, finding.detail, finding.mend) == (True, "1.2", "")
+    assert (finding.ok, finding.detail, finding.fix) == (True, "1.2", "")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_altered_model_is_found(tmp_path, monkeypatch):
     bad = [finding for finding in doctor.check_models() if not finding.ok]
     assert [finding.what for finding in bad] == [victim.stem]
     assert "altered" in bad[0].detail
-    assert "reinstall" in bad[0].mend
+    assert "reinstall" in bad[0].fix
 
 
 def test_this_installation_is_sound():

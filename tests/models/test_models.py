@@ -10,6 +10,7 @@ import pytest
 from tiny_models import embedder_bytes, external_data_model, write_models
 
 from lrface.errors import ModelError, ProviderError
+from lrface.models import sessions
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session, read_model
 
@@ -151,6 +152,49 @@ def test_weights_in_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)  # where onnxruntime would look for them
     with pytest.raises(ModelError, match="other files"):
         open_session(path, None)
+
+
+def test_weights_in_other_files_are_not_found_by_an_overlong_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key's length as a varint of two bytes: legal, read by onnxruntime, not seen by a search for the usual one."""
+    data = external_data_model(tmp_path).read_bytes()
+    # each message around the key grows by a byte; onnx itself would write the key's length in one
+    from onnx import ModelProto
+
+    model = ModelProto.FromString(data)
+    tensor = model.graph.initializer[0]
+    entries = b""
+    for item in tensor.external_data:
+        key, value = item.key.encode(), item.value.encode()
+        length = bytes([len(key) | 0x80, 0]) if item.key == "location" else bytes([len(key)])
+        inner = b"\x0a" + length + key + b"\x12" + bytes([len(value)]) + value
+        entries += b"\x6a" + bytes([len(inner)]) + inner
+    tensor.ClearField("external_data")
+    tail = tensor.SerializeToString() + entries
+    model.graph.ClearField("initializer")
+    graph = model.graph.SerializeToString() + b"\x2a" + varint(len(tail)) + tail
+    model.ClearField("graph")
+    crafted = model.SerializeToString() + b"\x3a" + varint(len(graph)) + graph
+    assert ModelProto.FromString(crafted).graph.initializer[0].external_data[0].key
+    assert b"\n\x08location" not in crafted
+    monkeypatch.chdir(tmp_path)  # where onnxruntime would look for them
+    with pytest.raises(ModelError, match="can load"):
+        open_session(crafted, None)
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def test_threads_are_capped_at_the_cores(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sessions, "usable_cores", lambda: 2)
+    monkeypatch.setattr(sessions, "_warned", set())
+    assert [sessions.cap_threads(n) for n in (0, 1, 2, 64, 64)] == [1, 1, 2, 2, 2]
+    assert caplog.text.count("threads=64") == 1
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1", ""])
