@@ -7,6 +7,7 @@ keep writers waiting, they read in short slices.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -53,6 +54,7 @@ class Store:
         """Opens a gallery's file, creating it where there is none; see `Gallery.open`."""
         self.path = os.fsdecode(path)
         self._memory = self.path == MEMORY
+        new = not self._memory and not os.path.lexists(self.path)
         self._file = MEMORY if self._memory else prepare_path(self.path, create=contract is not None)
         self._lock = threading.RLock()
         self._seen: FileState | None = None
@@ -60,6 +62,7 @@ class Store:
         self._patience = BUSY_S
         with gallery_errors(self.path):
             self._connection, self.contract = self._connect(contract, thorough=True)
+        self._made = self._seen if new else None
 
     def changed(self, wait_s: float = BUSY_S) -> bool:
         """Whether somebody else has written or replaced the file since the last `read`.
@@ -222,9 +225,21 @@ class Store:
             self._note_own_write()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, and deletes it if it was made here and nothing has been written into it since."""
         with self._lock:
+            if self._made is not None:
+                self._discard_unused(self._made)
+                self._made = None
             self._connection.close()
+
+    def _discard_unused(self, made: FileState) -> None:
+        """Deletes the file made here while nobody, also of another process, has written to it or replaced it."""
+        with contextlib.suppress(sqlite3.Error, OSError, GalleryError):
+            self._connection.execute("BEGIN EXCLUSIVE")
+            state = schema.read_state(self._connection)
+            if state is not None and state.generation == 0 and file_state(self._file).same_file(made):
+                os.unlink(self._file)
+            self._connection.execute("ROLLBACK")
 
     def _connect(self, contract: Contract | None, thorough: bool) -> tuple[sqlite3.Connection, Contract]:
         seen = None if self._memory else file_state(self._file)

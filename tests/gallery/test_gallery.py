@@ -178,6 +178,7 @@ def test_a_writer_that_does_not_end_is_an_error_not_a_hang(path: Path, monkeypat
 
 def test_a_closed_gallery(path: Path) -> None:
     gallery = Gallery.open(path, CONTRACT)
+    gallery.set_fpir(0.1)
     gallery.close()
     with pytest.raises(GalleryError, match="open it again"):
         gallery.add("ana", [photo(1)])
@@ -294,3 +295,24 @@ def test_a_rate_out_of_range_is_refused_with_a_right_checksum_too(path: Path, fp
             _ = opened.fpir
         opened.set_fpir(0.05)
         assert opened.fpir == 0.05
+
+
+def test_a_gallery_into_which_nothing_was_written_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "new.gallery"
+    with Gallery.open(path, CONTRACT):
+        assert path.exists()
+    assert not list(tmp_path.iterdir())
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.set_fpir(0.1)
+    assert path.exists()
+    with Gallery.open(path, CONTRACT):  # made before, so it stays
+        pass
+    assert path.exists()
+
+
+def test_a_new_gallery_that_another_process_uses_stays(tmp_path: Path) -> None:
+    path = tmp_path / "new.gallery"
+    with Gallery.open(path, CONTRACT), Gallery.open(path, CONTRACT) as other:
+        other.set_fpir(0.1)
+    with Gallery.open(path) as gallery:
+        assert gallery.fpir == 0.1

@@ -59,7 +59,8 @@ def path(tmp_path: Path) -> Path:
 )
 def test_contracts_from_elsewhere(path: Path, text: str) -> None:
     """With a checksum that is right: it tells damage, not malice."""
-    Gallery.open(path, CONTRACT).close()
+    with Gallery.open(path, CONTRACT) as made:
+        made.set_fpir(0.1)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE contract SET json = ?, checksum = ?", (text, digest(text.encode())))
     connection.close()

@@ -70,7 +70,8 @@ def test_files_of_others_are_refused_and_left_alone(path: Path, content: bytes, 
     ("schema", "match"), [(3, "update lrface"), (1, "enrol the photos again"), (0, "enrol the photos again")]
 )
 def test_other_schemas(path: Path, schema: int, match: str) -> None:
-    Gallery.open(path, CONTRACT).close()
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.set_fpir(0.1)
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version = {schema}")
     with pytest.raises(GalleryError, match=match):

@@ -107,7 +107,8 @@ def test_a_gallery_of_other_models_takes_the_place(path: Path, tmp_path: Path) -
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.add("ana", [photo(1)])
         names(gallery, vector(132))
-        Gallery.open(tmp_path / "foreign", replace(CONTRACT, space="other")).close()
+        with Gallery.open(tmp_path / "foreign", replace(CONTRACT, space="other")) as foreign:
+            foreign.set_fpir(0.1)
         (tmp_path / "foreign").replace(path)
         for _ in range(2):
             with pytest.raises(ContractError, match="replaced"):
@@ -271,7 +272,8 @@ def test_pipes_and_links_beside_it(path: Path, tmp_path: Path, suffix: str, kind
     victim.write_bytes(b"mine")
     odd = path.with_name(path.name + suffix)
     if suffix:
-        Gallery.open(path, CONTRACT).close()
+        with Gallery.open(path, CONTRACT) as made:
+            made.set_fpir(0.1)
     if kind == "pipe":
         os.mkfifo(odd)
     else:
