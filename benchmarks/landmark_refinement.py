@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,14 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
+from benchmarks.lib.matching import network_of
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from benchmarks.lib.scenes import held_out_scenes
 from lrface.alignment import TEMPLATE, Alignment, align, estimate_similarity, warp_crop
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.landmark_refinement import INPUT_SIDE, LandmarkRefiner, input_matrix
-from lrface.embedding.embedders import Embedder, open_embedders
-from lrface.embedding.levels import level_for
-from lrface.embedding.quality import seen_quality
+from lrface.embedding.embedders import Networks, open_networks
+from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
 from lrface.errors import ImageError
 from lrface.geometry import transform_points
 from lrface.metrics import fold_accuracies
@@ -161,17 +160,15 @@ def accuracy(vectors: Floats, pairs: Pairs, kept: npt.NDArray[np.bool_] | None =
     return round(100 * float(fold_accuracies(scores[some], pairs.same[some], pairs.fold[some]).mean()), 2)
 
 
-def verification(found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float) -> dict[str, float]:
+def verification(found: Found, pairs: Pairs, networks: Networks, width: float) -> dict[str, float]:
     """Accuracy in % on the pairs of which both faces were found, by the landmarks that align them."""
-    embedder = embedders[level_for(width, embedders)]
+    embedder = network_of(networks, width)
     own = both_found(found, pairs)
     rates = {name: accuracy(embedder.embed(crops), own) for name, crops in found.crops.items()}
     return {**rates, "pairs": len(own.a)}
 
 
-def value_of_expected_error(
-    found: Found, pairs: Pairs, embedders: Mapping[int, Embedder], width: float
-) -> dict[str, Any]:
+def value_of_expected_error(found: Found, pairs: Pairs, networks: Networks, width: float) -> dict[str, Any]:
     """How well the expected error predicts a pair's similarity; a pair is as poor as its poorer face.
 
     Returns:
@@ -181,25 +178,29 @@ def value_of_expected_error(
         ``worst``: accuracy in % on the share ``WORST`` of all pairs with the largest expected error, at the level of
         the faces' size and at the next smaller one (None if there is none).
     """
-    level = level_for(width, embedders)
-    vectors, quality = embedders[level].embed_with_quality(found.crops["refined"])
+    embedder = network_of(networks, width)
+    vectors, quality = embedder.embed_with_quality(found.crops["refined"])
     own = both_found(found, pairs)
     scores = np.sum(vectors[own.a] * vectors[own.b], axis=1)
-    both = [seen_quality(one, float(error)) for one, error in zip(quality, found.expected, strict=True)]
+    penalty = AlignmentPenalty()
+    both = [
+        alignment_adjusted_quality(one, float(error), penalty)
+        for one, error in zip(quality, found.expected, strict=True)
+    ]
     each = {"quality": np.array(quality), "error": -found.expected, "both": np.array(both)}
     good = {name: np.minimum(of[own.a], of[own.b]) for name, of in each.items()}
     lost = scores[own.same] < np.quantile(scores[~own.same], 1 - FMR)
     genuine = {name: of[own.same] for name, of in good.items()}
     fnmr = {name: lost[of >= np.quantile(of, REJECTED)].mean() for name, of in genuine.items()}
     worst = good["error"] <= np.quantile(good["error"], WORST)
-    smaller = max((other for other in embedders if other < level), default=None)
+    low = max((level for level in networks.embedders if level < embedder.level), default=None)
     correlation = {name: float(spearmanr(of, scores[own.same]).statistic) for name, of in genuine.items()}
     return {
         "correlation": {name: round(value, 3) for name, value in correlation.items()},
         "fnmr": {name: round(100 * float(share), 2) for name, share in {"all": lost.mean(), **fnmr}.items()},
         "worst": [
             accuracy(vectors, own, worst),
-            None if smaller is None else accuracy(embedders[smaller].embed(found.crops["refined"]), own, worst),
+            None if low is None else accuracy(networks.embedders[low].embed(found.crops["refined"]), own, worst),
         ],
     }  # fmt: skip
 
@@ -247,7 +248,7 @@ def main() -> None:
     manifest = Manifest.load(args.models)
     entry = manifest.landmarkers[0]
     refiner = LandmarkRefiner(open_session(manifest.read(entry), entry.sha256), entry)
-    detector, embedders = open_detector(manifest=manifest, refine=False), open_embedders(manifest)
+    detector, networks = open_detector(manifest=manifest, refine=False), open_networks(manifest)
     faces, scenes = validation_faces(args.faces, args.cache), held_out_scenes(args.scenes)
     listed = args.faces / "val_pairs.csv"
     pairs = load_pairs(listed, faces) if listed.exists() else make_pairs(faces)
@@ -261,8 +262,8 @@ def main() -> None:
         errors = {f"{name}_error": round(float(np.median(each)), 4) for name, each in found.errors.items()}
         rank = float(spearmanr(found.expected, found.errors["refined"]).statistic)
         rows.append({
-            "width": width, "found": round(found.share, 4), **verification(found, pairs, embedders, width), **errors,
-            "rank": round(rank, 3), **value_of_expected_error(found, pairs, embedders, width),
+            "width": width, "found": round(found.share, 4), **verification(found, pairs, networks, width), **errors,
+            "rank": round(rank, 3), **value_of_expected_error(found, pairs, networks, width),
         })  # fmt: skip
     print(table(HEADER, [figures(row) for row in rows]))
     print()

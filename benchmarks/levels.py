@@ -1,11 +1,11 @@
-"""Which network for which size of face, and which level of template to compare it with: measured, not guessed.
+"""Which network for which size of face: measured, not guessed.
 
     python -m benchmarks.levels
 
-On the validation pairs (never on a test set): one face of each pair is an ordinary photo, enrolled at every level; the
-other is shrunk by area to n x n pixels, brought back to 112 by bilinear interpolation as the runtime's alignment does,
-and embedded by each network. Accuracy, and TAR at FAR 1e-3, for each size, network and level of the template; the best
-network for a size sets ``lrface.embedding.levels.LEVEL_BOUNDS``.
+On the validation pairs (never on a test set): one face of each pair is an ordinary photo, embedded by the network of
+enrolment; the other is shrunk by area to n x n pixels, enlarged to 112 by bilinear interpolation as the runtime's
+alignment does, and embedded by each network. Accuracy, and TAR at FAR 1e-3, for each size and network; the best network
+for a size belongs into ``serves`` of the manifest.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     a, b, same, fold = pairs.a[keep], pairs.b[keep], pairs.same[keep], pairs.fold[keep]
     photos, photo = np.unique(a, return_inverse=True)
     probes, probe = np.unique(b, return_inverse=True)
-    gallery = {level: embedder.embed(np.asarray(faces.crops[photos])) for level, embedder in embedders.items()}
+    gallery = {manifest.enrolment.level: embedders[manifest.enrolment.level].embed(np.asarray(faces.crops[photos]))}
 
     rows: list[dict[str, Any]] = []
     for size in args.sizes:
@@ -60,7 +60,7 @@ def main() -> None:
                     "accuracy": 100 * float(fold_accuracies(scores, same, fold).mean()),
                     "tar_1e-2": 100 * tar_at_far(scores, same, 1e-2), "tar_1e-3": 100 * tar_at_far(scores, same, 1e-3),
                 })  # fmt: skip
-    ways = [(p, g) for p in embedders for g in embedders]
+    ways = [(p, g) for p in embedders for g in gallery]
     value = {(r["size"], r["probe_level"], r["gallery_level"]): r for r in rows}
     print("accuracy in % (TAR in % at FAR 1e-3)")
     print(table(
@@ -71,20 +71,18 @@ def main() -> None:
     path = write_result("levels", {
         "protocol": "validation pairs, photo against a face of n x n pixels", "pairs": len(a),
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()}, "rows": rows,
-        "plots": [plot("accuracy-by-size", _lines(rows, list(embedders)), "Photo against a small face, validation")],
+        "plots": [plot("accuracy-by-size", _lines(rows), "Photo against a small face, validation")],
     }, args.out)  # fmt: skip
     print(f"written: {path}")
 
 
-def _lines(rows: list[dict[str, Any]], levels: list[int]) -> list[dict[str, Any]]:
-    """Each network with the template level that suits it best over all sizes."""
-    lines = []
-    for probe in levels:
-        by_gallery = {g: [r for r in rows if (r["probe_level"], r["gallery_level"]) == (probe, g)] for g in levels}
-        best = max(levels, key=lambda g: sum(r["accuracy"] for r in by_gallery[g]))
-        label = f"face at {probe}, photo at {best}"
-        lines += [{"label": label, "size": r["size"], "accuracy": r["accuracy"]} for r in by_gallery[best]]
-    return lines
+def _lines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each network."""
+    return [
+        {"label": f"face at {r['probe_level']}, photo at {r['gallery_level']}", "size": r["size"],
+         "accuracy": r["accuracy"]}
+        for r in rows
+    ]  # fmt: skip
 
 
 def _through(crop: np.ndarray, size: int) -> np.ndarray:

@@ -41,10 +41,10 @@ from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.alignment import align, native_crop_px
 from lrface.detection import FaceDetector, open_detector
 from lrface.embedding.embedders import Embedder
-from lrface.embedding.levels import level_for
 from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies, roc, tar_at_far
 from lrface.models.manifest import Manifest
+from lrface.models.serving import NetworkSet, level_for
 from training.common.manifest import sha256
 from training.embedder.teachers import Preprocessing, Teacher, embed_all
 
@@ -117,16 +117,16 @@ def upscaled(crops: Crops, size: int) -> Crops:
 
 
 def bundled(manifest: Manifest, threads: int, sizes: list[int], label: str = "") -> list[Contender]:
-    """The manifest's students, each for the sizes that the runtime gives it; the largest level of a space enrols."""
+    """The manifest's students, each for the sizes that the runtime gives it in the accurate set."""
     embedders = {level: Embedder(e, manifest.folder, threads=threads) for level, e in manifest.embedders.items()}
     if not embedders:
         return []
-    gallery = embedders[max(embedders)]
+    gallery, ranges = embedders[manifest.enrolment.level], manifest.ranges[NetworkSet.ACCURATE]
     return [
         Contender(
             entry.name + label, _low(embedders[level]),
             lambda crops: _vectors(gallery, crops),
-            tuple(size for size in sizes if level_for(size, embedders) == level and size <= gallery.level),
+            tuple(size for size in sizes if level_for(size, ranges) == level and size <= gallery.level),
             gallery.level, level, entry.sha256, count_macs(manifest.folder / entry.file),
         )
         for level, entry in sorted(manifest.embedders.items(), reverse=True)

@@ -40,13 +40,13 @@ from scipy.stats import spearmanr
 
 from benchmarks.lib.datasets.xqlfw import read_pairs
 from benchmarks.lib.lfw_data import lfw_faces
+from benchmarks.lib.matching import network_of
 from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
-from lrface.decisions.calibration import SCHEMA, Calibration
+from lrface.decisions.calibration import Calibration
 from lrface.decisions.rates import fmr_for
 from lrface.detection import open_detector
-from lrface.embedding.embedders import Embedder, open_embedders
-from lrface.embedding.levels import level_for, template_levels
+from lrface.embedding.embedders import Networks, open_networks
 from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, EnrolmentGate
 from lrface.gallery import Contract, Gallery, PhotoTemplates
 from lrface.matcher import CANDIDATES, FaceMatcher
@@ -55,7 +55,7 @@ from lrface.models.manifest import Manifest
 from lrface.types import Face, Identification
 from training.data.faces import default_cache, validation_faces
 from training.data.views import moved_view
-from training.embedder.calibrate import statistics, views_of
+from training.embedder.calibrate import measure
 from training.recipe import Degradation
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -67,26 +67,28 @@ Searches = list[tuple[Identification, str | None]]
 
 @dataclass(frozen=True)
 class Seen:
-    """Faces as one camera saw them: unit vectors [n, dim], their qualities [n], their width and level."""
+    """Faces as one camera saw them: unit vectors [n, dim], their qualities [n], their width, network and its level."""
 
     vectors: npt.NDArray[np.float32]
     quality: Sequence[float | None]
     native_px: float
+    network: str
     level: int
 
     def face(self, row: int) -> Face:
         points = np.zeros((5, 2), np.float32)
-        return Face((0, 0, 1, 1), 1.0, points, self.native_px, self.level, self.vectors[row], quality=self.quality[row])
+        place = (0, 0, 1, 1), 1.0, points, self.native_px, self.level
+        return Face(*place, self.vectors[row], quality=self.quality[row], network=self.network)
 
 
 class People:
-    """A set of people, embedded once: as photos at every level, and as probes of each size.
+    """A set of people, embedded once: as photos by the network of enrolment, and as probes of each size.
 
     Args:
         person: whose picture each crop is [n].
         crops: uint8 [n, 112, 112, 3].
         sizes: of the probes, in pixels.
-        embedders: by level.
+        networks: of the runtime.
         rng: of the camera degradation of half of the probes.
     """
 
@@ -95,17 +97,18 @@ class People:
         person: npt.NDArray[np.str_],
         crops: Crops,
         sizes: Sequence[int],
-        embedders: dict[int, Embedder],
+        networks: Networks,
         rng: np.random.Generator,
     ) -> None:
-        self.person, self.crops, self.embedders = person, crops, embedders
-        self.photos = {level: embedder.embed_with_quality(crops) for level, embedder in embedders.items()}
+        self.person, self.crops, self.networks = person, crops, networks
+        self.photos = networks.enrolment.embed(crops)
         self.probes = {}
         for size in sizes:
-            level = level_for(size, embedders)
+            embedder = network_of(networks, size)
             degraded = rng.permutation(len(crops)) < len(crops) // 2
             views = [seen(crop, size, rng if yes else None) for crop, yes in zip(crops, degraded, strict=True)]
-            self.probes[size] = Seen(*embedders[level].embed_with_quality(np.stack(views)), float(size), level)
+            found = embedder.embed_with_quality(np.stack(views))
+            self.probes[size] = Seen(*found, float(size), embedder.entry.name, embedder.level)
 
     def draw(self, size: int, photos: int, rng: np.random.Generator) -> tuple[dict[str, Rows], Rows, Rows]:
         """A gallery: people with their photos' rows, rows of searches by them, and rows of strangers.
@@ -134,8 +137,8 @@ def enrol(matcher: FaceMatcher, people: People, enrolled: dict[str, Rows]) -> No
     """Fills a gallery in memory from full-size photos."""
     matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
     for name, rows in enrolled.items():
-        templates = [{level: vectors[row] for level, (vectors, _) in people.photos.items()} for row in rows]
-        matcher.gallery.add(name, [PhotoTemplates(f"{r}", 112.0, t) for r, t in zip(rows, templates, strict=True)])
+        level = people.networks.enrolment.level
+        matcher.gallery.add(name, [PhotoTemplates(f"{row}", 112.0, {level: people.photos[row]}) for row in rows])
 
 
 def enrol_small(
@@ -143,23 +146,22 @@ def enrol_small(
 ) -> tuple[int, int]:
     """The same from degraded photos ``width`` px wide; returns how many photos and how many people were enrolled."""
     matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
-    screen = EnrolmentGate(matcher.gallery.projection(), matcher.calibration)
-    levels, photos = template_levels(width, people.embedders), 0
+    screen, embedder, photos = (
+        EnrolmentGate(matcher.gallery.search_index(), matcher.calibration),
+        people.networks.enrolment,
+        0,
+    )
     for name, rows in enrolled.items():
         crops = np.stack([seen(people.crops[row], width, rng) for row in rows])
-        found = {level: people.embedders[level].embed_with_quality(crops) for level in levels}
-        quality, kept = found[max(levels)][1], []
-        for i in range(len(rows)):
-            own = {level: vectors[i] for level, (vectors, _) in found.items()}
-            if not gate or screen.rejection_reason(name, own, quality[i]) is None:
-                kept.append(i)
+        vectors, quality = embedder.embed_with_quality(crops)
+        kept = [
+            i
+            for i in range(len(rows))
+            if not gate or screen.rejection_reason(name, width, vectors[i], quality[i]) is None
+        ]
         if kept:
-            by_level = {level: [found[level][0][i] for i in kept] for level in levels}
-            templates = [{level: by_level[level][i] for level in levels} for i in range(len(kept))]
-            matcher.gallery.add(
-                name, [PhotoTemplates(f"{rows[i]}", width, t) for i, t in zip(kept, templates, strict=True)]
-            )
-            screen.add(name, {level: by_level.get(level, []) for level in people.embedders})
+            matcher.gallery.add(name, [PhotoTemplates(f"{rows[i]}", width, {embedder.level: vectors[i]}) for i in kept])
+            screen.add(name, [vectors[i] for i in kept])
             photos += len(kept)
     return photos, len(matcher.gallery)
 
@@ -167,17 +169,18 @@ def enrol_small(
 def search(matcher: FaceMatcher, people: People, size: int, mated: Rows, strangers: Rows) -> Searches:
     """What the runtime says of each probe, and who it is."""
     probes, rows = people.probes[size], np.concatenate([mated, strangers])
-    matches = matcher.gallery.search(probes.vectors[rows], matcher.calibration.compare_at(probes.level), CANDIDATES)
-    population = matcher.gallery.projection().population
-    found = [matcher.decide(probes.face(row), near, population) for row, near in zip(rows, matches, strict=True)]
+    index = matcher.gallery.search_index()
+    matches = index.candidates(probes.vectors[rows], CANDIDATES)
+    found = [matcher.decide(probes.face(row), near, index.population) for row, near in zip(rows, matches, strict=True)]
     return list(zip(found, [*people.person[mated].tolist(), *[None] * len(strangers)], strict=True))
 
 
-def tally(searches: Searches, least: dict[int, float]) -> collections.Counter[str]:
-    """Counts of the decisions, and of what they would be if faces of less quality than ``least`` were never named."""
+def tally(searches: Searches, calibration: Calibration | None) -> collections.Counter[str]:
+    """Counts of the decisions, and of what they would be if faces too poor to decide were never named."""
     count: collections.Counter[str] = collections.Counter()
     for face, name in searches:
-        poor = face.quality is not None and face.quality < least.get(face.level, 0.0)
+        least = 0.0 if calibration is None else calibration.band(face.network, face.native_px).min_quality
+        poor = face.quality is not None and face.quality < least
         if name is None:
             count["strangers"] += 1
             count["named"] += face.name is not None
@@ -205,13 +208,15 @@ def rates(total: collections.Counter[str], fpir: float) -> dict[str, float]:
 
 
 def hubs(matcher: FaceMatcher, people: People, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Do photos that resemble many of a gallery draw strangers too? For each level, at a false match rate of 1e-3."""
+    """Do photos that resemble many of a gallery draw strangers too? At a false match rate of 1e-3."""
     enrolled, _, strangers = people.draw(count, 1, rng)
     enrol(matcher, people, enrolled)
     rows, lines = np.concatenate(list(enrolled.values())), []
-    population = matcher.gallery.projection().population
-    for level, (vectors, _) in people.photos.items():
-        curve, shift = matcher.calibration.curve(level, level, 1), matcher.calibration.shift(level, population)
+    population, vectors = matcher.gallery.search_index().population, people.photos
+    enrolment = people.networks.enrolment
+    for level in (enrolment.level,):
+        curve = matcher.calibration.band(enrolment.entry.name, 112.0).curve(1)
+        shift = matcher.calibration.shift(population)
         among = vectors[rows] @ vectors[rows].T >= curve.threshold(HUBNESS_FMR) + shift
         drawn = (among.sum(axis=1) - among.diagonal()) / (len(rows) - 1)
         false = (vectors[rows] @ vectors[strangers].T >= curve.threshold(1e-3) + shift).mean(axis=1)
@@ -226,16 +231,7 @@ def hubs(matcher: FaceMatcher, people: People, count: int, rng: np.random.Genera
 
 def half_calibrated(people: People, half: npt.NDArray[np.bool_], manifest: Manifest, seed: int) -> Calibration:
     """A calibration from some of the photos, as ``python -m training calibrate`` makes it."""
-    rng = np.random.default_rng(seed)
-    probes, clean, graded = {}, {}, {}
-    for level, embedder in people.embedders.items():
-        clean[level], probes[level], graded[level] = views_of(embedder, people.crops[half], rng)
-    made = {
-        "schema": SCHEMA, "space": next(iter(manifest.embedders.values())).space,
-        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
-        "people": len(np.unique(people.person[half])),
-        **statistics(clean, probes, graded, people.person[half], rng),
-    }  # fmt: skip
+    made = measure(manifest, people.crops[half], people.person[half], seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.json"
         path.write_text(json.dumps(made))
@@ -260,9 +256,9 @@ def main() -> None:
 
     rng = np.random.default_rng(args.seed)
     manifest = Manifest.load(args.models)
-    embedders = open_embedders(manifest)
+    networks = open_networks(manifest)
     matcher = FaceMatcher(
-        Gallery.open(":memory:", Contract.of(manifest)), open_detector(str(args.detector)), embedders,
+        Gallery.open(":memory:", Contract.of(manifest)), open_detector(str(args.detector)), networks,
         Calibration.of(manifest), args.fpir,
     )  # fmt: skip
 
@@ -272,7 +268,7 @@ def main() -> None:
         keep = np.isin(names, np.unique(names)[: args.limit])
         pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
     crops, _ = lfw_faces(args.lfw / "lfw-deepfunneled.zip", pictures, matcher.detector)
-    sets = {"LFW": People(names, crops, args.sizes, embedders, rng)}
+    sets = {"LFW": People(names, crops, args.sizes, networks, rng)}
     faces = validation_faces(args.faces, args.cache)
     source = faces.table["source"].astype(str).to_numpy()
     rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())
@@ -284,8 +280,8 @@ def main() -> None:
         rows, person = rows[keep], person[keep]
     order = rng.permutation(np.unique(person))
     first = np.isin(person, order[: len(order) // 2])
-    whole = People(person, np.asarray(faces.crops[rows]), [], embedders, rng)
-    sets["half"] = People(person[~first], np.asarray(faces.crops[rows])[~first], args.sizes, embedders, rng)
+    whole = People(person, np.asarray(faces.crops[rows]), [], networks, rng)
+    sets["half"] = People(person[~first], np.asarray(faces.crops[rows])[~first], args.sizes, networks, rng)
     calibrations = {"LFW": matcher.calibration, "half": half_calibrated(whole, first, manifest, args.seed)}
 
     lines: list[dict[str, Any]] = []
@@ -302,8 +298,8 @@ def main() -> None:
             enrolled, mated, strangers = people.draw(count, photos, rng)
             enrol(matcher, people, enrolled)
             found = search(matcher, people, size, mated, strangers)
-            total += tally(found, matcher.calibration.min_quality)
-            shares += [face.false_match or 0.0 for face, name in found if name is None]
+            total += tally(found, matcher.calibration)
+            shares += [face.false_match_rate or 0.0 for face, name in found if name is None]
             galleries += 1
         lines.append({"set": label, "size": size, "people": count, "photos": photos, "galleries": galleries,
                       "searches": total["strangers"], **rates(total, args.fpir)})  # fmt: skip
@@ -323,7 +319,7 @@ def main() -> None:
                 kept = enrol_small(matcher, sets["LFW"], enrolled, width, gate, drawn)
                 taken, there = taken + kept[0], there + kept[1]
                 if kept[1]:
-                    total += tally(search(matcher, sets["LFW"], max(args.sizes), mated, strangers), {})
+                    total += tally(search(matcher, sets["LFW"], max(args.sizes), mated, strangers), None)
             result |= {
                 f"{key}{'_gate' if gate else ''}": value
                 for key, value in {

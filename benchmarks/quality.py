@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from benchmarks.lib.matching import network_of
 from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.alignment import shrink
 from lrface.decisions.calibration import Calibration, Population
 from lrface.detection import FaceDetector, open_detector
-from lrface.embedding.embedders import open_embedders
-from lrface.embedding.levels import level_for
+from lrface.embedding.embedders import open_networks
+from lrface.embedding.templates import fuse
 from lrface.models.manifest import Manifest
 from training.data.faces import default_cache, validation_faces
 
@@ -84,7 +85,7 @@ def main() -> None:
     args = parser.parse_args()
 
     manifest = Manifest.load(args.models)
-    embedders, calibration = open_embedders(manifest), Calibration.of(manifest)
+    networks, calibration = open_networks(manifest), Calibration.of(manifest)
     detector = open_detector(manifest=manifest)
     faces = validation_faces(args.faces, args.cache)
     rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())
@@ -96,28 +97,29 @@ def main() -> None:
     crops, rng = np.asarray(faces.crops[rows]), np.random.default_rng(args.seed)
     smalls, widths = zip(*(degraded(crop, rng) for crop in crops), strict=True)
     views = np.stack([cv2.resize(s, crops.shape[1:3], interpolation=cv2.INTER_LINEAR) for s in smalls]).astype(np.uint8)
-    levels = np.array([level_for(width, embedders) for width in widths])
+    levels = np.array([network_of(networks, width).level for width in widths])
 
-    similarity, false_match = np.zeros(len(rows)), np.ones(len(rows))
+    similarity, false_match_rate = np.zeros(len(rows)), np.ones(len(rows))
     measures: dict[str, Measure] = {"width": np.array(widths, np.float64), "sharpness": np.zeros(len(rows))}
     if all(entry.quality for entry in manifest.embedders.values()):
         measures["quality"] = np.zeros(len(rows))
-    nobody = Population(0, {}, {})
+    nobody, clean = Population(0), networks.enrolment.embed(crops)
     for level in np.unique(levels).tolist():
-        mine, other = np.flatnonzero(levels == level), calibration.compare_at(level)
-        vectors, quality = embedders[level].embed_with_quality(views[mine])
-        clean = embedders[other].embed(crops)
+        mine, embedder = np.flatnonzero(levels == level), networks.embedders[level]
+        vectors, quality = embedder.embed_with_quality(views[mine])
         for vector, estimate, i in zip(vectors, quality, mine, strict=True):
             others = np.flatnonzero((person == person[i]) & (np.arange(len(person)) != i))
-            template = clean[rng.permutation(others)[:PHOTOS]].mean(axis=0)
-            similarity[i] = vector @ template / np.linalg.norm(template)
-            false_match[i] = calibration.false_match(similarity[i], level, other, PHOTOS, nobody)
+            template = fuse(clean[rng.permutation(others)[:PHOTOS]].sum(axis=0)[None])[0]
+            similarity[i] = vector @ template
+            false_match_rate[i] = calibration.false_match_rate(
+                similarity[i], embedder.entry.name, float(widths[i]), PHOTOS, nobody
+            )
             measures["sharpness"][i] = sharpness(views[i], level)
             if estimate is not None and "quality" in measures:
                 measures["quality"][i] = estimate
     measures["detector"] = np.array([detector_score(small, detector) for small in tqdm(smalls, desc="detector")])
     measures["similarity"] = similarity
-    matched = false_match <= FMR
+    matched = false_match_rate <= FMR
 
     result: list[dict[str, Any]] = []
     grid = np.linspace(0, 0.6, 61)
@@ -133,12 +135,13 @@ def main() -> None:
             if label == "all":
                 curves[name] = [grid.round(3).tolist(), whole.round(4).tolist()]
     gates = []
-    for level, gate in calibration.min_quality.items():
-        part = levels == level
-        if "quality" in measures and part.any():
-            poor = part & (measures["quality"] < gate)
+    for level in np.unique(levels).tolist():
+        network, part = networks.embedders[level].entry.name, levels == level
+        least = np.array([calibration.band(network, float(width)).min_quality for width in widths])
+        if "quality" in measures:
+            poor = part & (measures["quality"] < least)
             gates.append({
-                "level": level, "gate": gate, "rejected": float(poor.sum() / part.sum()),
+                "level": level, "gate": float(least[part].mean()), "rejected": float(poor.sum() / part.sum()),
                 "matched_of_rejected": float(matched[poor].mean()) if poor.any() else 0.0,
             })  # fmt: skip
     print(table(

@@ -22,9 +22,9 @@ from benchmarks.lib.datasets.scface import read_scface
 from benchmarks.lib.datasets.survface import read_survface, read_survface_pairs
 from benchmarks.lib.datasets.tinyface import read_tinyface
 from benchmarks.lib.datasets.xqlfw import read_xqlfw
+from benchmarks.lib.matching import Chain, Templates
 from benchmarks.lib.plots import histogram, plot, thin
 from benchmarks.lib.results import RESULTS, table, write_result
-from benchmarks.lib.searching import Chain, Templates
 from lrface.detection import FaceDetector, open_detector
 from lrface.metrics import cmc, dir_curve, fnir_at_fpir, fold_accuracies, rank_error, roc, tar_interval, wilson_interval
 from lrface.models.manifest import Manifest
@@ -78,7 +78,7 @@ def identification(test: IdentificationTest, chain: Chain, detector: FaceDetecto
 def verification(test: VerificationTest, chain: Chain, detector: FaceDetector) -> tuple[Rows, Plots]:
     """Accuracy over the folds where there are any, and TAR with its 95 % interval at each FAR; in %."""
     faces = chain.embed_records(test.faces, detector, what=test.name)
-    vectors = faces.own()
+    vectors = faces.vectors
     scores = np.sum(vectors[test.a] * vectors[test.b], axis=1)
     row: dict[str, Any] = {
         "condition": "all", "pairs": len(scores), "median_native_px": float(np.median(faces.native_px)),
@@ -120,7 +120,7 @@ def main() -> None:
         [[r["condition"], *(f"{r[k]:.2f}" if isinstance(r[k], float) else str(r[k]) for k in figures)] for r in rows],
     ))  # fmt: skip
     path = write_result(f"released-{args.name}", {
-        "data": test.name, "models": chain.models, "template_level": chain.compare_at, "rows": rows, "plots": plots,
+        "data": test.name, "models": chain.models, "rows": rows, "plots": plots,
         "protocol": f"{test.name} as released, bundled detector, nothing trained; rates in %",
     }, args.out)  # fmt: skip
     print(f"written: {path}")

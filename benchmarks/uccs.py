@@ -29,9 +29,9 @@ import numpy.typing as npt
 from benchmarks.lib.crops import FaceCrop, crop_face, crop_pictures
 from benchmarks.lib.datasets.records import STRANGER, FaceRecord
 from benchmarks.lib.datasets.uccs import NAME, Uccs, read_uccs
+from benchmarks.lib.matching import Chain, Templates
 from benchmarks.lib.plots import histogram, plot, thin
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
-from benchmarks.lib.searching import Chain, Templates
 from benchmarks.lib.uccs_standin import STANDIN, Standin, build
 from lrface.detection import FaceDetector, open_detector
 from lrface.geometry import box_iou
@@ -216,7 +216,7 @@ def main() -> None:
         "data": data, "standin": None if args.root else asdict(how),
         "protocol": "HORKD: random subjects, 4:1, nothing trained, aligned degradation; watch list: enrolled from the"
         " training part, bundled detector on whole validation scenes, IoU 0.5",
-        "seeds": args.seeds, "models": chain.models, "template_level": chain.compare_at, "rows": closed + opened,
+        "seeds": args.seeds, "models": chain.models, "rows": closed + opened,
         "plots": [{**entry, "title": entry["title"] + title} for entry in plots + more],
     }, args.out)  # fmt: skip
     print(f"written: {path}")

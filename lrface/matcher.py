@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,14 +11,14 @@ import numpy as np
 
 from lrface.decisions.calibration import Calibration, Population
 from lrface.decisions.rates import DEFAULT_FPIR, check_fpir
-from lrface.embedding.embedders import Embedder, embed_faces, open_embedders
-from lrface.embedding.levels import MIN_NATIVE_PX
+from lrface.embedding.embedders import Networks, embed_faces, open_networks
 from lrface.enrolment.enroller import Enroller
 from lrface.enrolment.reports import EnrolmentReport
 from lrface.gallery import Contract, Gallery, Match, Person
 from lrface.inputs.images import Source, read_image
 from lrface.inputs.sources import is_picture
 from lrface.models.manifest import Manifest
+from lrface.models.serving import NetworkSet
 from lrface.types import Candidate, Detections, Face, Identification, ImageArray
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class FaceMatcher:
     Attributes:
         gallery: Who is enrolled.
         detector: Finds the faces.
-        embedders: By level.
+        networks: Which embed the faces, and the one of enrolment.
         calibration: The thresholds of these embedders.
         fpir: Share of strangers that may be named.
     """
@@ -42,12 +42,12 @@ class FaceMatcher:
         self,
         gallery: Gallery,
         detector: FaceDetector,
-        embedders: Mapping[int, Embedder],
+        networks: Networks,
         calibration: Calibration,
         fpir: float = DEFAULT_FPIR,
     ) -> None:
         check_fpir(fpir)
-        self.gallery, self.detector, self.embedders = gallery, detector, embedders
+        self.gallery, self.detector, self.networks = gallery, detector, networks
         self.calibration, self.fpir = calibration, fpir
 
     @classmethod
@@ -61,6 +61,7 @@ class FaceMatcher:
         threads: int = 1,
         fpir: float | None = None,
         min_face: float | None = None,
+        networks: NetworkSet | str = NetworkSet.ACCURATE,
     ) -> FaceMatcher:
         """Opens a gallery with its models.
 
@@ -74,6 +75,8 @@ class FaceMatcher:
                 the one chosen for this gallery (`lrface thresholds`), else 0.01.
             min_face: Height in pixels of the smallest face to be found, see `open_detector`; without effect on an
                 object.
+            networks: "accurate" or "fast" (for many faces a frame): which networks embed the faces of pictures. Photos
+                of enrolment are always embedded by the same network, so a gallery serves both.
 
         Raises:
             ModelError: A model is missing, altered or unfit.
@@ -86,7 +89,7 @@ class FaceMatcher:
             check_fpir(fpir)
         manifest = Manifest.load(None if models is None else fspath(models))
         contract, calibration = Contract.of(manifest), Calibration.of(manifest)
-        embedders = open_embedders(manifest, device, threads)
+        opened_networks = open_networks(manifest, networks, device, threads)
         if detector is None or isinstance(detector, (str, PathLike)):
             from lrface.detection import open_detector
 
@@ -99,7 +102,7 @@ class FaceMatcher:
             )
         opened = Gallery.open(gallery, contract)
         rate = fpir if fpir is not None else opened.fpir
-        return cls(opened, detector, embedders, calibration, DEFAULT_FPIR if rate is None else rate)
+        return cls(opened, detector, opened_networks, calibration, DEFAULT_FPIR if rate is None else rate)
 
     def identify(self, image: Source) -> list[Identification]:
         """Finds every face of a picture and says who it is, or that it is a stranger.
@@ -129,51 +132,46 @@ class FaceMatcher:
         Returns:
             In the order of the detections.
         """
-        faces = embed_faces(image, detections, self.embedders)
+        faces = embed_faces(image, detections, self.networks, self.calibration.alignment_penalty)
+        if not faces:
+            return []
+        index = self.gallery.search_index()
+        rows = [i for i, face in enumerate(faces) if len(face.embedding)]
         matches: list[list[Match]] = [[] for _ in faces]
-        for level in self.embedders:
-            rows = [i for i, face in enumerate(faces) if face.level == level and len(face.embedding)]
-            if rows:
-                probes = np.stack([faces[i].embedding for i in rows])
-                found = self.gallery.search(probes, self.calibration.compare_at(level), CANDIDATES)
-                for i, matched in zip(rows, found, strict=True):
-                    matches[i] = matched
-        population = self.gallery.projection().population if faces else Population(0, {}, {})
-        return [self.decide(face, found, population) for face, found in zip(faces, matches, strict=True)]
+        if rows:
+            found = index.candidates(np.stack([faces[i].embedding for i in rows]), CANDIDATES)
+            for i, matched in zip(rows, found, strict=True):
+                matches[i] = matched
+        return [self.decide(face, found, index.population) for face, found in zip(faces, matches, strict=True)]
 
     def decide(self, face: Face, matches: Sequence[Match], population: Population) -> Identification:
         """Says who a face is. Templates of more photos draw strangers closer too, so people are ranked by false match.
 
         Args:
-            face: Embedded at its level.
-            matches: The people closest to it (`Gallery.search`).
-            population: The enrolled people (`Gallery.projection().population`).
+            face: Embedded by one of the networks.
+            matches: The people closest to it, of each number of photos (`SearchIndex.candidates`).
+            population: The enrolled people (`SearchIndex.population`).
         """
         name = similarity = threshold = None
         candidates: list[Candidate] = []
         basis = ""
         if len(face.embedding) == 0:
-            reason = "too small" if 0 < face.native_px < MIN_NATIVE_PX else "landmarks form no face"
+            reason = "too small" if face.native_px > 0 else "landmarks form no face"
         elif not matches:
             reason = "gallery is empty"
         else:
-            ranked = sorted(
-                (
-                    (self.calibration.false_match(m.similarity, face.level, m.gallery_level, m.photos, population), m)
-                    for m in matches
-                ),
-                key=lambda pair: (pair[0], -pair[1].similarity),
-            )
-            candidates = [Candidate(match.name, match.similarity, share) for share, match in ranked]
+            ranked = self._ranked(face, matches, population)[:CANDIDATES]
+            candidates = [Candidate(match.name, match.similarity, 10.0**log_rate) for log_rate, match in ranked]
             best = ranked[0][1]
-            how = face.level, best.gallery_level, best.photos, population, self.fpir
+            how = face.network, face.native_px, best.photos, population, self.fpir
             similarity, threshold = best.similarity, self.calibration.threshold(*how)
             basis = self.calibration.basis(*how)
             # Quality explains an unknown and never overrules a match: thresholds hold for poor faces too, and a gate
             # in front of them lost matches without naming fewer strangers (benchmarks/open_set.py).
+            least = self.calibration.band(face.network, face.native_px).min_quality
             if similarity >= threshold:
                 name, reason = best.name, "match"
-            elif face.quality is not None and face.quality < self.calibration.min_quality.get(face.level, 0.0):
+            elif face.quality is not None and face.quality < least:
                 reason = "too poor"
             else:
                 reason = "below threshold"
@@ -192,7 +190,20 @@ class FaceMatcher:
             basis=basis,
             gallery_size=population.size,
             quality=face.quality,
+            network=face.network,
         )
+
+    def _ranked(self, face: Face, matches: Sequence[Match], population: Population) -> list[tuple[float, Match]]:
+        """The matches by log10 of their false-match rate, the likeliest person first; equal ones by similarity."""
+        ranked: list[tuple[float, Match]] = []
+        for photos in {match.photos for match in matches}:
+            own = [match for match in matches if match.photos == photos]
+            similarities = np.array([match.similarity for match in own])
+            rates = self.calibration.log_false_match_rates(
+                similarities, face.network, face.native_px, photos, population
+            )
+            ranked += zip(rates.tolist(), own, strict=True)
+        return sorted(ranked, key=lambda pair: (pair[0], -pair[1].similarity))
 
     def enroll(self, name: str, images: Source | Iterable[Source], *, force: bool = False) -> EnrolmentReport:
         """Enrols photos of one person, each with that one face (or one twice as wide as any other).
@@ -257,4 +268,4 @@ class FaceMatcher:
         self.close()
 
     def _enroller(self, force: bool) -> Enroller:
-        return Enroller(self.gallery, self.detector, self.embedders, self.calibration, force)
+        return Enroller(self.gallery, self.detector, self.networks.enrolment, self.calibration, force)

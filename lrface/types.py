@@ -127,7 +127,9 @@ class Face:
         embedding: float32 [dim], of unit length; empty ([0]) where the face is too small to be embedded.
         quality: The networks' own estimate, 0..1, of how well this face is seen: the cosine to the teacher's embedding
             that the embedder expects, less where the landmarks are expected to be far off
-            (`embedding.quality.seen_quality`); None where the model gives none, or the face was not embedded.
+            (`embedding.quality.alignment_adjusted_quality`); None where the model gives none, or the face was not
+            embedded.
+        network: Name of the network that embedded it; "" for a face that was not embedded.
     """
 
     box: Box
@@ -137,6 +139,7 @@ class Face:
     level: int
     embedding: FloatArray = field(repr=False)
     quality: float | None = field(default=None, kw_only=True)
+    network: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +149,12 @@ class Candidate:
     Attributes:
         name: The person.
         similarity: Cosine, -1..1, higher is closer.
-        false_match: The share of strangers who look at least so similar to a person enrolled with as many photos.
+        false_match_rate: The share of strangers who look at least so similar to a person enrolled with as many photos.
     """
 
     name: str
     similarity: float
-    false_match: float
+    false_match_rate: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,9 +181,9 @@ class Identification(Face):
     gallery_size: int = 0
 
     @property
-    def false_match(self) -> float | None:
+    def false_match_rate(self) -> float | None:
         """The share of strangers who look at least this similar to the best candidate; None without one."""
-        return self.candidates[0].false_match if self.candidates else None
+        return self.candidates[0].false_match_rate if self.candidates else None
 
     def explain(self) -> str:
         """The decision in a few sentences: why this name or none, on what evidence, and who else was close."""
@@ -201,11 +204,11 @@ class Identification(Face):
                 f"Unknown: looks most like {best.name}, but similarity {self.similarity:.2f} is below "
                 f"{self.threshold:.2f}."
             )
-        odds = f"{_capital(one_in(best.false_match))} looks this similar to {best.name}"
+        odds = f"{_capital(one_in(best.false_match_rate))} looks this similar to {best.name}"
         if self.gallery_size > 1:
-            anybody = -math.expm1(self.gallery_size * math.log1p(-min(best.false_match, 1 - 1e-9)))
+            anybody = -math.expm1(self.gallery_size * math.log1p(-min(best.false_match_rate, 1 - 1e-9)))
             odds += f", {one_in(anybody)} to anybody of the {self.gallery_size} enrolled"
-        runners = ", ".join(f"{c.name} {c.similarity:.2f} ({one_in(c.false_match)})" for c in others)
+        runners = ", ".join(f"{c.name} {c.similarity:.2f} ({one_in(c.false_match_rate)})" for c in others)
         after = f" Next: {runners}." if others else ""
         return f"{first} {odds}. The threshold: {self.basis}. {face}{after}"
 
@@ -214,17 +217,18 @@ class Identification(Face):
         return {
             "name": self.name,
             "similarity": _rounded(self.similarity),
-            "false_match": _digits(self.false_match),
+            "false_match_rate": _digits(self.false_match_rate),
             "threshold": _rounded(self.threshold),
             "reason": self.reason,
             "box": [round(float(v), 2) for v in self.box],
             "score": _rounded(self.score),
             "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks],
             "native_px": round(float(self.native_px), 2),
+            "network": self.network,
             "level": int(self.level),
             "quality": _rounded(self.quality),
             "candidates": [
-                {"name": c.name, "similarity": _rounded(c.similarity), "false_match": _digits(c.false_match)}
+                {"name": c.name, "similarity": _rounded(c.similarity), "false_match_rate": _digits(c.false_match_rate)}
                 for c in self.candidates
             ],
         }

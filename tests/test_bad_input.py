@@ -196,7 +196,7 @@ def test_gallery_of_another_model(tmp_path, models, enrolled, portrait):
     gallery = shutil.copy(enrolled, tmp_path / "staff.gallery")
     people = another_person(tmp_path / "people", portrait)
     for command in (("identify", gallery, portrait), ("enroll", gallery, people)):
-        refused(lrface(*command, "--models", models), "other models", "enrol")
+        refused(lrface(*command, "--models", models), "another model", "enrol")
     done = lrface("identify", gallery, portrait)
     assert "Eileen Collins" in done.stdout
 

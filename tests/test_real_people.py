@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lrface.detection import open_detector
-from lrface.embedding.embedders import open_embedders
+from lrface.embedding.embedders import open_networks
 from lrface.enrolment.portraits import cut_portrait
 from lrface.inputs.images import read_image
 from lrface.matcher import FaceMatcher
@@ -49,8 +49,6 @@ def edgeface(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "manifest.json").write_text(json.dumps({"schema": 1, "models": [entry]}))
     curve = {
-        "probe_level": 112,
-        "gallery_level": 112,
         "photos": 1,
         "comparisons": 0,
         "fmr": [0.1, 0.001],
@@ -59,14 +57,14 @@ def edgeface(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "calibration.json").write_text(
         json.dumps({
-            "schema": 2,
+            "schema": 3,
             "space": "edgeface",
             "people": 0,
             "models": {"edgeface": sha256},
-            "gallery_level": {"112": 112},
-            "impostor": [curve],
-            "impostor_mean": {},
-            "min_quality": {},
+            "enrolment": "edgeface",
+            "impostor_mean": 0.0,
+            "alignment_penalty": {"usual_error": 0.05, "rate": 6.0},
+            "probes": [{"network": "edgeface", "widths": [0, None], "min_quality": None, "curves": [curve]}],
         })
     )  # fmt: skip
     return folder
@@ -114,7 +112,7 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_portraits_that_lie_on_their_side_are_enrolled_as_if_upright(shared: Path, quarters: int) -> None:
     detector = open_detector()
-    network = open_embedders(Manifest.load(models_folder()))[112]
+    network = open_networks(Manifest.load(models_folder())).enrolment
     for photo in sorted((shared / "data" / "images" / "cast" / "enroll").glob("*/*.png")):
         picture = read_image(photo)
         turned = np.ascontiguousarray(np.rot90(picture, quarters))

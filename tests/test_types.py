@@ -95,7 +95,7 @@ def test_an_identification_is_frozen_and_speaks_json_without_the_embedding() -> 
     said = json.loads(json.dumps(found.to_dict()))
     assert said["name"] == "Zoë"
     assert said["box"] == [1, 2, 3, 4]
-    assert said["candidates"][1] == {"name": "Bo", "similarity": 0.1, "false_match": 0.25}
+    assert said["candidates"][1] == {"name": "Bo", "similarity": 0.1, "false_match_rate": 0.25}
     assert "embedding" not in said
     assert "array" not in repr(found)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -151,6 +151,9 @@ def calibrate(faces: Path, cache: Path, models: Path) -> None:
 
     with _clear_errors():
         result = measure(models, validation_faces(faces, cache))
-    for item in result["impostor"]:
-        click.echo(f"probe {item['probe_level']}, gallery {item['gallery_level']}: {item['comparisons']} comparisons")
-    click.echo(f"best gallery level: {result['gallery_level']}")
+    for band in result["probes"]:
+        low, high = band["widths"]
+        click.echo(
+            f"{band['network']}, {low:g} to {high or 'any'} px: {band['curves'][0]['comparisons']} comparisons with "
+            f"templates of one photo, too poor below quality {band['min_quality']}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -64,17 +65,18 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
         if fpir is not None:
             opened.set_fpir(fpir)
         rate = opened.fpir or DEFAULT_FPIR
-        population = opened.projection().population
-    for level in sorted(calibration.gallery_level):
-        other = calibration.compare_at(level)
-        for photos in calibration.curves[level, other]:
-            threshold = calibration.threshold(level, other, photos, population, rate)
-            basis = calibration.basis(level, other, photos, population, rate)
-            if as_json:
-                record = {"level": level, "gallery_level": other, "photos": photos, "threshold": round(threshold, 5)}
-                say_json({**record, "people": population.size, "fpir": rate})
-            else:
-                say(f"{threshold:.3f}", basis)
+        population = opened.search_index().population
+    for network, bands in calibration.bands.items():
+        for band in bands:
+            for photos in band.curves:
+                how = network, max(band.low, 1.0), photos, population, rate
+                threshold = calibration.threshold(*how)
+                if as_json:
+                    widths = [band.low, None if math.isinf(band.high) else band.high]
+                    record = {"network": network, "widths": widths, "photos": photos, "threshold": round(threshold, 5)}
+                    say_json({**record, "people": population.size, "fpir": rate})
+                else:
+                    say(f"{threshold:.3f}", calibration.basis(*how))
 
 
 @click.group()
@@ -94,7 +96,7 @@ def gallery_list(gallery: str, as_json: bool) -> None:
         people = opened.people()
     for person in people:
         if as_json:
-            say_json({"id": person.id, "name": person.name, "photos": person.photos, "levels": person.levels})
+            say_json({"id": person.id, "name": person.name, "photos": person.photos})
         else:
             say(person.name, f"{person.photos} photos")
     note(f"{len(people)} people")

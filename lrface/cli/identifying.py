@@ -172,8 +172,8 @@ def _face_line(face: Identification) -> str:
     from lrface.types import one_in
 
     similarity = "" if face.similarity is None else f"  similarity {face.similarity:.2f}"
-    if face.false_match is not None:
-        similarity += f" ({one_in(face.false_match)})"
+    if face.false_match_rate is not None:
+        similarity += f" ({one_in(face.false_match_rate)})"
     reason = "" if face.name is not None else f" ({face.reason})"
     box = " ".join(f"{value:.0f}" for value in face.box)
     return f"{face.name or 'unknown'}{reason}{similarity}  {face.native_px:.0f} px  box {box}"

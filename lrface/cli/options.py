@@ -47,11 +47,18 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or coreml.")
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads a network.")
+    @click.option(
+        "--networks",
+        type=click.Choice(("accurate", "fast")),
+        default="accurate",
+        show_default=True,
+        help="Which networks embed the faces: the most accurate, or faster ones for many faces a frame.",
+    )
     @click.option("--fpir", type=float, help="Share of strangers that may be named. Default: the gallery's, else 0.01.")
     @functools.wraps(command)
     def wrapped(
-        *args: Any, models: Any, detector: Any, min_face: float | None, device: str, threads: int, fpir: float | None,
-        **rest: Any,
+        *args: Any, models: Any, detector: Any, min_face: float | None, device: str, threads: int, networks: str,
+        fpir: float | None, **rest: Any,
     ) -> Any:  # fmt: skip
         def open_matcher(gallery: str, must_exist: bool = True) -> FaceMatcher:
             from lrface.matcher import FaceMatcher
@@ -59,7 +66,14 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
             if must_exist:
                 check_gallery(gallery)
             return FaceMatcher.open(
-                gallery, models=models, detector=detector, min_face=min_face, device=device, threads=threads, fpir=fpir
+                gallery,
+                models=models,
+                detector=detector,
+                min_face=min_face,
+                device=device,
+                threads=threads,
+                fpir=fpir,
+                networks=networks,
             )
 
         return command(*args, open_matcher=open_matcher, **rest)

@@ -1,30 +1,37 @@
-"""Thresholds: which similarity is enough, for two levels, a person's photos, a gallery and a false-positive rate.
+"""Thresholds: which similarity is enough, for a face, a person's photos, a gallery and a false-positive rate.
 
 How often strangers reach a similarity was measured on people of no other use (`python -m training calibrate`) and ships
-as score statistics: for each pair of levels and each number of photos a curve, false-match rate (FMR) against
-similarity. The mean of several photos draws both the person and strangers closer, so each count has its own curve.
+as score statistics: for each network and band of native widths, and each number of photos behind a template, a curve,
+false-match rate (FMR) against similarity. Small faces look more alike, so each band has its own; the mean of several
+photos draws both the person and strangers closer, so each count has its own.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lrface.decisions.curves import ImpostorCurve, read_curve, within
+import numpy as np
+import numpy.typing as npt
+
+from lrface.decisions.curves import NEVER, ImpostorCurve, read_curve
 from lrface.decisions.rates import fmr_for
+from lrface.embedding.quality import AlignmentPenalty
 from lrface.errors import CalibrationError
 
 if TYPE_CHECKING:
     from lrface.models.manifest import Manifest
 
-SCHEMA = 2
+SCHEMA = 3
 _FIX = "restore calibration.json, or make one for these models with `python -m training calibrate`"
 
 OWN_PEOPLE = 20
-"""With so many people at a level, a gallery's own impostor scores count (the mean of fewer strays too far)."""
+"""With so many people, a gallery's own impostor scores count (the mean of fewer strays too far)."""
 
 MAX_SHIFT, MIN_SHIFT = 1.0, -0.1
 """Bounds of the shift of all thresholds by a gallery's own people: caution may cost everything, trust only little."""
@@ -36,13 +43,33 @@ class Population:
 
     Attributes:
         size: How many there are.
-        people: By level, those who have templates of that level.
-        impostor_mean: By level, the mean similarity of photos of different people; each pair of people counts once.
+        impostor_mean: Mean similarity of photos of different people, each pair of people counted once; None for fewer
+            than two people.
     """
 
     size: int
-    people: Mapping[int, int]
-    impostor_mean: Mapping[int, float]
+    impostor_mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WidthBand:
+    """Faces of similar width, as one network sees them.
+
+    Attributes:
+        low: Native width in pixels, inclusive.
+        high: Exclusive.
+        min_quality: The quality below which a face is too poor to decide; 0 for a network without quality.
+        curves: By photos behind a template, rising.
+    """
+
+    low: float
+    high: float
+    min_quality: float
+    curves: Mapping[int, ImpostorCurve]
+
+    def curve(self, photos: int) -> ImpostorCurve:
+        """The curve for a template of so many photos, or of the next larger count measured."""
+        return self.curves[next((count for count in self.curves if count >= photos), max(self.curves))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,51 +79,48 @@ class Calibration:
     Attributes:
         space: The embedding space they were measured in.
         models: SHA-256 by model name.
+        enrolment: The network that made the templates.
         people: How many people the cohort had.
-        gallery_level: Probe level -> the level of the templates to compare it with.
-        curves: By (probe level, gallery level), then by photos a template, rising.
-        impostor_mean: By gallery level, the mean similarity of two photos of different people of the cohort.
-        min_quality: By level, the quality below which a face is too poor to decide; empty for models without quality.
+        impostor_mean: Mean similarity of two photos of different people of the cohort, by the enrolment network.
+        alignment_penalty: What a poor alignment costs of a face's quality.
+        bands: By network, rising.
     """
 
     space: str
     models: dict[str, str]
+    enrolment: str
     people: int
-    gallery_level: dict[int, int]
-    curves: dict[tuple[int, int], dict[int, ImpostorCurve]]
-    impostor_mean: dict[int, float]
-    min_quality: dict[int, float]
+    impostor_mean: float
+    alignment_penalty: AlignmentPenalty
+    bands: Mapping[str, tuple[WidthBand, ...]]
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
         """Reads `calibration.json`.
 
         Raises:
-            CalibrationError: Missing, not JSON, of another schema, or a curve that is not monotone.
+            CalibrationError: Missing, not JSON, of another schema, or with values out of range.
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise CalibrationError(f"no thresholds at {path} ({error.strerror or error}): {_FIX}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CalibrationError(f"{path} is not JSON ({error}): {_FIX}") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise CalibrationError(f"{path} is not a calibration of schema {SCHEMA}: update lrface, or {_FIX}")
         try:
-            curves: dict[tuple[int, int], dict[int, ImpostorCurve]] = {}
-            for item in sorted(data["impostor"], key=lambda item: int(item["photos"])):
-                levels = int(item["probe_level"]), int(item["gallery_level"])
-                curves.setdefault(levels, {})[int(item["photos"])] = read_curve(item)
+            penalty = data["alignment_penalty"]
             return cls(
                 str(data["space"]),
                 {str(name): str(sha256) for name, sha256 in data["models"].items()},
+                str(data["enrolment"]),
                 int(data["people"]),
-                {int(probe): int(gallery) for probe, gallery in data["gallery_level"].items()},
-                curves,
-                {int(level): within(mean, -1.0, 1.0) for level, mean in data["impostor_mean"].items()},
-                {int(level): within(quality, 0.0, 1.0) for level, quality in data["min_quality"].items()},
+                _number(data["impostor_mean"], -1.0, 1.0),
+                AlignmentPenalty(_number(penalty["usual_error"], 0.0, 1.0), _number(penalty["rate"], 0.0, 100.0)),
+                _read_bands(data["probes"]),
             )
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CalibrationError(f"{path} is malformed ({error!r}): {_FIX}") from error
 
     @classmethod
@@ -114,37 +138,34 @@ class Calibration:
         """Refuses models that these curves were not measured with.
 
         Raises:
-            CalibrationError: Another space, another SHA-256, or no curve for a pair of levels.
+            CalibrationError: Another space, another SHA-256, another network of enrolment, or no curve for a network.
         """
-        for level, entry in manifest.embedders.items():
+        for entry in manifest.embedders.values():
             if entry.space != self.space or self.models.get(entry.name, "").lower() != entry.sha256.lower():
                 raise CalibrationError(f"the thresholds in {manifest.folder} are not those of {entry.name}: {_FIX}")
-            self.compare_at(level)
-            for other in manifest.embedders:  # somebody enrolled from small photos has smaller templates only
-                self.curve(level, other, 1)
+        if self.enrolment != manifest.enrolment.name:
+            raise CalibrationError(
+                f"the thresholds in {manifest.folder} are for templates by {self.enrolment}, not by "
+                f"{manifest.enrolment.name}: {_FIX}"
+            )
+        used = {each.level for ranges in manifest.ranges.values() for each in ranges}
+        for level in sorted(used | {manifest.enrolment.level}):
+            self.band(manifest.embedders[level].name, 1.0)
 
-    def compare_at(self, probe_level: int) -> int:
-        """The level of the templates that a probe of this level is compared with.
-
-        Raises:
-            CalibrationError: The calibration does not know the level.
-        """
-        if probe_level not in self.gallery_level:
-            raise CalibrationError(f"there is no threshold for faces at level {probe_level}: {_FIX}")
-        return self.gallery_level[probe_level]
-
-    def curve(self, probe_level: int, gallery_level: int, photos: int) -> ImpostorCurve:
-        """The curve of a pair of levels and of a template made of so many photos, or of the next larger count measured.
+    def band(self, network: str, native_px: float) -> WidthBand:
+        """The band of a face; the first or the last one for a width outside of what was measured.
 
         Raises:
-            CalibrationError: The pair was not measured.
+            CalibrationError: The network was not measured, or the width is not a number above 0.
         """
-        by_photos = self.curves.get((probe_level, gallery_level))
-        if by_photos is None:
-            raise CalibrationError(f"there is no threshold for level {probe_level} against {gallery_level}: {_FIX}")
-        return by_photos[next((count for count in by_photos if count >= photos), max(by_photos))]
+        bands = self.bands.get(network)
+        if bands is None:
+            raise CalibrationError(f"there is no threshold for faces that {network} embeds: {_FIX}")
+        if not native_px > 0:
+            raise CalibrationError(f"a face cannot be {native_px} px wide: its landmarks form no face")
+        return next((band for band in bands if native_px < band.high), bands[-1])
 
-    def shift(self, gallery_level: int, population: Population) -> float:
+    def shift(self, population: Population) -> float:
         """By how much the enrolled people resemble each other more than the cohort did (in similarity, either sign).
 
         Photos of one camera, one age or one origin are closer to each other, and strangers who pass that camera are
@@ -154,56 +175,106 @@ class Calibration:
         Raises:
             CalibrationError: The people's mean similarity is not one, -1..1: a template is damaged.
         """
-        if population.people.get(gallery_level, 0) < OWN_PEOPLE or gallery_level not in self.impostor_mean:
+        if population.size < OWN_PEOPLE or population.impostor_mean is None:
             return 0.0
-        mean = population.impostor_mean[gallery_level]
+        mean = population.impostor_mean
         if not -1.0 <= mean <= 1.0:  # also a nan
             raise CalibrationError(
                 f"the enrolled people's mean similarity is {mean:g}, outside of -1 to 1: find the damaged template "
                 "with `lrface gallery verify`"
             )
-        return min(MAX_SHIFT, max(MIN_SHIFT, mean - self.impostor_mean[gallery_level]))
+        return min(MAX_SHIFT, max(MIN_SHIFT, mean - self.impostor_mean))
 
-    def false_match(
-        self, similarity: float, probe_level: int, gallery_level: int, photos: int, population: Population
-    ) -> float:
-        """The share of strangers, 0..1, who look at least so similar to a person enrolled with so many photos.
+    def log_false_match_rates(
+        self,
+        similarities: npt.NDArray[np.floating],
+        network: str,
+        native_px: float,
+        photos: int,
+        population: Population,
+    ) -> npt.NDArray[np.float64]:
+        """log10 of the share of strangers who look at least so similar to a person enrolled with so many photos.
+
+        Args:
+            similarities: [n], cosines.
+            network: That embedded the face.
+            native_px: Width of the face.
+            photos: Behind each template.
+            population: The enrolled people.
+
+        Returns:
+            [n], 0 at most, -inf where nobody looks so similar.
 
         Raises:
-            CalibrationError: No curve for the levels.
+            CalibrationError: No curve for the network, or the population is damaged.
         """
-        moved = similarity - self.shift(gallery_level, population)
-        return self.curve(probe_level, gallery_level, photos).fmr(moved)
+        return self.band(network, native_px).curve(photos).log_fmr_of(similarities - self.shift(population))
 
-    def threshold(
-        self, probe_level: int, gallery_level: int, photos: int, population: Population, fpir: float
+    def false_match_rate(
+        self, similarity: float, network: str, native_px: float, photos: int, population: Population
     ) -> float:
+        """The share of strangers, 0..1; see `log_false_match_rates`."""
+        return float(
+            10.0 ** self.log_false_match_rates(np.array([similarity]), network, native_px, photos, population)[0]
+        )
+
+    def threshold(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> float:
         """The similarity from which a candidate is named.
 
         A stranger is compared with everybody, so for a false-positive identification rate over N people each comparison
         may err with FMR = 1 - (1 - FPIR)^(1/N) (independent comparisons).
 
         Args:
-            probe_level: Of the face.
-            gallery_level: Of the template.
+            network: That embedded the face.
+            native_px: Width of the face.
             photos: Behind the template.
             population: The enrolled people.
             fpir: Share of strangers that may be named, above 0 and below 1.
 
         Returns:
-            A cosine; above 1 where the rate cannot be promised for so many people (then nobody is named).
+            A cosine, at most 2 (`NEVER`); above 1 where the rate cannot be promised for so many people (then nobody is
+            named).
 
         Raises:
-            CalibrationError: No curve for the levels, or a rate out of range.
+            CalibrationError: No curve for the network, a rate out of range, or the population is damaged.
         """
-        curve = self.curve(probe_level, gallery_level, photos)
-        return curve.threshold(fmr_for(fpir, population.size)) + self.shift(gallery_level, population)
+        curve = self.band(network, native_px).curve(photos)
+        return min(NEVER, curve.threshold(fmr_for(fpir, population.size)) + self.shift(population))
 
-    def basis(self, probe_level: int, gallery_level: int, photos: int, population: Population, fpir: float) -> str:
+    def basis(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> str:
         """Where a threshold came from, in words."""
-        moved = self.shift(gallery_level, population)
+        band, moved = self.band(network, native_px), self.shift(population)
         own = f", moved by {moved:+.3f} by the enrolled people's own likeness" if moved else ""
+        widths = f"{band.low:g} px or more" if math.isinf(band.high) else f"{band.low:g} to {band.high:g} px"
         return (
-            f"at most {fpir:g} of strangers named among {population.size} people, level {probe_level} against "
-            f"{gallery_level}, {photos} photo{'s' * (photos != 1)}, by a cohort of {self.people} people{own}"
+            f"at most {fpir:g} of strangers named among {population.size} people, faces of {widths} by {network}, "
+            f"{photos} photo{'s' * (photos != 1)}, by a cohort of {self.people} people{own}"
         )
+
+
+def _read_bands(items: Any) -> dict[str, tuple[WidthBand, ...]]:
+    bands: dict[str, list[WidthBand]] = {}
+    for item in items:
+        low, high = item["widths"]
+        curves = {int(curve["photos"]): read_curve(curve) for curve in item["curves"]}
+        if not curves:
+            raise ValueError("a band of widths has no curve")
+        band = WidthBand(
+            _number(low, 0.0, 1e6),
+            math.inf if high is None else _number(high, 0.0, 1e6),
+            0.0 if item.get("min_quality") is None else _number(item["min_quality"], 0.0, 1.0),
+            dict(sorted(curves.items())),
+        )
+        bands.setdefault(str(item["network"]), []).append(band)
+    for own in bands.values():
+        own.sort(key=lambda band: band.low)
+        ends = [(a.high, b.low) for a, b in itertools.pairwise(own)]
+        if any(high != low for high, low in ends) or not own[-1].low < own[-1].high:
+            raise ValueError("the bands of a network overlap, or leave widths out")
+    return {network: tuple(own) for network, own in bands.items()}
+
+
+def _number(value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"{str(value)[:40]} is not a number from {low:g} to {high:g}")
+    return float(value)

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+NEVER = 2.0
+"""A threshold that no cosine reaches: none is above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +37,35 @@ class ImpostorCurve:
     shape: float
 
     def threshold(self, fmr: float) -> float:
-        """The similarity that a share `fmr` of strangers reaches: from the tail's model, or linear in log10(fmr)."""
+        """The similarity that a share `fmr` of strangers reaches: from the tail's model, or linear in log10(fmr).
+
+        Returns:
+            From -1 to `NEVER`.
+        """
         x = math.log10(fmr)
         if x >= self.log_fmr[0]:
             return float(np.interp(x, self.log_fmr, self.similarity))
         rarer = (self.log_fmr[0] - x) * math.log(10.0)
         excess = rarer if self.shape == 0.0 else math.expm1(self.shape * rarer) / self.shape
-        return self.similarity[0] + self.scale * excess
+        return min(NEVER, self.similarity[0] + self.scale * excess)
 
     def fmr(self, similarity: float) -> float:
         """The share of strangers that reach a similarity; the inverse of `threshold`, 0 beyond the tail's end."""
-        excess = (similarity - self.similarity[0]) / self.scale
-        if excess <= 0.0:
-            rising = self.similarity[::-1]
-            return float(10.0 ** np.interp(similarity, rising, self.log_fmr[::-1])) if similarity >= rising[0] else 1.0
+        return float(10.0 ** self.log_fmr_of(np.array([similarity]))[0])
+
+    def log_fmr_of(self, similarities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """log10 of the share of strangers that reach each similarity [n]; -inf beyond the tail's end."""
+        values = np.asarray(similarities, np.float64)
+        rising, logs = np.array(self.similarity[::-1]), np.array(self.log_fmr[::-1])
+        common = np.where(values >= rising[0], np.interp(values, rising, logs), 0.0)
+        excess = np.maximum(0.0, (values - self.similarity[0]) / self.scale)
         if self.shape == 0.0:
-            share = math.exp(-excess)
+            tail = -excess
         else:
-            inside = 1.0 + self.shape * excess
-            share = inside ** (-1.0 / self.shape) if inside > 0.0 else 0.0
-        return float(share * 10.0 ** self.log_fmr[0])
+            with np.errstate(divide="ignore"):
+                tail = -np.log(np.maximum(0.0, 1.0 + self.shape * excess)) / self.shape
+            tail = np.where(1.0 + self.shape * excess > 0.0, tail, -np.inf)
+        return np.where(excess > 0.0, self.log_fmr[0] + tail / math.log(10.0), common)
 
 
 def within(value: Any, least: float, most: float) -> float:
@@ -80,10 +93,11 @@ def read_curve(item: Mapping[str, Any]) -> ImpostorCurve:
     falling = bool((np.diff(rates) < 0).all()) and rates[-1] > 0.0 and rates[0] <= 1.0
     if not falling or not (np.diff(values) >= 0).all() or not np.isfinite(values).all():
         raise ValueError("fmr must fall and similarity rise")
+    if not (np.abs(values) <= 1.0).all():
+        raise ValueError("a similarity is not between -1 and 1")
     scale, shape = float(item["tail"]["scale"]), float(item["tail"]["shape"])
-    if not (0.0 < scale <= 1.0 and abs(shape) < 1.0) or int(item["photos"]) < 1 or int(item["comparisons"]) < 0:
-        raise ValueError("a tail needs a scale above 0 and a shape between -1 and 1, a curve one photo or more")
-    within(values.min(), -1.0, 1.0), within(values.max(), -1.0, 1.0)
+    if not (0.0 < scale <= 1.0 and abs(shape) < 1.0) or int(item["photos"]) < 1:
+        raise ValueError("a tail needs a scale from 0 to 1 and a shape between -1 and 1, a curve one photo or more")
     logs = np.log10(rates)[::-1]
     return ImpostorCurve(
         int(item["comparisons"]), tuple(map(float, logs)), tuple(map(float, values[::-1])), scale, shape

@@ -1,19 +1,23 @@
-"""Faces -> unit vectors, each by the network made for its size."""
+"""Faces -> unit vectors, each by the network that serves its width."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lrface.alignment import CROP, align_faces, shrink
-from lrface.embedding.levels import MIN_NATIVE_PX, level_for
-from lrface.embedding.quality import seen_quality
+from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
 from lrface.errors import ImageError, ModelError
 from lrface.models.manifest import EmbedderEntry, Manifest
+from lrface.models.serving import NetworkSet, WidthRange, level_for
 from lrface.models.sessions import open_session, read_model
 from lrface.types import Box, Detections, Face, FloatArray, ImageArray
+
+MIN_NATIVE_PX = 6.0
+"""Below this width, in source pixels of the canonical crop, a face is not embedded."""
 
 BATCH = 64
 """Faces in one run of a network, to bound its memory."""
@@ -98,47 +102,114 @@ def open_embedders(manifest: Manifest, device: str = "cpu", threads: int = 1) ->
         ProviderError: The device's provider is not in use.
     """
     if not manifest.embedders:
-        raise ModelError(f"{manifest.folder} holds no embedder: name a folder with lrface-16.onnx or lrface-32.onnx")
+        raise ModelError(f"{manifest.folder} holds no embedder: name a folder with manifest.json and its models")
     return {level: Embedder(e, manifest.folder, device, threads) for level, e in manifest.embedders.items()}
 
 
-def embed_faces(image: ImageArray, detections: Detections, embedders: Mapping[int, Embedder]) -> list[Face]:
-    """Aligns and embeds every detected face at the level of its size, one run of a network for each level.
+@dataclass(frozen=True, slots=True, eq=False)
+class Networks:
+    """The networks that are in use.
+
+    Attributes:
+        embedders: By level; those that serve a width, and that of enrolment.
+        ranges: Which of them embeds faces of which width, rising.
+        enrolment: The network that embeds every photo of enrolment.
+    """
+
+    embedders: dict[int, Embedder]
+    ranges: tuple[WidthRange, ...]
+    enrolment: Embedder
+
+    def network_for(self, native_px: float) -> Embedder | None:
+        """The network for a face, or None for one that is too small (or whose width is not a number above 0).
+
+        Args:
+            native_px: Width of its canonical crop in source pixels.
+        """
+        level = level_for(native_px, self.ranges) if native_px >= MIN_NATIVE_PX else None
+        return None if level is None else self.embedders[level]
+
+    def embed_crops(self, crops: ImageArray, widths: Sequence[float]) -> list[Embedded | None]:
+        """Embeds canonical crops, each by the network that serves its width, one run for each network.
+
+        Args:
+            crops: uint8 [n, 112, 112, 3], BGR.
+            widths: [n], native widths in pixels.
+
+        Returns:
+            In the order of the crops; None where a face is too small.
+        """
+        found: list[Embedded | None] = [None] * len(crops)
+        chosen = [self.network_for(width) for width in widths]
+        for embedder in self.embedders.values():
+            rows = [i for i, one in enumerate(chosen) if one is embedder]
+            if rows:
+                vectors, qualities = embedder.embed_with_quality(crops[rows])
+                for i, vector, quality in zip(rows, vectors, qualities, strict=True):
+                    found[i] = Embedded(embedder.entry.name, embedder.level, vector, quality)
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """What a network says of one crop: its name, the side of its input, a unit vector float32 [dim], its quality."""
+
+    network: str
+    level: int
+    vector: FloatArray
+    quality: float | None
+
+
+def open_networks(
+    manifest: Manifest, networks: NetworkSet | str = NetworkSet.ACCURATE, device: str = "cpu", threads: int = 1
+) -> Networks:
+    """The networks of a set, and that of enrolment.
+
+    Raises:
+        ModelError: There is none, one cannot be loaded, or the set is unknown.
+        ProviderError: The device's provider is not in use.
+    """
+    try:
+        ranges = manifest.ranges.get(NetworkSet(networks), ())
+    except ValueError as error:
+        raise ModelError(f"unknown networks {networks!r}: choose one of {', '.join(NetworkSet)}") from error
+    enrolment = manifest.enrolment
+    levels = sorted({each.level for each in ranges} | {enrolment.level})
+    embedders = {level: Embedder(manifest.embedders[level], manifest.folder, device, threads) for level in levels}
+    return Networks(embedders, ranges, embedders[enrolment.level])
+
+
+def embed_faces(
+    image: ImageArray, detections: Detections, networks: Networks, penalty: AlignmentPenalty | None = None
+) -> list[Face]:
+    """Aligns and embeds every detected face by the network that serves its width.
 
     Args:
         image: uint8 [h, w, 3], BGR.
         detections: Of this picture.
-        embedders: By level.
+        networks: Those in use.
+        penalty: What a poor alignment costs of a face's quality; None for nothing.
 
     Returns:
-        The faces in the order of the detections. A face below `MIN_NATIVE_PX`, or whose landmarks form no face
-        (native_px 0), has an empty embedding.
+        The faces in the order of the detections. A face that no network serves (below `MIN_NATIVE_PX`), or whose
+        landmarks form no face (native_px 0), has an empty embedding.
     """
     alignments = align_faces(detections.landmarks)
     sizes = [0.0 if alignment is None else alignment.native_px for alignment in alignments]
-    levels = [level_for(size, embedders) for size in sizes]
-    vectors: list[FloatArray] = [np.zeros(0, np.float32)] * len(detections)
-    qualities: list[float | None] = [None] * len(detections)
-    for level, embedder in embedders.items():
-        own = [(i, alignment) for i, alignment in enumerate(alignments) if alignment and levels[i] == level]
-        rows = [(i, alignment) for i, alignment in own if alignment.native_px >= MIN_NATIVE_PX]
-        if rows:
-            crops = np.stack([alignment.crop(image) for _, alignment in rows])
-            for (i, _), vector, quality in zip(rows, *embedder.embed_with_quality(crops), strict=True):
-                vectors[i], qualities[i] = vector, quality
-    errors = detections.landmark_errors
-    return [
-        Face(
-            _box(detections, i),
-            float(detections.scores[i]),
-            detections.landmarks[i],
-            sizes[i],
-            levels[i],
-            vectors[i],
-            quality=seen_quality(qualities[i], None if errors is None else float(errors[i])),
-        )
-        for i in range(len(detections))
-    ]
+    found: list[Embedded | None] = [None] * len(sizes)
+    rows = [(i, a) for i, a in enumerate(alignments) if a is not None and networks.network_for(sizes[i]) is not None]
+    if rows:
+        crops = np.stack([alignment.crop(image) for _, alignment in rows])
+        for (i, _), one in zip(rows, networks.embed_crops(crops, [sizes[i] for i, _ in rows]), strict=True):
+            found[i] = one
+    faces = []
+    for i, one in enumerate(found):
+        error = None if detections.landmark_errors is None else float(detections.landmark_errors[i])
+        one = one or Embedded("", networks.ranges[0].level, np.zeros(0, np.float32), None)
+        quality = one.quality if penalty is None else alignment_adjusted_quality(one.quality, error, penalty)
+        place = _box(detections, i), float(detections.scores[i]), detections.landmarks[i]
+        faces.append(Face(*place, sizes[i], one.level, one.vector, quality=quality, network=one.network))
+    return faces
 
 
 def _box(detections: Detections, i: int) -> Box:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 
 from lrface.decisions.calibration import Calibration
 from lrface.embedding.embedders import Embedder
-from lrface.embedding.levels import template_levels
 from lrface.enrolment.portraits import Portrait, cut_portrait, fingerprint
 from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
 from lrface.enrolment.screening import EnrolmentGate
@@ -32,7 +31,7 @@ class Enroller:
     Attributes:
         gallery: Where to.
         detector: Finds the faces.
-        embedders: By level.
+        embedder: The network of enrolment, which embeds every photo.
         calibration: What similarities and qualities mean.
         force: Enrols also photos that `EnrolmentGate` rejects.
     """
@@ -41,11 +40,11 @@ class Enroller:
         self,
         gallery: Gallery,
         detector: FaceDetector,
-        embedders: Mapping[int, Embedder],
+        embedder: Embedder,
         calibration: Calibration,
         force: bool = False,
     ) -> None:
-        self.gallery, self.detector, self.embedders = gallery, detector, embedders
+        self.gallery, self.detector, self.embedder = gallery, detector, embedder
         self.calibration, self.force = calibration, force
 
     def enroll(self, name: str, sources: Sequence[Source]) -> EnrolmentReport:
@@ -82,69 +81,65 @@ class Enroller:
         return report
 
     def _gate(self) -> EnrolmentGate:
-        return EnrolmentGate(self.gallery.projection(), self.calibration)
+        return EnrolmentGate(self.gallery.search_index(), self.calibration)
 
     def _person(self, name: str, sources: Sequence[Source], gate: EnrolmentGate, bar: Any = None) -> list[PhotoReport]:
-        """Embeds all photos of a person in one batch a level and stores them in one transaction."""
+        """Embeds all photos of a person in one batch and stores them in one transaction."""
         reports: list[PhotoReport] = []
         ready: dict[int, Portrait] = {}
-        copies: list[tuple[int, str]] = []
+        copies: dict[int, str] = {}
         for number, source in enumerate(sources, 1):
             label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
             try:
-                photo, sha256 = fingerprint(source)
-                if any(sha256 == portrait.sha256 for portrait in ready.values()):
-                    copies.append((len(reports), sha256))
-                elif self._is_new(name, sha256):
-                    ready[len(reports)] = cut_portrait(photo, sha256, self.detector)
+                portrait = self._portrait(name, source, {photo.sha256 for photo in ready.values()})
             except (ImageError, EnrolmentError) as error:
                 reports.append(PhotoReport(label, name, REFUSED, str(error)))
             else:
+                if isinstance(portrait, Portrait):
+                    ready[len(reports)] = portrait
+                elif portrait is not None:
+                    copies[len(reports)] = portrait
                 reports.append(PhotoReport(label, name, ALREADY))
             if bar is not None:
                 bar.update()
         taken: list[PhotoTemplates] = []
-        refused: dict[str, str] = {}
-        for (row, portrait), embedded in zip(ready.items(), self._embed(list(ready.values())), strict=True):
-            vectors = {level: vector for level, (vector, _) in embedded.items()}
-            quality = embedded[max(embedded)][1]
-            reason = None if self.force else gate.rejection_reason(name, vectors, quality)
-            seen = replace(reports[row], native_px=portrait.native_px, quality=quality)
+        for (row, portrait), (vector, quality) in zip(ready.items(), self._embed(list(ready.values())), strict=True):
+            px = portrait.native_px
+            reason = None if self.force else gate.rejection_reason(name, px, vector, quality)
+            seen = replace(reports[row], native_px=px, quality=quality)
             if reason is not None:
-                refused[portrait.sha256] = reason
                 reports[row] = replace(seen, status=REFUSED, reason=reason)
                 continue
-            reports[row] = replace(seen, status=ENROLLED, levels=tuple(sorted(embedded)))
-            taken.append(PhotoTemplates(portrait.sha256, portrait.native_px, vectors))
-        for row, sha256 in copies:
-            if sha256 in refused:
-                reports[row] = replace(reports[row], status=REFUSED, reason=refused[sha256])
+            reports[row] = replace(seen, status=ENROLLED)
+            taken.append(PhotoTemplates(portrait.sha256, px, {self.embedder.level: vector}))
+        stored = {photo.sha256 for photo in taken}
+        for row, sha256 in copies.items():  # a copy shares the fate of the photo that it is a copy of
+            if sha256 not in stored:
+                refused = next(reports[i] for i, photo in ready.items() if photo.sha256 == sha256)
+                reports[row] = replace(refused, photo=reports[row].photo)
         if taken:
             self.gallery.add(name, taken)
-            by_level = {
-                level: [photo.embeddings[level] for photo in taken if level in photo.embeddings]
-                for level in self.embedders
-            }
-            gate.add(name, by_level)
+            gate.add(name, [photo.embeddings[self.embedder.level] for photo in taken])
         return reports
 
-    def _is_new(self, name: str, sha256: str) -> bool:
-        """Whether a photo is not enrolled yet; raises EnrolmentError if it is, as somebody else's."""
+    def _portrait(self, name: str, source: Source, ready: Collection[str]) -> Portrait | str | None:
+        """Reads a photo and cuts its face; None if the photo is enrolled already, its hash if it was read just now."""
+        photo, sha256 = fingerprint(source)
+        if sha256 in ready:
+            return sha256
         owner = self.gallery.owner(sha256)
-        if owner not in (None, name):
+        if owner == name:
+            return None
+        if owner is not None:
             raise EnrolmentError(f"this photo is enrolled as {owner!r}: keep it in one person's folder")
-        return owner is None
+        return cut_portrait(photo, sha256, self.detector)
 
-    def _embed(self, ready: Sequence[Portrait]) -> list[dict[int, tuple[FloatArray, float | None]]]:
-        """For each portrait its vector and quality by level; one run of a network for each level."""
-        found: list[dict[int, tuple[FloatArray, float | None]]] = [{} for _ in ready]
-        for level, embedder in self.embedders.items():
-            rows = [i for i, photo in enumerate(ready) if level in template_levels(photo.native_px, self.embedders)]
-            if rows:
-                vectors, qualities = embedder.embed_with_quality(np.stack([ready[i].crop for i in rows]))
-                for i, vector, quality in zip(rows, vectors, qualities, strict=True):
-                    found[i][level] = vector, quality
-        return found
+    def _embed(self, ready: Sequence[Portrait]) -> list[tuple[FloatArray, float | None]]:
+        """For each portrait its vector and quality."""
+        if not ready:
+            return []
+        vectors, qualities = self.embedder.embed_with_quality(np.stack([portrait.crop for portrait in ready]))
+        return list(zip(vectors, qualities, strict=True))
 
 
 def people_folders(folder: str | PathLike[str]) -> tuple[list[Path], list[PhotoReport]]:

@@ -20,10 +20,9 @@ class PhotoReport:
         name: The person.
         status: "enrolled", "already enrolled", "refused" (no usable face or picture, or one that would hurt) or
             "skipped" (not a picture).
-        reason: Why it was refused or skipped, with the mend; empty otherwise.
+        reason: Why it was refused or skipped, with the fix; empty otherwise.
         native_px: How large the face is; 0 where it was not measured.
-        levels: At which templates were stored.
-        quality: The network's estimate at the largest level, 0..1; None without one.
+        quality: The network's estimate, 0..1; None without one.
     """
 
     photo: str
@@ -31,7 +30,6 @@ class PhotoReport:
     status: str
     reason: str = ""
     native_px: float = 0.0
-    levels: tuple[int, ...] = ()
     quality: float | None = None
 
 

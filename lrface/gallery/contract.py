@@ -8,11 +8,12 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lrface.errors import ContractError, GalleryError, ModelError
+from lrface.errors import ContractError, GalleryError
 from lrface.models.manifest import Manifest
 
 _MAX_DIM = 8192  # memory for the index is people x levels x dim, also for a gallery from elsewhere
 _MAX_LEVELS = 16
+_OTHER_MODEL = "made by another model: enrol the photos again in a new gallery"
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -25,7 +26,8 @@ class Contract:
         dim: Length of an embedding.
         normalized: Whether embeddings have unit length.
         template: Name of the canonical crop.
-        models: By level (as text, for JSON): name, SHA-256, channels, mean and scale of the embedder.
+        models: The network that made the templates, by its level (as text, for JSON): name, SHA-256, channels, mean
+            and scale. Galleries of earlier versions hold several.
     """
 
     space: str
@@ -36,32 +38,36 @@ class Contract:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Contract:
-        """The contract of a manifest's embedders.
+        """The contract of a manifest's network of enrolment.
 
         Raises:
-            ModelError: There is none, or they do not share one space.
+            ModelError: There is none.
         """
-        entries = list(manifest.embedders.values())
-        kinds = {(e.space, e.dim, e.template) for e in entries}
-        if len(kinds) != 1:
-            raise ModelError(f"the embedders in {manifest.folder} do not share one space: use one set of models")
-        space, dim, template = kinds.pop()
-        models = {
-            str(e.level): {
-                "name": e.name,
-                "sha256": e.sha256.lower(),
-                "channels": e.input.channels,
-                "mean": e.input.mean,
-                "scale": e.input.scale,
-            }
-            for e in entries
+        e = manifest.enrolment
+        model = {
+            "name": e.name,
+            "sha256": e.sha256.lower(),
+            "channels": e.input.channels,
+            "mean": e.input.mean,
+            "scale": e.input.scale,
         }
-        return cls(space, dim, True, template, models)
+        return cls(e.space, e.dim, True, e.template, {str(e.level): model})
 
     @property
     def levels(self) -> tuple[int, ...]:
         """Rising."""
         return tuple(sorted(int(level) for level in self.models))
+
+    @property
+    def level(self) -> int:
+        """Side in pixels of the input of the network that made the templates.
+
+        Raises:
+            ContractError: Several networks did, in an earlier version.
+        """
+        if len(self.models) != 1:
+            raise ContractError(f"the gallery was {_OTHER_MODEL}")
+        return self.levels[0]
 
     def to_json(self) -> str:
         """One line, keys sorted."""
@@ -113,8 +119,8 @@ class Contract:
         differs = [key for key in asdict(self) if getattr(self, key) != getattr(other, key)]
         names = ", ".join(f"{m.get('name')} {str(m.get('sha256'))[:12]}…" for m in self.models.values())
         raise ContractError(
-            f"{where} was made with other models ({names}; {', '.join(differs)} differ): enrol the people again in "
-            "a new gallery, or open it with the models it was made with"
+            f"{where} was {_OTHER_MODEL} (made by {names}; {', '.join(differs)} differ), or open it with the models it "
+            "was made with"
         )
 
 

@@ -1,8 +1,8 @@
-"""The gallery's projection: FAISS indexes in memory, rebuilt from SQLite, never read from a file."""
+"""The gallery's search index: FAISS indexes in memory, rebuilt from SQLite, never read from a file."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrface.decisions.calibration import Population
+from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
 from lrface.gallery.contract import Contract
 from lrface.gallery.reading import StoredPerson
@@ -23,15 +24,15 @@ class Match:
 
     Attributes:
         name: The person.
-        similarity: Cosine of the probe and the mean of the person's templates.
-        gallery_level: The level of these templates.
-        photos: How many there are.
+        similarity: Cosine of the probe and the person's template.
+        photos: How many photos the template was made of.
+        person_id: The person's UUID.
     """
 
     name: str
     similarity: float
-    gallery_level: int
     photos: int
+    person_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,128 +43,89 @@ class PersonTemplates:
         id: UUID, never used again.
         name: The person.
         photos: How many are enrolled.
-        sums: The sum of the templates, float32 [dim], by level.
-        counts: How many templates there are, by level.
+        total: The sum of the photos' embeddings, float32 [dim].
     """
 
     id: str
     name: str
     photos: int
-    sums: Mapping[int, FloatArray]
-    counts: Mapping[int, int]
+    total: FloatArray
 
     @classmethod
     def of(cls, person: StoredPerson) -> PersonTemplates:
         """Of a person as stored."""
-        levels = {level for photo in person.photos for level in photo.embeddings}
-        at = {level: [p.embeddings[level] for p in person.photos if level in p.embeddings] for level in levels}
-        sums: dict[int, FloatArray] = {level: np.stack(v).sum(axis=0) for level, v in at.items()}
-        return cls(person.id, person.name, len(person.photos), sums, {level: len(v) for level, v in at.items()})
+        vectors = [vector for photo in person.photos for vector in photo.embeddings.values()]
+        return cls(person.id, person.name, len(person.photos), np.stack(vectors).sum(axis=0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    index: Any  # faiss.IndexFlatIP, one row a person
-    used: NDArray[np.int64]  # [people], the level of the templates in each row
-    photos: NDArray[np.int64]  # [people], how many templates are behind each row
-
-
-class Projection:
-    """All people of one moment. Immutable: a search needs no lock while a newer one is being built.
-
-    For each level there is one vector a person, the normalised mean of the person's templates at that level or, where
-    there are none (small photos), at the largest level that there is.
+class SearchIndex:
+    """All people of one moment, one template a person. Immutable: a search needs no lock while a newer one is built.
 
     Attributes:
-        names: Of the people, in the order of their rows.
+        names: Of the people, in the order of enrolment.
+        ids: Their UUIDs.
+        photos: int [people], behind each template.
+        templates: float32 [people, dim], of unit length.
         population: What the thresholds need to know of them.
     """
 
-    def __init__(self, names: list[str], levels: dict[int, _Level], population: Population) -> None:
-        self.names, self._levels, self.population = names, levels, population
-
-    @classmethod
-    def build(cls, people: Collection[PersonTemplates], contract: Contract) -> Projection:
+    def __init__(self, people: Collection[PersonTemplates], contract: Contract) -> None:
         """Of all people, in the order of enrolment.
 
         Raises:
             GalleryError: Somebody has no usable template.
         """
-        sums = {level: np.zeros((len(people), contract.dim), np.float32) for level in contract.levels}
-        counts = {level: np.zeros(len(people), np.int64) for level in contract.levels}
-        for row, person in enumerate(people):
-            for level, total in person.sums.items():
-                sums[level][row], counts[level][row] = total, person.counts[level]
-        levels = _levels(sums, counts, len(people))
-        return cls([person.name for person in people], levels, _population(sums, counts, len(people)))
+        self.names, self.ids = [person.name for person in people], [person.id for person in people]
+        self.photos = np.array([person.photos for person in people], np.int64)
+        sums = np.stack([person.total for person in people]) if people else np.zeros((0, contract.dim), np.float32)
+        self.templates = fuse(sums)
+        if not (np.linalg.norm(self.templates, axis=1) > 0).all():
+            raise GalleryError("the gallery holds a person without a usable template: restore a copy, or enrol anew")
+        self.population = Population(len(people), _impostor_mean(sums, self.photos))
+        self._groups: dict[int, tuple[NDArray[np.int64], Any]] = {}
+        for count in np.unique(self.photos).tolist():
+            rows = np.flatnonzero(self.photos == count)
+            index = faiss.IndexFlatIP(contract.dim)
+            index.add(self.templates[rows])
+            self._groups[count] = rows, index
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def levels(self) -> list[int]:
-        """Rising."""
-        return sorted(self._levels)
+    def candidates(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
+        """For each probe the k closest people of each number of photos.
 
-    def templates(self, level: int) -> tuple[list[str], FloatArray, NDArray[np.int64]]:
-        """Who has photos of this very level: names, vectors float32 [n, dim] of unit length, photos behind each [n]."""
-        built = self._levels[level]
-        rows = np.flatnonzero(built.used == level)
-        vectors = built.index.reconstruct_n(0, len(self.names)) if len(rows) else np.zeros((0, built.index.d))
-        return [self.names[row] for row in rows], vectors[rows].astype(np.float32, copy=False), built.photos[rows]
+        Among people with as many photos the closer one is always the likelier, so the k likeliest of all are among
+        these, whatever the thresholds.
 
-    def search(self, embeddings: FloatArray, gallery_level: int, k: int) -> list[list[Match]]:
-        """See `Gallery.search`."""
-        if not self.names or not len(embeddings):
-            return [[] for _ in range(len(embeddings))]
-        level = self._levels[gallery_level]
+        Args:
+            embeddings: float32 [n, dim], unit length.
+            k: At least 1.
+        """
+        found: list[list[Match]] = [[] for _ in range(len(embeddings))]
+        if not len(embeddings):
+            return found
         faiss.omp_set_num_threads(1)  # the setting is each thread's own; more threads are slower at these sizes
-        similarities, rows = level.index.search(np.ascontiguousarray(embeddings, np.float32), min(k, len(self.names)))
-        return [
-            [
-                Match(self.names[row], float(s), int(level.used[row]), int(level.photos[row]))
-                for s, row in zip(found, where, strict=True)
-            ]
-            for found, where in zip(similarities.tolist(), rows.tolist(), strict=True)
-        ]
+        probes = np.ascontiguousarray(embeddings, np.float32)
+        for count, (rows, index) in self._groups.items():
+            similarities, places = index.search(probes, min(k, len(rows)))
+            for matches, scores, people in zip(found, similarities.tolist(), rows[places].tolist(), strict=True):
+                matches += [
+                    Match(self.names[row], score, count, self.ids[row])
+                    for score, row in zip(scores, people, strict=True)
+                ]
+        return found
+
+    def search(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
+        """See `Gallery.search`."""
+        closest = self.candidates(embeddings, k)
+        return [sorted(matches, key=lambda match: -match.similarity)[:k] for matches in closest]
 
 
-def _population(sums: dict[int, FloatArray], counts: dict[int, NDArray[np.int64]], size: int) -> Population:
+def _impostor_mean(sums: FloatArray, photos: NDArray[np.int64]) -> float | None:
     """With m the mean of a person's photos, the mean of m_p . m_q for p != q is (|sum m|^2 - sum |m|^2) / n(n-1)."""
-    people = {level: int(np.count_nonzero(number)) for level, number in counts.items()}
-    means = {}
-    for level, n in people.items():
-        if n > 1:
-            rows = counts[level] > 0
-            each = sums[level][rows].astype(np.float64) / counts[level][rows, None]
-            mean = float((np.square(each.sum(axis=0)).sum() - np.square(each).sum()) / (n * (n - 1)))
-            means[level] = mean if np.isfinite(mean) else np.inf  # damage: nobody is named then
-    return Population(size, people, means)
-
-
-def _levels(sums: dict[int, FloatArray], counts: dict[int, NDArray[np.int64]], people: int) -> dict[int, _Level]:
-    means = {level: _normalised(values) for level, values in sums.items()}
-    there = {level: np.linalg.norm(values, axis=1) > 0 for level, values in means.items()}
-    if people and not np.logical_or.reduce(list(there.values())).all():
-        raise GalleryError("the gallery holds a person without a usable template: restore a copy, or enrol anew")
-    built = {}
-    for wanted in sums:
-        vectors, used, photos = np.zeros_like(means[wanted]), np.zeros(people, np.int64), np.zeros(people, np.int64)
-        for level in _preference(wanted, sums):
-            take = (used == 0) & there[level]
-            vectors[take], used[take], photos[take] = means[level][take], level, counts[level][take]
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(vectors)
-        built[wanted] = _Level(index, used, photos)
-    return built
-
-
-def _preference(wanted: int, levels: Iterable[int]) -> list[int]:
-    return [wanted, *sorted((level for level in levels if level != wanted), reverse=True)]
-
-
-def _normalised(values: FloatArray) -> FloatArray:
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # damage is found by the caller
-        norms = np.linalg.norm(values, axis=1, keepdims=True)
-        unit = np.where(np.isfinite(norms) & (norms > 1e-6), values / norms, np.float32(0))
-    return unit.astype(np.float32, copy=False)
+    n = len(sums)
+    if n < 2:
+        return None
+    each = sums.astype(np.float64) / photos[:, None]
+    return float((np.square(each.sum(axis=0)).sum() - np.square(each).sum()) / (n * (n - 1)))

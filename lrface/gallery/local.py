@@ -1,4 +1,4 @@
-"""A gallery on one machine: SQLite is the truth, a FAISS projection in memory answers searches."""
+"""A gallery on one machine: SQLite is the truth, a FAISS index in memory answers searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import TracebackType
 from lrface.decisions.rates import check_fpir
 from lrface.errors import ContractError, GalleryError, GalleryInUseError
 from lrface.gallery.contract import Contract
-from lrface.gallery.index import Match, PersonTemplates, Projection
+from lrface.gallery.index import Match, PersonTemplates, SearchIndex
 from lrface.gallery.names import normalise_name
 from lrface.gallery.reading import DamagedEntry, Snapshot
 from lrface.gallery.records import PhotoTemplates, usable_photo
@@ -36,13 +36,11 @@ class Person:
         id: UUID, never used again, also if somebody of the same name is enrolled after a removal.
         name: Normalised.
         photos: How many photos are enrolled.
-        levels: Rising; those at which there are templates.
     """
 
     id: str
     name: str
     photos: int
-    levels: tuple[int, ...]
 
     def __str__(self) -> str:
         return self.name
@@ -57,9 +55,14 @@ class Gallery:
 
     def __init__(self, store: Store) -> None:
         self.contract = store.contract
+        try:
+            _ = self.contract.level
+        except ContractError:
+            store.close()
+            raise
         self._store = store
         self._lock = threading.RLock()
-        self._projection: Projection | None = None
+        self._index: SearchIndex | None = None
         self._snapshot: Snapshot[PersonTemplates] = Snapshot(State(), {}, (), -1)
         self._unread_since: float | None = None
         self._said = False
@@ -103,7 +106,7 @@ class Gallery:
             self._check(photo)
         with self._lock:
             added = self._store.add(clean, photos)
-            self._projection = None
+            self._index = None
         return added
 
     def remove(self, name: str) -> int:
@@ -120,7 +123,7 @@ class Gallery:
         clean = normalise_name(name)
         with self._lock:
             photos = self._store.remove(clean)
-            self._projection = None
+            self._index = None
         return photos
 
     def compact(self) -> None:
@@ -147,7 +150,7 @@ class Gallery:
         """
         with self._lock:
             damaged = self._store.remove_damaged()
-            self._projection = None
+            self._index = None
         return damaged
 
     def people(self) -> list[Person]:
@@ -157,9 +160,9 @@ class Gallery:
             GalleryError: The file cannot be read.
         """
         with self._lock:
-            self.projection()
+            self.search_index()
             found = self._snapshot.people.values()
-        people = [Person(p.id, p.name, p.photos, tuple(sorted(p.sums))) for p in found]
+        people = [Person(p.id, p.name, p.photos) for p in found]
         return sorted(people, key=lambda person: person.name)
 
     def owner(self, sha256: str) -> str | None:
@@ -178,7 +181,7 @@ class Gallery:
             GalleryError: The file cannot be read, or holds something else.
         """
         with self._lock:
-            self.projection()
+            self.search_index()
             fpir = self._snapshot.state.fpir
         if fpir is not None and not 0.0 < fpir < 1.0:
             raise GalleryError(f"gallery {self._store.path}: its fpir is {fpir}: choose one with `lrface thresholds`")
@@ -194,39 +197,37 @@ class Gallery:
         check_fpir(fpir)
         with self._lock:
             self._store.set_fpir(fpir)
-            self._projection = None
+            self._index = None
 
-    def search(self, embeddings: FloatArray, gallery_level: int, k: int = 5) -> list[list[Match]]:
-        """The people closest to each probe.
+    def search(self, embeddings: FloatArray, k: int = 5) -> list[list[Match]]:
+        """The people closest to each probe, by cosine.
 
         Args:
             embeddings: float32 [n, dim], unit length.
-            gallery_level: The level of the templates to compare with (`Calibration.compare_at` of the probes' level);
-                people without one are compared by their largest.
             k: How many people at most.
 
         Returns:
             For each probe its matches, closest first; empty where nobody is enrolled.
 
         Raises:
-            ContractError: Another dimension or an unknown level.
+            ContractError: Another dimension.
             GalleryError: The file cannot be read, or a template is damaged.
         """
-        if embeddings.shape[1:] != (self.contract.dim,) or gallery_level not in self.contract.levels:
+        if embeddings.shape[1:] != (self.contract.dim,):
             raise ContractError(
-                f"probes {embeddings.shape} at level {gallery_level} do not fit a gallery of dimension "
-                f"{self.contract.dim} and levels {self.contract.levels}: embed them with the gallery's models"
+                f"probes {embeddings.shape} do not fit a gallery of dimension {self.contract.dim}: embed them with the "
+                "gallery's models"
             )
-        return self.projection().search(embeddings, gallery_level, k)
+        return self.search_index().search(embeddings, k)
 
-    def projection(self) -> Projection:
+    def search_index(self) -> SearchIndex:
         """The people of this moment, as searched; made anew if this or another process has written since.
 
         While another process holds the file, or while it is missing or half copied (for `GRACE_S` seconds), the last
         one is used; a warning is logged.
         """
         with self._lock:
-            last = self._projection
+            last = self._index
             if last is None:
                 return self._refresh(None)
             try:
@@ -242,12 +243,12 @@ class Gallery:
 
     def __len__(self) -> int:
         """How many people are enrolled."""
-        return len(self.projection())
+        return len(self.search_index())
 
     def close(self) -> None:
         """Closes the file; a closed gallery cannot be used again."""
         with self._lock:
-            self._projection = None
+            self._index = None
             self._store.close()
 
     def __enter__(self) -> Gallery:
@@ -258,11 +259,11 @@ class Gallery:
     ) -> None:
         self.close()
 
-    def _refresh(self, wait_s: float | None) -> Projection:
+    def _refresh(self, wait_s: float | None) -> SearchIndex:
         snapshot = self._store.read(PersonTemplates.of, self._snapshot.people, wait_s)
-        projection = Projection.build(snapshot.people.values(), self.contract)
-        self._snapshot, self._projection = snapshot, projection
-        return projection
+        index = SearchIndex(snapshot.people.values(), self.contract)
+        self._snapshot, self._index = snapshot, index
+        return index
 
     def _may_wait(self, error: GalleryError) -> bool:
         """Whether the last index is still good enough after a reading that failed."""
@@ -280,10 +281,10 @@ class Gallery:
         if not photo.embeddings:
             raise GalleryError("a photo without a template cannot be enrolled: embed it first")
         for level, vector in photo.embeddings.items():
-            if level not in self.contract.levels or vector.shape != (self.contract.dim,):
+            if level != self.contract.level or len(photo.embeddings) > 1 or vector.shape != (self.contract.dim,):
                 raise ContractError(
                     f"a template of shape {vector.shape} at level {level} does not fit this gallery (dimension "
-                    f"{self.contract.dim}, levels {self.contract.levels}): embed with the gallery's models"
+                    f"{self.contract.dim}, level {self.contract.level}): embed with the gallery's models"
                 )
         if fault := usable_photo(photo, self.contract.levels, self.contract.dim):
             raise GalleryError(f"a photo cannot be enrolled, {fault}: embed the photo again")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lrface.errors import ModelError
+from lrface.models.serving import NetworkSet, WidthRange, read_range, width_ranges
 from lrface.models.sessions import read_model
 
 SCHEMA = 1
@@ -59,7 +60,13 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderEntry(ModelEntry):
-    """An embedder: its level (side of the input in pixels), its space and its outputs (`quality` is optional)."""
+    """An embedder: its level (side of the input in pixels), its space and its outputs (`quality` is optional).
+
+    Attributes:
+        serves: For each set of networks that it belongs to, the native widths in pixels of the faces that it embeds:
+            from (inclusive), to (exclusive).
+        enrolment: Whether it embeds every photo of enrolment.
+    """
 
     level: int
     template: str
@@ -68,6 +75,8 @@ class EmbedderEntry(ModelEntry):
     dim: int
     normalized: bool
     quality: str | None = None
+    serves: Mapping[NetworkSet, tuple[float, float]] = field(default_factory=dict)
+    enrolment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +148,16 @@ class Manifest:
         embedders: By level, pixels.
         detectors: In the manifest's order.
         landmarkers: Likewise.
+        ranges: Which network embeds faces of which width, for each set of networks; empty without embedders.
+        enrolment_level: Of the network that embeds every photo of enrolment; None without embedders.
     """
 
     folder: Path
     embedders: dict[int, EmbedderEntry]
     detectors: tuple[DetectorEntry, ...]
     landmarkers: tuple[LandmarkerEntry, ...] = ()
+    ranges: Mapping[NetworkSet, tuple[WidthRange, ...]] = field(default_factory=dict)
+    enrolment_level: int | None = None
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Manifest:
@@ -181,10 +194,23 @@ class Manifest:
                     detectors.append(_detector(item))
                 elif item["kind"] == "landmarker":
                     landmarkers.append(_landmarker(item))
+            ranges = width_ranges({level: entry.serves for level, entry in embedders.items()})
+            enrolment = _enrolment_level(list(embedders.values()))
         except (KeyError, TypeError, ValueError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ModelError(f"{path} is malformed ({what}): {_FIX_FOLDER}") from error
-        return cls(where, dict(sorted(embedders.items())), tuple(detectors), tuple(landmarkers))
+        return cls(where, dict(sorted(embedders.items())), tuple(detectors), tuple(landmarkers), ranges, enrolment)
+
+    @property
+    def enrolment(self) -> EmbedderEntry:
+        """The network that embeds every photo of enrolment.
+
+        Raises:
+            ModelError: The manifest names no embedder.
+        """
+        if self.enrolment_level is None:
+            raise ModelError(f"{self.folder} holds no embedder, so there is no space to compare faces in")
+        return self.embedders[self.enrolment_level]
 
     @property
     def detector(self) -> DetectorEntry:
@@ -255,10 +281,24 @@ def _embedder(item: Mapping[str, Any]) -> EmbedderEntry:
         dim=int(output["dim"]),
         normalized=bool(output["normalized"]),
         quality=None if output.get("quality") is None else str(output["quality"]),
+        serves={NetworkSet(name): read_range(given) for name, given in dict(item.get("serves") or {}).items()},
+        enrolment=item.get("enrolment", False) is True,
     )
     if entry.template != "arcface-112" or not (entry.input.height == entry.input.width == level) or entry.dim < 1:
         raise ValueError(f"{entry.name}: template, input size and level do not agree")
     return entry
+
+
+def _enrolment_level(entries: list[EmbedderEntry]) -> int | None:
+    """The level of the one network of enrolment: the one so marked, or without a mark the one of the largest input."""
+    if not entries:
+        return None
+    if len({(entry.space, entry.dim, entry.template) for entry in entries}) > 1:
+        raise ValueError("the embedders do not share one space")
+    marked = [entry.level for entry in entries if entry.enrolment]
+    if len(marked) > 1 or (not marked and any(entry.serves for entry in entries)):
+        raise ValueError(f"{len(marked)} networks have enrolment: true, exactly one must")
+    return marked[0] if marked else max(entry.level for entry in entries)
 
 
 def _detector(item: Mapping[str, Any]) -> DetectorEntry:

@@ -20,7 +20,7 @@ from benchmarks import uccs
 from benchmarks.lib.crops import FACE_BOX, landmarks_from_box
 from benchmarks.lib.datasets.records import FaceRecord
 from benchmarks.lib.datasets.uccs import Uccs, read_uccs
-from benchmarks.lib.searching import Chain
+from benchmarks.lib.matching import Chain
 from benchmarks.lib.uccs_standin import Standin, build
 from lrface.geometry import box_iou
 from lrface.metrics import rank_error

@@ -91,7 +91,7 @@ def test_thresholds_chooses_for_the_gallery(gallery, portrait):
     )
     face = json.loads(kept.stdout)["faces"][0]
     assert "at most 0.0001 of strangers" in face["explanation"]
-    assert 0 <= face["false_match"] < 0.0001
+    assert 0 <= face["false_match_rate"] < 0.0001
     assert "stranger in" in given.stdout
 
 

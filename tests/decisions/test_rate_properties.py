@@ -12,7 +12,8 @@ from lrface.decisions.curves import ImpostorCurve, read_curve
 from lrface.decisions.rates import fmr_for
 from lrface.models.manifest import models_folder
 
-CURVES = [read_curve(item) for item in json.loads((models_folder() / "calibration.json").read_text())["impostor"]]
+BANDS = json.loads((models_folder() / "calibration.json").read_text())["probes"]
+CURVES = [read_curve(item) for band in BANDS for item in band["curves"]]
 
 rates = st.floats(1e-9, 1 - 1e-9)
 sizes = st.integers(1, 10**6)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from tiny_models import DIM, TinyDetector, embedder_bytes, face, portrait, scene, write_models
 
-from lrface.embedding.embedders import BATCH, Embedder, embed_faces, open_embedders
-from lrface.embedding.levels import level_for, template_levels
-from lrface.embedding.quality import seen_quality
+from lrface.embedding.embedders import BATCH, Embedder, Networks, embed_faces, open_embedders, open_networks
+from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
 from lrface.errors import ImageError, ModelError
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
@@ -26,24 +25,37 @@ def embedders(folder: Path) -> dict[int, Embedder]:
     return open_embedders(Manifest.load(folder))
 
 
+@pytest.fixture(scope="module")
+def networks(folder: Path) -> Networks:
+    return open_networks(Manifest.load(folder))
+
+
 @pytest.mark.parametrize(
-    ("native_px", "levels", "level", "templates"),
-    [
-        (8, (8, 16, 32), 8, [8]),
-        (9, (8, 16, 32), 16, [8, 16]),
-        (8, (16, 32), 16, [16]),
-        (17.9, (16, 32), 16, [16]),
-        (18, (16, 32), 32, [16, 32]),
-        (500, (16, 32), 32, [16, 32]),
-        (55.9, (16, 32, 112), 32, [16, 32]),
-        (56, (16, 32, 112), 112, [16, 32, 112]),
-        (10, (32,), 32, [32]),
-        (100, (16,), 16, [16]),
-    ],
+    ("native_px", "network"),
+    [(6, "tiny-16"), (17.9, "tiny-16"), (18, "tiny-32"), (500, "tiny-32")]
+    + [(px, None) for px in (5.9, 0, -3, float("nan"))],
 )
-def test_the_level_goes_by_size(native_px: float, levels: tuple[int, ...], level: int, templates: list[int]) -> None:
-    assert level_for(native_px, levels) == level
-    assert template_levels(native_px, levels) == templates
+def test_the_network_goes_by_width(networks: Networks, native_px: float, network: str | None) -> None:
+    found = networks.network_for(native_px)
+    assert (None if found is None else found.entry.name) == network
+
+
+def test_the_sets_of_networks_and_the_network_of_enrolment(tmp_path: Path) -> None:
+    """The fast set leaves widths to other networks; photos are embedded by the same one."""
+    folder = write_models(tmp_path, (8, 16, 32))
+    serves = {8: {"fast": [None, 12]}, 16: {"fast": [12, 40], "accurate": [None, 10]}, 32: {"accurate": [10, None]}}
+    serves[32]["fast"] = [40, None]
+    data = json.loads((folder / "manifest.json").read_text())
+    for entry in data["models"]:
+        entry["serves"] = serves[entry["level"]]
+        entry["enrolment"] = entry["level"] == 32
+    (folder / "manifest.json").write_text(json.dumps(data))
+    for which, expected in (("accurate", [16, 32, 32]), ("fast", [8, 16, 32])):
+        made = open_networks(Manifest.load(folder), which)
+        assert [made.network_for(px).level for px in (9.9, 39, 40)] == expected  # type: ignore[union-attr]
+        assert made.enrolment.level == 32
+    with pytest.raises(ModelError, match="accurate, fast"):
+        open_networks(Manifest.load(folder), "quick")
 
 
 @pytest.mark.parametrize("level", [16, 32])
@@ -103,20 +115,21 @@ def test_vectors_without_a_length_are_an_error(embedders: dict[int, Embedder], m
         embedders[16].embed(face("ana")[None])
 
 
-def test_each_face_at_its_level_in_one_run_a_level(
-    embedders: dict[int, Embedder], monkeypatch: pytest.MonkeyPatch
+def test_each_face_by_its_network_in_one_run_a_network(
+    networks: Networks, embedders: dict[int, Embedder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = scene(("a", 0, 10, 16), ("b", 20, 10, 64), ("c", 100, 10, 14), ("d", 130, 10, 4), ("e", 150, 10, 24))
     runs: list[tuple[int, int]] = []
-    for level, embedder in embedders.items():
+    for level, embedder in networks.embedders.items():
         original = embedder.embed_with_quality
         monkeypatch.setattr(
             embedder,
             "embed_with_quality",
             lambda c, level=level, original=original: (runs.append((level, len(c))), original(c))[1],
         )
-    faces = embed_faces(picture, TinyDetector().detect(picture), embedders)
+    faces = embed_faces(picture, TinyDetector().detect(picture), networks)
     assert [f.level for f in faces] == [16, 32, 16, 16, 32]
+    assert [f.network for f in faces] == ["tiny-16", "tiny-32", "tiny-16", "", "tiny-32"]
     assert [f.embedding.shape for f in faces] == [(DIM,), (DIM,), (DIM,), (0,), (DIM,)]
     assert [f.native_px for f in faces] == pytest.approx([16, 64, 14, 4, 24], rel=1e-4)
     assert sorted(runs) == [(16, 2), (32, 2)]
@@ -125,24 +138,21 @@ def test_each_face_at_its_level_in_one_run_a_level(
 
 
 def test_quality_falls_with_what_the_landmarks_may_be_off_by() -> None:
-    assert seen_quality(0.5, 0.05) == 0.5
-    assert seen_quality(0.5, 0.15) == pytest.approx(0.5 * np.exp(-0.6))
-    assert 0.5 < (seen_quality(0.5, 0.03) or 0) < 0.6
-    assert seen_quality(0.99, 0.0) == 1.0
-    assert [seen_quality(0.5, None), seen_quality(0.5, float("nan")), seen_quality(None, 0.1)] == [0.5, 0.5, None]
+    def adjusted(quality: float | None, error: float | None) -> float | None:
+        return alignment_adjusted_quality(quality, error, AlignmentPenalty(usual_error=0.05, rate=6.0))
+
+    assert adjusted(0.5, 0.05) == 0.5
+    assert adjusted(0.5, 0.15) == pytest.approx(0.5 * np.exp(-0.6))
+    assert 0.5 < (adjusted(0.5, 0.03) or 0) < 0.6
+    assert adjusted(0.99, 0.0) == 1.0
+    assert [adjusted(0.5, None), adjusted(0.5, float("nan")), adjusted(None, 0.1)] == [0.5, 0.5, None]
 
 
-def test_a_detectors_slip_costs_only_its_own_face(embedders: dict[int, Embedder]) -> None:
+def test_a_detectors_slip_costs_only_its_own_face(networks: Networks) -> None:
     picture = portrait("ana")
     good = TinyDetector().detect(picture)
     landmarks = np.stack([np.zeros((5, 2), np.float32), good.landmarks[0]])
     both = Detections(np.repeat(good.boxes, 2, 0), np.repeat(good.scores, 2), landmarks)
-    slip, fine = embed_faces(picture, both, embedders)
+    slip, fine = embed_faces(picture, both, networks)
     assert (slip.native_px, len(slip.embedding)) == (0, 0)
     assert len(fine.embedding) == DIM
-
-
-@pytest.mark.parametrize("width", [float("nan"), float("inf")])
-def test_a_width_that_is_no_number_says_so(width: float) -> None:
-    with pytest.raises(ImageError, match="px wide"):
-        level_for(width, [16, 32])

@@ -102,11 +102,25 @@ def test_names_that_are_refused(matcher: FaceMatcher, name: str) -> None:
     assert enrolled(matcher) == {}
 
 
-@pytest.mark.parametrize(("width", "levels"), [(16, (16,)), (30, (16, 32)), (112, (16, 32))])
-def test_a_small_photo_gives_only_small_templates(matcher: FaceMatcher, width: int, levels: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("width", [16, 30, 112])
+def test_every_photo_is_embedded_by_the_network_of_enrolment(matcher: FaceMatcher, width: int) -> None:
     report = matcher.enroll("ana", portrait("ana", width=width))
-    assert report.photos[0].levels == levels == matcher.people()[0].levels
     assert report.photos[0].native_px == pytest.approx(width, rel=1e-3)
+    for probe in (16, 112):
+        assert [face.name for face in matcher.identify(portrait("ana", 5, width=probe))] == ["ana"]
+
+
+def test_copies_share_the_fate_of_their_photo(tmp_path: Path) -> None:
+    """The first photo is too poor; its copy is not "already enrolled"."""
+    folder = write_models(tmp_path / "models", gate=0.6)
+    poor = portrait("ana")
+    poor[1:] = 128 + 0.2 * (poor[1:].astype(np.float32) - 128)
+    with open_matcher(":memory:", folder) as matcher:
+        with pytest.raises(EnrolmentError, match=r"photo 1.*too poor.*photo 2.*too poor"):
+            matcher.enroll("ana", [poor, poor.copy()])
+        assert enrolled(matcher) == {}
+        report = matcher.enroll("ana", [poor, poor.copy(), portrait("ana"), portrait("ana")])
+        assert [photo.status for photo in report.photos] == ["refused", "refused", "enrolled", "already enrolled"]
 
 
 @pytest.fixture
@@ -209,7 +223,7 @@ def test_ctrl_c_leaves_every_finished_person(
 
 
 def test_a_full_disk_in_the_middle_keeps_the_finished(matcher: FaceMatcher, tmp_path: Path) -> None:
-    folder = write_people(tmp_path / "people", {"ana": 2, "bob": 20, "cem": 1})
+    folder = write_people(tmp_path / "people", {"ana": 2, "bob": 40, "cem": 1})
     pages = matcher.gallery._store._connection.execute("PRAGMA page_count").fetchone()[0]
     matcher.gallery._store._connection.execute(f"PRAGMA max_page_count = {pages + 4}")
     with pytest.raises(GalleryError, match="disk is full"):

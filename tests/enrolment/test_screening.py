@@ -13,27 +13,30 @@ from tiny_gallery import CONTRACT, DIM
 from tiny_models import TinyDetector, calibration, open_matcher, portrait, scene, write_models, write_people
 
 from lrface.decisions.calibration import Calibration
-from lrface.embedding.quality import seen_quality
+from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
 from lrface.enrolment.screening import EnrolmentGate
 from lrface.errors import EnrolmentError
 from lrface.gallery import Gallery, PhotoTemplates
 from lrface.types import Detections
 
-ENTRIES = [{"level": level, "name": f"t{level}", "sha256": "0"} for level in (16, 32)]
+ENTRIES = [{"level": 32, "name": "t32", "sha256": "0"}]
 
 
 def load(tmp_path: Path) -> Calibration:
     """Curves by which one stranger in 100 reaches .45, and one in 100,000 .64."""
     path = tmp_path / "calibration.json"
-    path.write_text(json.dumps(calibration(ENTRIES) | {"min_quality": {"32": 0.3}}))
+    made = calibration(ENTRIES)
+    (wide,) = made["probes"]
+    made["probes"] = [wide | {"widths": [0, 20]}, wide | {"widths": [20, None], "min_quality": 0.3}]
+    path.write_text(json.dumps(made))
     return Calibration.load(path)
 
 
 def screen(tmp_path: Path, vectors: np.ndarray) -> EnrolmentGate:
     with Gallery.open(":memory:", CONTRACT) as gallery:
         for i, vector in enumerate(vectors):
-            gallery.add(f"p{i}", [PhotoTemplates(f"{i:064x}", 99.0, {32: vector, 16: vector})])
-        return EnrolmentGate(gallery.projection(), load(tmp_path))
+            gallery.add(f"p{i}", [PhotoTemplates(f"{i:064x}", 99.0, {32: vector})])
+        return EnrolmentGate(gallery.search_index(), load(tmp_path))
 
 
 def axes(count: int) -> np.ndarray:
@@ -51,8 +54,8 @@ def towards(vectors: np.ndarray, similarity: float) -> np.ndarray:
 @pytest.mark.parametrize(("quality", "refused"), [(None, False), (0.29, True), (0.3, False), (0.9, False)])
 def test_a_poor_face(tmp_path: Path, quality: float | None, refused: bool) -> None:
     made = screen(tmp_path, axes(0))
-    assert ("too poor" in (made.rejection_reason("new", {32: axes(1)[0]}, quality) or "")) is refused
-    assert made.rejection_reason("new", {16: axes(1)[0]}, quality) is None  # no gate at this level
+    assert ("too poor" in (made.rejection_reason("new", 32.0, axes(1)[0], quality) or "")) is refused
+    assert made.rejection_reason("new", 16.0, axes(1)[0], quality) is None  # no limit at this width
 
 
 @pytest.mark.parametrize(("similarity", "refused"), [(0.5, False), (0.58, False), (0.72, True), (0.99, True)])
@@ -60,31 +63,29 @@ def test_another_persons_face(tmp_path: Path, similarity: float, refused: bool) 
     people = axes(10)
     made = screen(tmp_path, people)
     probe = towards(people[3:4], similarity)
-    reason = made.rejection_reason("new", {32: probe}, None)
+    reason = made.rejection_reason("new", 32.0, probe, None)
     assert (reason is not None) is refused
     if reason is not None:
         assert "looks like p3" in reason
         assert "--force" in reason
-    assert made.rejection_reason("p3", {32: probe}, None) is None  # that very person
+    assert made.rejection_reason("p3", 32.0, probe, None) is None  # that very person
 
 
 def test_people_enrolled_meanwhile_count_too(tmp_path: Path) -> None:
     made = screen(tmp_path, axes(3))
     twin = towards(axes(6)[5:], 0.9)
-    assert made.rejection_reason("twin", {32: twin}, None) is None
-    made.add("late", {32: [axes(6)[5], axes(6)[5]], 16: []})
-    assert "looks like late" in (made.rejection_reason("twin", {32: twin}, None) or "")
+    assert made.rejection_reason("twin", 32.0, twin, None) is None
+    made.add("late", [axes(6)[5], axes(6)[5]])
+    assert "looks like late" in (made.rejection_reason("twin", 32.0, twin, None) or "")
 
 
 def test_somebody_enrolled_from_small_photos_only_is_seen_too(tmp_path: Path) -> None:
     with Gallery.open(":memory:", CONTRACT) as gallery:
-        gallery.add("small", [PhotoTemplates(f"{1:064x}", 17.0, {16: axes(1)[0]})])
-        gallery.add("other", [PhotoTemplates(f"{2:064x}", 99.0, {32: axes(3)[2], 16: axes(3)[2]})])
-        gate = EnrolmentGate(gallery.projection(), load(tmp_path))
-    both = {32: axes(2)[1], 16: towards(axes(1), 0.99)}
-    assert "looks like small" in (gate.rejection_reason("new", both, None) or "")
-    assert gate.rejection_reason("small", both, None) is None
-    assert gate.rejection_reason("new", {32: axes(2)[1], 16: axes(2)[1]}, None) is None
+        gallery.add("small", [PhotoTemplates(f"{1:064x}", 17.0, {32: axes(1)[0]})])
+        gate = EnrolmentGate(gallery.search_index(), load(tmp_path))
+    assert "looks like small" in (gate.rejection_reason("new", 99.0, towards(axes(1), 0.9), None) or "")
+    assert gate.rejection_reason("small", 99.0, towards(axes(1), 0.9), None) is None
+    assert gate.rejection_reason("new", 99.0, axes(2)[1], None) is None
 
 
 @pytest.mark.parametrize(("drawn", "of", "refused"), [(4, 40, False), (5, 40, True), (5, 20, False)])
@@ -92,7 +93,7 @@ def test_a_face_that_attracts_strangers(tmp_path: Path, drawn: int, of: int, ref
     """At a similarity of .5 to `drawn` people; each alone is no reason to refuse."""
     people, centre = axes(of), axes(DIM)[-1]
     people[:drawn] = 0.5 * centre + np.sqrt(0.75) * people[:drawn]
-    reason = screen(tmp_path, people).rejection_reason("new", {32: centre}, None)
+    reason = screen(tmp_path, people).rejection_reason("new", 32.0, centre, None)
     assert (f"looks like {drawn} of the {of} people" in (reason or "")) is refused
 
 
@@ -148,7 +149,7 @@ def test_quality_is_measured_gated_and_told(tmp_path: Path) -> None:
         assert (poor.name, poor.quality < 0.6) == ("ana", True)  # a match is a match
         matcher.detector = Unsure(0.4)
         doubted = matcher.identify(portrait("ana", 3))[0]
-        assert doubted.quality == pytest.approx(seen_quality(good.quality, 0.4))
+        assert doubted.quality == pytest.approx(alignment_adjusted_quality(good.quality, 0.4, AlignmentPenalty()))
         assert (doubted.name, matcher.identify(portrait("nobody", 3))[0].reason) == ("ana", "too poor")
         assert matcher.enroll("bo", portrait("bo")).photos[0].quality > 0.6  # type: ignore[operator]  # of a still photo
         matcher.detector = TinyDetector()

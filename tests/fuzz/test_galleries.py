@@ -57,8 +57,7 @@ def content(path: Path, contract: Contract | None) -> Content:
         probes = np.stack([vector(seed) for seed in range(4)])
         found = [
             tuple(f"{match.name} {match.similarity:.6f} {match.photos}" for match in matches)
-            for level in (16, 32)
-            for matches in gallery.search(probes, level, PEOPLE)
+            for matches in gallery.search(probes, PEOPLE)
         ]
         return people, found, gallery.fpir, [gallery.owner(sha256) for sha256 in owner_hashes()], gallery.contract
 

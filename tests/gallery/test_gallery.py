@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tiny_gallery import CONTRACT, DIM, names, photo, vector
 
 from lrface.errors import CalibrationError, ContractError, EnrolmentError, GalleryError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
+from lrface.gallery.store import Store
 
 
 @pytest.fixture
@@ -31,35 +33,33 @@ def gallery(request: pytest.FixtureRequest, path: Path) -> Iterator[Gallery]:
 def test_who_is_closest(gallery: Gallery) -> None:
     for seed, name in enumerate(["ana", "bob", "cem"]):
         assert gallery.add(name, [photo(seed)]) == 1
-    found = gallery.search(np.stack([vector(132), vector(32, near=32)]), 32, 2)
+    found = gallery.search(np.stack([vector(132), vector(32, near=32)]), 2)
     assert [f[0].name for f in found] == ["bob", "ana"]
     assert [len(m) for m in found] == [2, 2]
     assert found[0][0].similarity == pytest.approx(1, abs=1e-5)
-    assert found[0][0].gallery_level == 32
+    ids = {person.name: person.id for person in gallery.people()}
+    assert [match.person_id for match in found[0]] == [ids[match.name] for match in found[0]]
     assert len(gallery) == 3
-    assert names(gallery, vector(132), 16) != []
 
 
 def test_search_is_the_exact_cosine_with_each_persons_mean(gallery: Gallery) -> None:
-    """Against numpy, for 40 people with one to four photos, some without large ones."""
+    """Against numpy, for 40 people with one to four photos."""
     means = {}
     for person in range(40):
-        photos = [photo(person * 10 + i, (16,) if person % 5 == 0 else (16, 32)) for i in range(1 + person % 4)]
+        photos = [photo(person * 10 + i) for i in range(1 + person % 4)]
         gallery.add(f"p{person}", photos)
-        level = 16 if person % 5 == 0 else 32
-        mean = np.mean([p.embeddings[level] for p in photos], axis=0)
-        means[f"p{person}"] = (mean / np.linalg.norm(mean), level)
+        mean = np.mean([p.embeddings[32] for p in photos], axis=0)
+        means[f"p{person}"] = mean / np.linalg.norm(mean)
     probes = np.stack([vector(10_000 + i) for i in range(9)])
-    for probe, found in zip(probes, gallery.search(probes, 32, 7), strict=True):
-        expected = sorted(means, key=lambda name: -float(probe @ means[name][0]))[:7]
+    for probe, found in zip(probes, gallery.search(probes, 7), strict=True):
+        expected = sorted(means, key=lambda name: -float(probe @ means[name]))[:7]
         assert [m.name for m in found] == expected
-        assert [m.similarity for m in found] == pytest.approx([float(probe @ means[n][0]) for n in expected], abs=1e-5)
-        assert [m.gallery_level for m in found] == [means[n][1] for n in expected]
+        assert [m.similarity for m in found] == pytest.approx([float(probe @ means[n]) for n in expected], abs=1e-5)
 
 
 def test_nobody_enrolled(gallery: Gallery) -> None:
-    assert gallery.search(np.stack([vector(1), vector(2)]), 16, 5) == [[], []]
-    assert gallery.search(np.zeros((0, DIM), np.float32), 16, 5) == []
+    assert gallery.search(np.stack([vector(1), vector(2)]), 5) == [[], []]
+    assert gallery.search(np.zeros((0, DIM), np.float32), 5) == []
     assert len(gallery) == 0
     assert gallery.people() == []
 
@@ -67,7 +67,7 @@ def test_nobody_enrolled(gallery: Gallery) -> None:
 def test_the_same_photo_twice_is_one(gallery: Gallery) -> None:
     assert gallery.add("ana", [photo(1), photo(2)]) == 2
     assert gallery.add("ana", [photo(2), photo(3)]) == 1
-    assert [(p.name, p.photos, p.levels) for p in gallery.people()] == [("ana", 3, (16, 32))]
+    assert [(p.name, p.photos) for p in gallery.people()] == [("ana", 3)]
     assert [gallery.owner(f"{i:064x}") for i in (1, 2, 3, 4)] == ["ana", "ana", "ana", None]
 
 
@@ -124,10 +124,10 @@ def test_names_that_are_refused(gallery: Gallery, name: str) -> None:
         ([], "at least one"),
         ([PhotoTemplates("a", 9.0, {})], "embed"),
         ([PhotoTemplates("a", 9.0, {64: vector(1)})], "level 64"),
-        ([PhotoTemplates("a", 9.0, {16: vector(1)[:9]})], "shape"),
-        ([PhotoTemplates("a", 9.0, {16: vector(1) * 2})], "unit length"),
-        ([PhotoTemplates("a", 9.0, {16: vector(1) * np.nan})], "finite"),
-        ([photo(1), PhotoTemplates("a", 9.0, {16: vector(1) * 0})], "unit length"),
+        ([PhotoTemplates("a", 9.0, {32: vector(1)[:9]})], "shape"),
+        ([PhotoTemplates("a", 9.0, {32: vector(1) * 2})], "unit length"),
+        ([PhotoTemplates("a", 9.0, {32: vector(1) * np.nan})], "finite"),
+        ([photo(1), PhotoTemplates("a", 9.0, {32: vector(1) * 0})], "unit length"),
     ],
 )
 def test_templates_that_do_not_fit(gallery: Gallery, photos: list[PhotoTemplates], match: str) -> None:
@@ -136,12 +136,10 @@ def test_templates_that_do_not_fit(gallery: Gallery, photos: list[PhotoTemplates
     assert gallery.people() == []
 
 
-@pytest.mark.parametrize(
-    ("probe", "level"), [(np.zeros((1, 9), np.float32), 16), (vector(1), 16), (vector(1)[None], 64)]
-)
-def test_probes_that_do_not_fit(gallery: Gallery, probe: np.ndarray, level: int) -> None:
+@pytest.mark.parametrize("probe", [np.zeros((1, 9), np.float32), vector(1)])
+def test_probes_that_do_not_fit(gallery: Gallery, probe: np.ndarray) -> None:
     with pytest.raises(ContractError, match="gallery's models"):
-        gallery.search(probe, level)
+        gallery.search(probe)
 
 
 def test_it_is_all_there_when_opened_again(path: Path) -> None:
@@ -193,7 +191,7 @@ def test_searching_while_enrolling_from_many_threads(path: Path) -> None:
         def search() -> None:
             try:
                 while not done.is_set():
-                    found = gallery.search(np.stack([vector(132)] * 3), 32, 3)
+                    found = gallery.search(np.stack([vector(132)] * 3), 3)
                     assert [f[0].name for f in found] == ["ana"] * 3
                     assert all(m.similarity <= 1.0001 for f in found for m in f)
             except BaseException as error:
@@ -243,19 +241,15 @@ def test_how_alike_the_people_are(gallery: Gallery) -> None:
     """Every pair of photos of two people, the slow way; pairs of people count the same."""
     photos = {"ana": [1, 2, 3], "bob": [4], "cem": [5, 6]}
     for name, seeds in photos.items():
-        gallery.add(name, [photo(seed, (16,) if name == "cem" else (16, 32)) for seed in seeds])
-    vectors = {name: [photo(seed).embeddings[16] for seed in seeds] for name, seeds in photos.items()}
+        gallery.add(name, [photo(seed) for seed in seeds])
+    vectors = {name: [photo(seed).embeddings[32] for seed in seeds] for name, seeds in photos.items()}
     pairs = [("ana", "bob"), ("ana", "cem"), ("bob", "cem")]
     slow = np.mean([np.mean([float(u @ v) for u in vectors[a] for v in vectors[b]]) for a, b in pairs])
-    population = gallery.projection().population
-    assert population.impostor_mean[16] == pytest.approx(slow, abs=1e-6)
-    assert (population.size, population.people) == (3, {16: 3, 32: 2})
-    matches = gallery.search(photo(5).embeddings[16][None], 32)[0]
-    assert {match.name: (match.photos, match.gallery_level) for match in matches} == {
-        "ana": (3, 32),
-        "bob": (1, 32),
-        "cem": (2, 16),
-    }
+    population = gallery.search_index().population
+    assert population.impostor_mean == pytest.approx(slow, abs=1e-6)
+    assert population.size == 3
+    matches = gallery.search(photo(5).embeddings[32][None])[0]
+    assert {match.name: match.photos for match in matches} == {"ana": 3, "bob": 1, "cem": 2}
 
 
 def test_the_chosen_rate_stays_with_the_gallery(path: Path) -> None:
@@ -316,3 +310,24 @@ def test_a_new_gallery_that_another_process_uses_stays(tmp_path: Path) -> None:
         other.set_fpir(0.1)
     with Gallery.open(path) as gallery:
         assert gallery.fpir == 0.1
+
+
+def test_the_likeliest_are_among_the_candidates_whatever_the_photos(gallery: Gallery) -> None:
+    """Ten people of many photos are closer by cosine; the one of a single photo is still asked about."""
+    for person in range(10):
+        gallery.add(f"many {person}", [photo(100 * person + i, near=7) for i in range(3)])
+    gallery.add("single", [photo(5000)])
+    assert "single" not in names(gallery, vector(7), k=5)
+    (found,) = gallery.search_index().candidates(vector(7)[None], 5)
+    assert [match.photos for match in found].count(3) == 5
+    assert "single" in [match.name for match in found]
+
+
+def test_a_gallery_of_several_networks_is_refused(path: Path) -> None:
+    two = dataclasses.replace(CONTRACT, models={**CONTRACT.models, "16": CONTRACT.models["32"]})
+    store = Store(path, two)
+    store.set_fpir(0.1)
+    store.close()
+    for contract in (None, CONTRACT):
+        with pytest.raises(ContractError, match="made by another model: enrol the photos again"):
+            Gallery.open(path, contract)

@@ -25,23 +25,23 @@ def path(tmp_path: Path) -> Path:
     [
         replace(CONTRACT, space="other"),
         replace(CONTRACT, dim=32),
-        replace(CONTRACT, models={**CONTRACT.models, "16": {**CONTRACT.models["16"], "sha256": "f" * 64}}),
-        replace(CONTRACT, models={**CONTRACT.models, "16": {**CONTRACT.models["16"], "mean": 0.0}}),
-        replace(CONTRACT, models={"16": CONTRACT.models["16"]}),
+        replace(CONTRACT, models={"32": {**CONTRACT.models["32"], "sha256": "f" * 64}}),
+        replace(CONTRACT, models={"32": {**CONTRACT.models["32"], "mean": 0.0}}),
+        replace(CONTRACT, models={"16": CONTRACT.models["32"]}),
     ],
 )
 def test_another_contract_is_refused_and_nothing_changes(path: Path, other: Contract) -> None:
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.add("ana", [photo(1)])
     before = path.read_bytes()
-    with pytest.raises(ContractError, match=r"other models.*again"):
+    with pytest.raises(ContractError, match=r"another model.*again"):
         Gallery.open(path, other)
     assert path.read_bytes() == before
 
 
 def search_once(path: Path) -> None:
     with Gallery.open(path, CONTRACT) as gallery:
-        gallery.search(vector(1)[None], 16)
+        gallery.search(vector(1)[None])
 
 
 def foreign(statement: str) -> bytes:
@@ -132,7 +132,7 @@ def test_flipped_bytes_end_in_a_gallery_or_an_error(path: Path) -> None:
         path.write_bytes(broken if attempt % 3 else broken[: rng.integers(1, len(whole))])
         try:
             with Gallery.open(path, CONTRACT) as gallery:
-                gallery.search(vector(1)[None], 16)
+                gallery.search(vector(1)[None])
                 gallery.people()
         except LrfaceError:
             continue
@@ -208,9 +208,8 @@ def test_nothing_is_left_after_many_changes(tmp_path: Path, dim: int, compact: b
     traces: list[bytes] = []
 
     def new_photo() -> PhotoTemplates:
-        vectors = rng.standard_normal((2, dim)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return PhotoTemplates(rng.bytes(32).hex(), 50.0, dict(zip((16, 32), vectors, strict=True)))
+        vector = rng.standard_normal(dim).astype(np.float32)
+        return PhotoTemplates(rng.bytes(32).hex(), 50.0, {32: vector / np.linalg.norm(vector)})
 
     with Gallery.open(path, replace(CONTRACT, dim=dim)) as gallery:
         for step in range(90):

@@ -13,8 +13,7 @@ CONTRACT = Contract(
     True,
     "arcface-112",
     {
-        str(level): {"name": f"t{level}", "sha256": f"{level:064d}", "channels": "RGB", "mean": 127.5, "scale": 1 / 128}
-        for level in (16, 32)
+        "32": {"name": "t32", "sha256": f"{32:064d}", "channels": "RGB", "mean": 127.5, "scale": 1 / 128},
     },
 )
 
@@ -26,9 +25,9 @@ def vector(seed: int, near: int | None = None) -> np.ndarray:
     return (value / np.linalg.norm(value)).astype(np.float32)
 
 
-def photo(seed: int, levels: tuple[int, ...] = (16, 32), near: int | None = None) -> PhotoTemplates:
-    return PhotoTemplates(f"{seed:064x}", 100.0, {level: vector(seed * 100 + level, near) for level in levels})
+def photo(seed: int, near: int | None = None) -> PhotoTemplates:
+    return PhotoTemplates(f"{seed:064x}", 100.0, {32: vector(seed * 100 + 32, near)})
 
 
-def names(gallery: Gallery, probe: np.ndarray, level: int = 32, k: int = 5) -> list[str]:
-    return [match.name for match in gallery.search(probe[None], level, k)[0]]
+def names(gallery: Gallery, probe: np.ndarray, k: int = 5) -> list[str]:
+    return [match.name for match in gallery.search(probe[None], k)[0]]

@@ -1,7 +1,8 @@
 """A models folder, a detector and people that need no weights and no photo: for tests of the runtime's core.
 
-The embedder is a random projection of the pixels, a "person" is a coarse random pattern in the frame of the ArcFace
-template, and the detector reads where the patterns were pasted from the picture's first row of pixels.
+The embedders are one random projection of the face at 8x8 pixels, so that all share a space; a "person" is a coarse
+random pattern in the frame of the ArcFace template, and the detector reads where the patterns were pasted from the
+picture's first row of pixels.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ MAGIC = 77
 
 def embedder_bytes(level: int, seed: int = 0, dim: int = DIM, quality: bool = False) -> bytes:
     """With `quality`, a second output: the face's contrast (four times the standard deviation of the input)."""
-    weights = np.random.default_rng([seed, level]).standard_normal((3 * level * level, dim)).astype(np.float32)
+    weights = np.random.default_rng(seed).standard_normal((3 * 8 * 8, dim)).astype(np.float32)
+    shrink = level // 8
     nodes = [
+        helper.make_node("AveragePool", ["faces"], ["small"], kernel_shape=[shrink] * 2, strides=[shrink] * 2),
+        helper.make_node("Flatten", ["small"], ["pooled"], axis=1),
         helper.make_node("Flatten", ["faces"], ["flat"], axis=1),
-        helper.make_node("MatMul", ["flat", "weights"], ["raw"]),
+        helper.make_node("MatMul", ["pooled", "weights"], ["raw"]),
         helper.make_node("LpNormalization", ["raw"], ["embedding"], axis=1, p=2),
     ]
     outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dim])]
@@ -88,37 +92,40 @@ def write_models(folder: Path, levels: tuple[int, ...] = (16, 32), seed: int = 0
         entries.append(embedder_entry(level, data, quality=gate is not None))
     made = calibration(entries)
     if gate is not None:
-        made["min_quality"] = {str(level): gate for level in levels}
+        for band in made["probes"]:
+            band["min_quality"] = gate
     (folder / "manifest.json").write_text(json.dumps({"schema": 1, "models": entries}))
     (folder / "calibration.json").write_text(json.dumps(made))
     return folder
 
 
 def calibration(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    levels = [entry["level"] for entry in entries]
     return {
-        "schema": 2,
+        "schema": 3,
         "space": "tiny",
         "people": 100,
         "models": {entry["name"]: entry["sha256"] for entry in entries},
-        # two random projections share no space, so each level is compared with itself
-        "gallery_level": {str(level): level for level in levels},
-        "impostor": [
+        "enrolment": max(entries, key=lambda entry: entry["level"])["name"],
+        "impostor_mean": 0.0,
+        "alignment_penalty": {"usual_error": 0.05, "rate": 6.0},
+        "probes": [
             {
-                "probe_level": probe,
-                "gallery_level": gallery,
-                "photos": photos,
-                "comparisons": 1_000_000,
-                "fmr": [0.1, 0.01, 0.001, 0.0001, 0.00001],
-                "similarity": [0.3, 0.45, 0.55, 0.6, 0.64],
-                "tail": {"scale": 0.02, "shape": 0.0},
+                "network": entry["name"],
+                "widths": [0, None],
+                "min_quality": None,
+                "curves": [
+                    {
+                        "photos": photos,
+                        "comparisons": 1_000_000,
+                        "fmr": [0.1, 0.01, 0.001, 0.0001, 0.00001],
+                        "similarity": [0.3, 0.45, 0.55, 0.6, 0.64],
+                        "tail": {"scale": 0.02, "shape": 0.0},
+                    }
+                    for photos in (1, 5)
+                ],
             }
-            for probe in levels
-            for gallery in levels
-            for photos in (1, 5)
+            for entry in entries
         ],
-        "impostor_mean": {str(level): 0.0 for level in levels},
-        "min_quality": {},
     }
 
 

@@ -24,6 +24,8 @@ def add_model(entry: dict[str, Any], folder: Path = MODELS) -> None:
     """Put a model's entry into the manifest, in place of one of the same name; the file is replaced in one step."""
     path = folder / "manifest.json"
     manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"schema": 1, "models": []}
+    before: dict[str, Any] = next((model for model in manifest["models"] if model["name"] == entry["name"]), {})
+    entry = {key: before[key] for key in ("serves", "enrolment") if key in before} | entry  # kept by an export
     others = [model for model in manifest["models"] if model["name"] != entry["name"]]
     manifest["models"] = sorted([*others, entry], key=lambda model: model["name"])
     with replacing(path) as part:

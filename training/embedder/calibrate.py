@@ -1,25 +1,34 @@
 """Thresholds: how alike strangers look to the shipped models, as score statistics without faces.
 
-For each level of a probe, each level of a gallery and several numbers of photos a template, the similarities of
-validation people (none of them in the training split) to *other* people are summarised: quantiles down to one
-comparison in 100, and beyond them a generalised Pareto tail. Besides, how alike photos of different people are on
-average, which a gallery compares with its own people, and the quality below which a face is too poor to decide.
+For each network, each band of native widths and several numbers of photos a template, the similarities of validation
+people (none of them in the training split) to *other* people are summarised: quantiles down to one comparison in 100,
+and beyond them a generalised Pareto tail. Besides, how alike photos of different people are on average, which a gallery
+compares with its own people, and the quality below which a face is too poor to decide.
+
+Templates are made by the network of enrolment from the photos as they are. The probes of a band are ``PROBES`` photos
+drawn at random, half of them with camera degradation, at widths drawn within the band: shrunk by area to that width and
+enlarged again, as alignment samples a small face.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from lrface.decisions.calibration import SCHEMA
-from lrface.embedding.embedders import Embedder
-from lrface.metrics import tar_at_far
+from lrface.embedding.embedders import MIN_NATIVE_PX, Embedder, open_networks
+from lrface.embedding.quality import AlignmentPenalty
+from lrface.embedding.templates import fuse
+from lrface.enrolment.portraits import MIN_ENROL_PX
 from lrface.models.manifest import Manifest
 from training.data.faces import FaceSet
 from training.data.views import moved_view
@@ -27,9 +36,15 @@ from training.recipe import Degradation
 
 FALSE_MATCH_RATES = (0.9, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 PHOTOS = (1, 2, 3, 4, 5, 7, 10)
-CHOICE_PHOTOS = (1, 5)
-CHOICE_FAR = 1e-4
-"""Which of two gallery levels is better is decided where a 100-person gallery at FPIR 0.01 works."""
+
+WIDTHS = (8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 32.0, 48.0)
+"""Where one band of native widths ends and the next begins, in pixels."""
+
+PROBES = 3000
+"""Probes of a band; a quantile of strangers at one in 100 rests on 30 of them and all their comparisons."""
+
+WIDEST = 112
+"""Width of the probes of the last band at most: the photos' own."""
 
 DRAWS = 5
 """Templates a person at most, each of other photos."""
@@ -39,14 +54,25 @@ LOST, LOST_FAR = 0.01, 1e-3
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Graded = tuple[Array, npt.NDArray[np.float64]] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """The probes of one band: photos' rows [n], unit vectors [n, dim], and qualities [n] or None."""
+
+    network: str
+    low: float
+    high: float | None
+    rows: Rows
+    vectors: Array
+    quality: npt.NDArray[np.float64] | None
 
 
 def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     """Measure the impostor scores of a models folder and write its ``calibration.json``.
 
-    Probes are every photo twice, as a clean aligned crop and as worn by a camera; people are enrolled from clean
-    photos. Pairs across two sources are left out: their people may overlap.
+    Pairs across two sources are left out: their people may overlap. An alignment penalty that the folder's
+    ``calibration.json`` has already is kept.
 
     Args:
         folder: a models folder with its manifest.
@@ -56,108 +82,158 @@ def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     Returns:
         What was written.
     """
-    manifest = Manifest.load(folder)
-    rng = np.random.default_rng(seed)
     rows = np.array([i for i in faces.rows("val") if faces.table["identity"].iat[i]])
     table = faces.table.iloc[rows]
     person = (table["source"].astype(str) + "/" + table["identity"].astype(str)).to_numpy().astype(str)
-    crops = np.asarray(faces.crops[rows])
-    probes, clean, graded = {}, {}, {}
-    for level, entry in manifest.embedders.items():
-        clean[level], probes[level], graded[level] = views_of(Embedder(entry, folder), crops, rng)
-    result = {
-        "schema": SCHEMA,
-        "space": next(iter(manifest.embedders.values())).space,
-        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
-        "people": len(np.unique(person)), "photos": len(rows), "seed": seed,
-        **statistics(clean, probes, graded, person, rng),
-    }  # fmt: skip
+    result = measure(Manifest.load(folder), np.asarray(faces.crops[rows]), person, seed)
     temporary = folder / "calibration.part"
     temporary.write_text(json.dumps(result, indent=1) + "\n")
     temporary.replace(folder / "calibration.json")
     return result
 
 
-def views_of(embedder: Embedder, crops: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[Array, Array, Graded]:
-    """Unit vectors of n photos as they are ``[n, dim]``, and as probes ``[2n, dim]``: these and worn by a camera.
+def measure(
+    manifest: Manifest, crops: npt.NDArray[np.uint8], person: npt.NDArray[np.str_], seed: int = 1
+) -> dict[str, Any]:
+    """A ``calibration.json`` from photos uint8 ``[n, 112, 112, 3]`` of people ``[n]``, "<source>/<identity>"."""
+    rng = np.random.default_rng(seed)
+    enrolment = open_networks(manifest).enrolment
+    clean = enrolment.embed(crops)
+    bands = list(bands_of(manifest))
+    probes = []
+    for level in sorted({level for level, _, _ in bands}):
+        embedder = enrolment if level == enrolment.level else Embedder(manifest.embedders[level], manifest.folder)
+        for _, low, high in tqdm([band for band in bands if band[0] == level], desc=embedder.entry.name, unit="band"):
+            probes.append(probes_of(embedder, low, high, crops, rng))
+    return {
+        "schema": SCHEMA,
+        "space": enrolment.entry.space,
+        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
+        "enrolment": enrolment.entry.name,
+        "people": len(np.unique(person)), "photos": len(crops), "seed": seed,
+        "alignment_penalty": _penalty(manifest.folder / "calibration.json"),
+        **statistics(clean, probes, person, rng),
+    }  # fmt: skip
 
-    The third part is for the gate: vectors ``[2n, dim]`` of views worn at the level and at half of it, with the
-    network's quality of each; None for a network without.
+
+def bands_of(manifest: Manifest) -> list[tuple[int, float, float | None]]:
+    """The bands to measure, as level, low and high (None: no bound): ``WIDTHS``, cut to what a network serves.
+
+    The network of enrolment is measured from the smallest width of a photo on, which screening of photos needs.
     """
-    clean = embedder.embed(crops)
-    worn, good = embedder.embed_with_quality(_camera_views(crops, embedder.level, rng))
-    probes = np.concatenate([clean, worn])
-    if embedder.entry.quality is None:
-        return clean, probes, None
-    small, poor = embedder.embed_with_quality(_camera_views(crops, embedder.level // 2, rng))
-    return clean, probes, (np.concatenate([worn, small]), np.array([*good, *poor], np.float64))
+    served: dict[int, tuple[float, float]] = {}
+    for ranges in manifest.ranges.values():
+        for each in ranges:
+            low, high = served.get(each.level, (each.low, each.high))
+            served[each.level] = min(low, each.low), max(high, each.high)
+    level = manifest.enrolment.level
+    low, _ = served.get(level, (MIN_ENROL_PX, 0.0))
+    served[level] = min(low, MIN_ENROL_PX), float("inf")
+    found = []
+    for level, (low, high) in sorted(served.items()):
+        edges = [low, *(width for width in WIDTHS if low < width < high), high]
+        found += [
+            (level, a, None if b == float("inf") else b) for a, b in itertools.pairwise(edges) if b > MIN_NATIVE_PX
+        ]
+    return found
+
+
+def probes_of(
+    embedder: Embedder, low: float, high: float | None, crops: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> Probes:
+    """Probes of one band, made of photos uint8 ``[n, 112, 112, 3]`` as alignment makes them of a camera's picture."""
+    rows = np.sort(rng.permutation(len(crops))[:PROBES])
+    smallest, largest = max(low, MIN_NATIVE_PX), float(WIDEST) if high is None else min(high, WIDEST)
+    widths = np.exp(rng.uniform(np.log(min(smallest, largest)), np.log(largest), len(rows)))
+    camera = Degradation(camera=1.0)
+    views = np.empty((len(rows), *crops.shape[1:]), np.uint8)
+    for i, (row, width) in enumerate(zip(rows, widths, strict=True)):
+        side = max(1, int(width)) if high is not None and round(float(width)) >= high else max(1, round(float(width)))
+        view = moved_view(crops[row], side, camera, rng) if i % 2 else crops[row]
+        small = cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA)
+        views[i] = cv2.resize(small, crops.shape[1:3], interpolation=cv2.INTER_LINEAR)
+    vectors, quality = embedder.embed_with_quality(views)
+    known = None if embedder.entry.quality is None else np.array(quality, np.float64)
+    return Probes(embedder.entry.name, low, high, rows, vectors, known)
 
 
 def statistics(
-    clean: Mapping[int, Array],
-    probes: Mapping[int, Array],
-    graded: Mapping[int, Graded],
-    person: npt.NDArray[np.str_],
-    rng: np.random.Generator,
+    clean: Array, probes: Sequence[Probes], person: npt.NDArray[np.str_], rng: np.random.Generator
 ) -> dict[str, Any]:
     """The part of a ``calibration.json`` that comes from scores.
 
     Args:
-        clean: by level, see `views_of`.
-        probes: by level.
-        graded: by level.
+        clean: unit vectors of the photos by the network of enrolment ``[n, dim]``.
+        probes: the bands'.
         person: ``[n]``, "<source>/<identity>".
         rng: chooses photos.
     """
     groups = {str(name): rng.permutation(np.flatnonzero(person == name)) for name in np.unique(person)}
-    subject = np.concatenate([person, person])
-    source = np.array([name.split("/")[0] for name in subject])
-    curves, tar = [], {}
-    templates = {count: _choose(groups, count) for count in PHOTOS}
-    for probe in probes:
-        for gallery in clean:  # also smaller than the probe's: people enrolled from small photos
-            rates = []
-            for count, (owners, chosen) in templates.items():
-                if not owners:
-                    continue
-                vectors = _unit(np.stack([clean[gallery][photos].mean(axis=0) for photos in chosen]))
-                scores = probes[probe] @ vectors.T
-                same = subject[:, None] == np.array(owners)[None, :]
-                strangers = scores[~same & (source[:, None] == [owner.split("/")[0] for owner in owners])]
-                similarity = np.quantile(strangers, 1 - np.array(FALSE_MATCH_RATES), method="higher")
-                scale, shape = fit_tail(strangers[strangers > similarity[-1]] - similarity[-1])
-                curves.append({
-                    "probe_level": probe, "gallery_level": gallery, "photos": count, "comparisons": len(strangers),
-                    "fmr": list(FALSE_MATCH_RATES), "similarity": similarity.astype(float).round(5).tolist(),
-                    "tail": {"scale": round(scale, 5), "shape": round(shape, 4)},
-                })  # fmt: skip
-                if count in CHOICE_PHOTOS:
-                    for column, photos in enumerate(chosen):  # a photo that made the template is no probe for it
-                        same[np.concatenate([photos, photos + len(person)]), column] = False
-                    kept = np.concatenate([scores[same], strangers])
-                    rates.append(tar_at_far(kept, np.arange(len(kept)) < np.count_nonzero(same), CHOICE_FAR))
-            tar[probe, gallery] = float(np.mean(rates))
-    best = {p: max((g for q, g in tar if q == p), key=lambda g: tar[p, g]) for p in probes}
-    gates = {}
-    owners, chosen = templates[1]
-    for level, found in graded.items():
-        if found is None:
-            continue
-        views, estimates = found
-        scores = views @ clean[level][[photos[0] for photos in chosen]].T
-        same = subject[:, None] == np.array(owners)[None, :]
-        strangers = scores[~same]
-        for column, photos in enumerate(chosen):
-            same[np.concatenate([photos, photos + len(person)]), column] = False
-        hits = (scores >= np.quantile(strangers, 1 - LOST_FAR)) & same
-        gates[str(level)] = gate(estimates, hits.sum(axis=1))
+    templates = {count: made for count in PHOTOS if (made := _templates(clean, groups, count)).owners}
     return {
-        "gallery_level": {str(level): other for level, other in sorted(best.items())},
-        f"tar_at_fmr_{CHOICE_FAR:g}": {f"{p} against {g}": round(rate, 4) for (p, g), rate in tar.items()},
-        "impostor_mean": {str(level): round(_impostor_mean(clean[level], groups), 5) for level in clean},
-        "min_quality": gates,
-        "impostor": curves,
+        "impostor_mean": round(_impostor_mean(clean, groups), 5),
+        "probes": [
+            {
+                "network": band.network,
+                "widths": [band.low, band.high],
+                "min_quality": _min_quality(band, templates[1], person),
+                "curves": [_curve(band, made, count, person) for count, made in templates.items()],
+            }
+            for band in tqdm(probes, desc="curves", unit="band")
+        ],
     }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Templates:
+    """Templates of people: owners, photos' rows of each, unit vectors ``[m, dim]``."""
+
+    owners: list[str]
+    photos: list[Rows]
+    vectors: Array
+
+
+def _templates(clean: Array, groups: Mapping[str, Rows], count: int) -> Templates:
+    owners, chosen = _choose(groups, count)
+    sums = [clean[photos].sum(axis=0) for photos in chosen]
+    return Templates(owners, chosen, fuse(np.stack(sums)) if sums else np.zeros((0, clean.shape[1]), np.float32))
+
+
+def _curve(band: Probes, made: Templates, count: int, person: npt.NDArray[np.str_]) -> dict[str, Any]:
+    strangers = (band.vectors @ made.vectors.T)[_strangers(person[band.rows], np.array(made.owners))]
+    similarity = np.quantile(strangers, 1 - np.array(FALSE_MATCH_RATES), method="higher")
+    scale, shape = fit_tail(strangers[strangers > similarity[-1]] - similarity[-1])
+    return {
+        "photos": count, "comparisons": len(strangers), "fmr": list(FALSE_MATCH_RATES),
+        "similarity": similarity.astype(float).round(5).tolist(),
+        "tail": {"scale": round(scale, 5), "shape": round(shape, 4)},
+    }  # fmt: skip
+
+
+def _min_quality(band: Probes, single: Templates, person: npt.NDArray[np.str_]) -> float | None:
+    """See `gate`; by comparisons with templates of one photo, never of the probe's own."""
+    if band.quality is None:
+        return None
+    owners, subject = np.array(single.owners), person[band.rows]
+    scores = band.vectors @ single.vectors.T
+    threshold = np.quantile(scores[_strangers(subject, owners)], 1 - LOST_FAR)
+    photo = np.array([photos[0] for photos in single.photos])
+    own = (subject[:, None] == owners[None, :]) & (band.rows[:, None] != photo[None, :])
+    return gate(band.quality, ((scores >= threshold) & own).sum(axis=1))
+
+
+def _strangers(subject: npt.NDArray[np.str_], owners: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """Which comparisons are of two people of one source, bool ``[probes, templates]``."""
+    sources = [np.array([name.split("/")[0] for name in names]) for names in (subject, owners)]
+    other: npt.NDArray[np.bool_] = (subject[:, None] != owners[None, :]) & (sources[0][:, None] == sources[1][None, :])
+    return other
+
+
+def _penalty(path: Path) -> dict[str, float]:
+    """The alignment penalty of an older ``calibration.json``, else the usual one."""
+    usual = AlignmentPenalty()
+    found = json.loads(path.read_text()).get("alignment_penalty") if path.exists() else None
+    return found or {"usual_error": usual.usual_error, "rate": usual.rate}
 
 
 def fit_tail(excess: npt.NDArray[np.floating]) -> tuple[float, float]:
@@ -201,12 +277,6 @@ def gate(quality: npt.NDArray[np.float64], hits: Rows) -> float:
     return round(float(quality[order][np.argmax(lost > LOST * total)]), 4) if total else 0.0
 
 
-def _camera_views(crops: npt.NDArray[np.uint8], level: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """The crops as alignment makes them of a camera's faces of this level, uint8 ``[n, 112, 112, 3]``."""
-    how = Degradation(camera=1.0)
-    return np.stack([moved_view(crop, level, how, rng) for crop in tqdm(crops, desc=f"camera {level}")])
-
-
 def _choose(groups: Mapping[str, Rows], count: int) -> tuple[list[str], list[Rows]]:
     """Owners and photos of templates of ``count`` photos, at most ``DRAWS`` a person, no photo twice."""
     drawn = [
@@ -226,8 +296,3 @@ def _impostor_mean(embeddings: Array, groups: Mapping[str, Rows]) -> float:
         total += np.square(means.sum(axis=0)).sum() - np.square(means).sum()
         pairs += len(own) * (len(own) - 1)
     return float(total / pairs)
-
-
-def _unit(vectors: Array) -> Array:
-    unit: Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit

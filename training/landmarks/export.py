@@ -98,7 +98,8 @@ def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: f
         "## Figures",
         *MEASURED,
         "",
-        "At run time a face's quality falls with the expected error (`lrface.embedding.quality.seen_quality`).",
+        "At run time a face's quality falls with the expected error "
+        "(`lrface.embedding.quality.alignment_adjusted_quality`).",
         "",
         "Made by `python -m training landmarks`.",
     ]

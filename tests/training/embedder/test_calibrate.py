@@ -13,7 +13,7 @@ from lrface.decisions.calibration import Calibration
 from lrface.models.manifest import Manifest
 from training.common.manifest import add_model, sha256
 from training.data.faces import FaceSet
-from training.embedder.calibrate import FALSE_MATCH_RATES, calibrate, fit_tail, gate, statistics
+from training.embedder.calibrate import FALSE_MATCH_RATES, Probes, bands_of, calibrate, fit_tail, gate, statistics
 from training.embedder.export import to_onnx
 from training.embedder.students import Student
 
@@ -53,15 +53,20 @@ def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, fa
     calibrate(models, faces)
     written = json.loads((models / "calibration.json").read_text())
     assert written["models"] == {e.name: e.sha256 for e in Manifest.load(models).embedders.values()}
-    curves = {(t["probe_level"], t["gallery_level"], t["photos"]): t for t in written["impostor"]}
-    # Eight photos a person, one of which is always left over: templates of ten cannot be made.
-    assert set(curves) == {(p, g, k) for p in (16, 32) for g in (16, 32) for k in (1, 2, 3, 4, 5, 7)}
-    for (_, _, photos), item in curves.items():
-        assert item["similarity"] == sorted(item["similarity"])
-        assert len(item["fmr"]) == len(item["similarity"]) == len(FALSE_MATCH_RATES)
-        # Only people of the same source are impostors: 5 of 12 others, for 96 photos, clean and worn.
-        assert item["comparisons"] == 192 * 5 * min(5, 7 // photos)
-    # One-photo impostor scores at level 32, the slow way.
+    assert written["enrolment"] == "m32"
+    expected = [("m16", *ends) for ends in ([0, 8], [8, 10], [10, 12], [12, 14], [14, 16], [16, 18])]
+    expected += [("m32", *ends) for ends in ([16, 20], [20, 24], [24, 32], [32, 48], [48, None])]
+    assert [(band["network"], *band["widths"]) for band in written["probes"]] == expected
+    for band in written["probes"]:
+        # Eight photos a person, one of which is always left over: templates of ten cannot be made.
+        assert [item["photos"] for item in band["curves"]] == [1, 2, 3, 4, 5, 7]
+        assert band["min_quality"] is None
+        for item in band["curves"]:
+            assert item["similarity"] == sorted(item["similarity"])
+            assert len(item["fmr"]) == len(item["similarity"]) == len(FALSE_MATCH_RATES)
+            # Only people of the same source are impostors: 5 of 12 others, for 96 probes.
+            assert item["comparisons"] == 96 * 5 * min(5, 7 // item["photos"])
+    # One-photo impostor scores of large faces, the slow way.
     from lrface.embedding.embedders import Embedder
 
     unit = Embedder(Manifest.load(models).embedders[32], models).embed(faces.crops)
@@ -73,10 +78,29 @@ def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, fa
         if person[i] != person[j] and (i < 48) == (j < 48)
     ]
     calibration = Calibration.of(Manifest.load(models))
-    threshold = calibration.curve(32, 32, 1).threshold(0.1)
+    threshold = calibration.band("m32", 100.0).curve(1).threshold(0.1)
     assert np.mean(np.array(scores) >= threshold) == pytest.approx(0.1, abs=0.05)
-    assert calibration.impostor_mean[32] == pytest.approx(np.mean(scores), abs=1e-4)
-    assert calibration.min_quality == {}
+    assert calibration.impostor_mean == pytest.approx(np.mean(scores), abs=1e-4)
+
+
+def test_an_alignment_penalty_is_kept(models: Path, faces: FaceSet) -> None:
+    calibrate(models, faces)
+    written = json.loads((models / "calibration.json").read_text())
+    written["alignment_penalty"] = {"usual_error": 0.07, "rate": 4.0}
+    (models / "calibration.json").write_text(json.dumps(written))
+    assert calibrate(models, faces)["alignment_penalty"] == {"usual_error": 0.07, "rate": 4.0}
+
+
+def test_a_network_is_measured_where_it_serves_and_where_photos_may_be(models: Path, tmp_path: Path) -> None:
+    data = json.loads((models / "manifest.json").read_text())
+    for entry, serves in zip(data["models"], ({"fast": [None, 20]}, {"fast": [20, None], "accurate": [None, None]}),
+                             strict=True):  # fmt: skip
+        entry.update(serves=serves, enrolment=entry["level"] == 32)
+    (tmp_path / "manifest.json").write_text(json.dumps(data))
+    found = bands_of(Manifest.load(tmp_path))
+    assert [band[1:] for band in found if band[0] == 16][-1] == (16, 20)
+    assert next(band[1:] for band in found if band[0] == 32) == (0, 8)
+    assert found[-1] == (32, 48, None)
 
 
 def test_the_runtime_accepts_it_for_these_models_only(models: Path, faces: FaceSet) -> None:
@@ -120,15 +144,15 @@ def test_extrapolated_thresholds_hold_on_other_people() -> None:
 
     cohort, others = draw(60, 12), draw(400, 1)
     person = np.array([f"s/{i // 12}" for i in range(len(cohort))])
-    probes = np.concatenate([cohort, cohort])
-    made = statistics({16: cohort}, {16: probes}, {16: (probes, np.linspace(0, 1, len(probes)))}, person, rng)
+    probes = Probes("m16", 8.0, 10.0, np.arange(len(cohort)), cohort, np.linspace(0, 1, len(cohort)))
+    made = statistics(cohort, [probes], person, rng)
     from lrface.decisions.curves import read_curve
 
-    curve = next(read_curve(item) for item in made["impostor"] if item["photos"] == 1)
+    curve = read_curve(made["probes"][0]["curves"][0])
     scores = (others @ others.T)[np.triu_indices(len(others), 1)]
     for fmr in (1e-2, 1e-3, 3e-4):
         assert np.mean(scores >= curve.threshold(fmr)) == pytest.approx(fmr, rel=0.5)
-    assert made["min_quality"]["16"] < 1
+    assert 0 < made["probes"][0]["min_quality"] < 1
 
 
 @pytest.mark.parametrize(

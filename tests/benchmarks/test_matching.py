@@ -19,10 +19,9 @@ from benchmarks.lib.crops import (
     shrink_and_enlarge,
 )
 from benchmarks.lib.datasets.records import FaceRecord
-from benchmarks.lib.searching import Chain, FaceCrop, Templates
+from benchmarks.lib.matching import Chain, FaceCrop, Templates
 from lrface.alignment import TEMPLATE, align, native_crop_px
-from lrface.decisions.calibration import Calibration
-from lrface.errors import CalibrationError, ImageError
+from lrface.errors import ImageError
 from lrface.gallery import Contract, Gallery, PhotoTemplates
 from lrface.metrics import UNRANKED
 from lrface.models.manifest import Manifest
@@ -91,7 +90,7 @@ def test_detections_in_a_picture_of_one_face_come_back_to_its_own_pixels(side: i
 
 
 def test_the_search_is_the_gallerys(chain: Chain, tmp_path: Path) -> None:
-    """Means of templates, levels and fall-back as in `lrface.gallery`, but for every person and every rank."""
+    """Templates as in `lrface.gallery`, but for every person and every rank."""
     manifest = Manifest.load(write_models(tmp_path))
     enrolled = [("Ada", 1, 90.0), ("Ada", 2, 18.0), ("Bo", 1, 17.0), ("Cy", 1, 64.0)]
     faces = chain.embed([cut(*one) for one in enrolled], enrolled=True)
@@ -102,12 +101,9 @@ def test_the_search_is_the_gallerys(chain: Chain, tmp_path: Path) -> None:
 
     gallery = Gallery.open(":memory:", Contract.of(manifest))
     for i, (name, photo, size) in enumerate(enrolled):
-        there = {level: vectors[i] for level, vectors in faces.vectors.items() if vectors[i].any()}
-        gallery.add(name, [PhotoTemplates(f"{name}{photo}", size, there)])
-    calibration = Calibration.of(manifest)
+        gallery.add(name, [PhotoTemplates(f"{name}{photo}", size, {32: faces.vectors[i]})])
     for i, (name, _, _) in enumerate(probes):
-        level = int(embedded.level[i])
-        (matches,) = gallery.search(embedded.vectors[level][i : i + 1], calibration.compare_at(level), 5)
+        (matches,) = gallery.search(embedded.vectors[i : i + 1], 5)
         assert found.top[i] == pytest.approx(matches[0].similarity, abs=1e-5)
         assert templates.people[found.named[i]] == matches[0].name
         names = [match.name for match in matches]
@@ -118,17 +114,8 @@ def test_the_search_is_the_gallerys(chain: Chain, tmp_path: Path) -> None:
     assert (found.own[-1], found.rank[-1]) == (-np.inf, UNRANKED)
 
 
-def test_models_without_a_calibration_are_compared_like_with_like(tmp_path: Path) -> None:
-    folder = write_models(tmp_path)
-    (folder / "calibration.json").unlink()
-    assert Chain(Manifest.load(folder)).compare_at == {16: 16, 32: 32}
-    (folder / "calibration.json").write_text("{}")
-    with pytest.raises(CalibrationError, match=r"calibration\.json"):
-        Chain(Manifest.load(folder))
-
-
 def test_records_are_embedded_in_their_order(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.lib.searching.CHUNK", 3)
+    monkeypatch.setattr("benchmarks.lib.matching.CHUNK", 3)
     names = ["Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal"]
     records = []
     for i in range(4):  # two faces a picture, and their records far apart
@@ -140,12 +127,12 @@ def test_records_are_embedded_in_their_order(chain: Chain, tmp_path: Path, monke
     assert found.native_px == pytest.approx([40] * 4 + [20] * 4, abs=0.5)
     for i, name in enumerate(names):
         whole = chain.embed([FaceCrop(face(name), float(found.native_px[i]), True)])
-        assert float(whole.own()[0] @ found.own()[i]) > 0.85
+        assert float(whole.vectors[0] @ found.vectors[i]) > 0.85
 
 
 def test_a_size_between_levels_is_brought_back_as_alignment_would(chain: Chain) -> None:
     crops = np.stack([face("Ada"), face("Bo")])
-    assert np.array_equal(chain.embed_at(crops, 16), chain.embedders[16].embed(crops))
+    assert np.array_equal(chain.embed_at(crops, 16), chain.networks.embedders[16].embed(crops))
     small = np.stack([cv2.resize(crop, (12, 12), interpolation=cv2.INTER_AREA) for crop in crops])
     back = np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_LINEAR) for crop in small])
-    assert np.array_equal(chain.embed_at(crops, 12), chain.embedders[16].embed(back))
+    assert np.array_equal(chain.embed_at(crops, 12), chain.networks.embedders[16].embed(back))
