@@ -180,7 +180,7 @@ def test_spoiled_models_folder(models, enrolled, portrait, spoiler):
 
 
 def other_model(models: Path) -> None:
-    """Gives lrface-112.onnx, the network of enrolment, a doc string: the same graph, another file; manifest and calibration follow."""
+    """Gives the network of enrolment a doc string: the same graph, another file; manifest and calibration follow."""
     path = models / "lrface-112.onnx"
     before = sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes() + b"\x32\x05other")  # ModelProto.doc_string
