@@ -9,7 +9,6 @@ photos draws both the person and strangers closer, so each count has its own.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from lrface.decisions.curves import NEVER, ImpostorCurve, read_curve
 from lrface.decisions.rates import fmr_for
 from lrface.embedding.quality import AlignmentPenalty
 from lrface.errors import CalibrationError
+from lrface.models.safe_files import read_json, whole_number_in
 
 if TYPE_CHECKING:
     from lrface.models.manifest import Manifest
@@ -102,10 +102,10 @@ class Calibration:
             CalibrationError: Missing, not JSON, of another schema, or with values out of range.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = read_json(Path(path))
         except OSError as error:
             raise CalibrationError(f"no thresholds at {path} ({error.strerror or error}): {_FIX}") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise CalibrationError(f"{path} is not JSON ({error}): {_FIX}") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise CalibrationError(f"{path} is not a calibration of schema {SCHEMA}: update lrface, or {_FIX}")
@@ -115,7 +115,7 @@ class Calibration:
                 str(data["space"]),
                 {str(name): str(sha256) for name, sha256 in data["models"].items()},
                 str(data["enrolment"]),
-                int(data["people"]),
+                whole_number_in(data["people"], 0, 10**9, "people"),
                 _number(data["impostor_mean"], -1.0, 1.0),
                 AlignmentPenalty(_number(penalty["usual_error"], 0.0, 1.0), _number(penalty["rate"], 0.0, 100.0)),
                 _read_bands(data["probes"]),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lrface.errors import ModelError
+from lrface.models.safe_files import number_in, read_json, whole_number_in
 from lrface.models.serving import NetworkSet, WidthRange, read_range, width_ranges
 from lrface.models.sessions import read_model
 
 SCHEMA = 1
+MAX_SIDE, MAX_DIM = 8192, 65536
+"""Of an input in pixels, and of an embedding: what is larger is damage."""
+
 _FIX_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"
 
 
@@ -172,7 +175,7 @@ class Manifest:
         where = Path(folder) if folder is not None else models_folder()
         path = where / "manifest.json"
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
         except OSError as error:
             raise ModelError(f"no models at {where} ({error.strerror or error}): {_FIX_FOLDER}") from error
         except ValueError as error:
@@ -196,7 +199,7 @@ class Manifest:
                     landmarkers.append(_landmarker(item))
             ranges = width_ranges({level: entry.serves for level, entry in embedders.items()})
             enrolment = _enrolment_level(list(embedders.values()))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ModelError(f"{path} is malformed ({what}): {_FIX_FOLDER}") from error
         return cls(where, dict(sorted(embedders.items())), tuple(detectors), tuple(landmarkers), ranges, enrolment)
@@ -250,14 +253,18 @@ class Manifest:
 
 def _common(item: Mapping[str, Any]) -> dict[str, Any]:
     file, given = str(item["file"]), item["input"]
-    if Path(file).name != file or file in ("", ".", "..") or "\\" in file or ":" in file:
+    if Path(file).name != file or file in ("", ".", "..") or set(file) & set("\\:\0"):
         raise ValueError(f"file {file!r} leaves the models folder")
     if given["channels"] not in ("RGB", "BGR"):
         raise ValueError(f"channels {given['channels']!r}")
     sha256 = str(item["sha256"])
     if len(sha256) != 64:
         raise ValueError(f"sha256 of {file} has {len(sha256)} digits")
-    sizes = {key: int(given[key]) for key in ("height", "width", "multiple") if given.get(key) is not None}
+    sizes = {
+        key: whole_number_in(given[key], 1, MAX_SIDE, key)
+        for key in ("height", "width", "multiple")
+        if given.get(key) is not None
+    }
     return {
         "name": str(item["name"]),
         "file": file,
@@ -265,26 +272,30 @@ def _common(item: Mapping[str, Any]) -> dict[str, Any]:
         "license": str(item["license"]),
         "card": str(item["card"]),
         "input": ModelInput(
-            str(given["name"]), given["channels"], float(given["mean"]), float(given["scale"]), **sizes
+            str(given["name"]),
+            given["channels"],
+            number_in(given["mean"], -1e6, 1e6, "mean"),
+            number_in(given["scale"], -1e6, 1e6, "scale"),
+            **sizes,
         ),
     }
 
 
 def _embedder(item: Mapping[str, Any]) -> EmbedderEntry:
-    output, level = item["output"], int(item["level"])
+    output, level = item["output"], whole_number_in(item["level"], 1, MAX_SIDE, "level")
     entry = EmbedderEntry(
         **_common(item),
         level=level,
         template=str(item["template"]),
         space=str(item["space"]),
         output=str(output["name"]),
-        dim=int(output["dim"]),
+        dim=whole_number_in(output["dim"], 1, MAX_DIM, "dim"),
         normalized=bool(output["normalized"]),
         quality=None if output.get("quality") is None else str(output["quality"]),
         serves={NetworkSet(name): read_range(given) for name, given in dict(item.get("serves") or {}).items()},
         enrolment=item.get("enrolment", False) is True,
     )
-    if entry.template != "arcface-112" or not (entry.input.height == entry.input.width == level) or entry.dim < 1:
+    if entry.template != "arcface-112" or not (entry.input.height == entry.input.width == level):
         raise ValueError(f"{entry.name}: template, input size and level do not agree")
     return entry
 
@@ -308,7 +319,7 @@ def _detector(item: Mapping[str, Any]) -> DetectorEntry:
         boxes=str(output["boxes"]),
         scores=str(output["scores"]),
         landmarks=str(output["landmarks"]),
-        score_threshold=float(item["score_threshold"]),
+        score_threshold=number_in(item["score_threshold"], 0.0, 1.0, "score_threshold"),
         pyramid=_pyramid(item.get("pyramid", {})),
     )
 
@@ -326,10 +337,7 @@ def _pyramid(given: Any) -> PyramidSettings:
 
 
 def _positive(given: Any, key: str) -> float:
-    value = given[key]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
-        raise ValueError(f"{key} {value!r:.40} is not a positive number")
-    return float(value)
+    return number_in(given[key], 1e-6, 1e6, key)
 
 
 def _landmarker(item: Mapping[str, Any]) -> LandmarkerEntry:

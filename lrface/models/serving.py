@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from lrface.models.safe_files import number_in
+
 _OWN_WIDTH = 9 / 16
 """Without ranges in the manifest, a network embeds faces from this share of its input's side on."""
 
@@ -100,6 +102,4 @@ def level_for(native_px: float, ranges: Sequence[WidthRange]) -> int | None:
 
 
 def _width(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e6:
-        raise ValueError(f"a width of {str(value)[:40]!r}: give pixels, or null for no bound")
-    return float(value)
+    return number_in(value, 0.0, 1e6, "a width in pixels")

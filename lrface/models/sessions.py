@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrface.errors import ModelError, ProviderError
+from lrface.models.safe_files import read_regular
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -31,7 +32,7 @@ def read_model(path: Path, sha256: str | None) -> bytes:
         ModelError: The file cannot be read, or its SHA-256 is not `sha256`.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise ModelError(f"cannot read the model {path} ({error.strerror or error}): {_FIX_FILE}") from error
     _check_hash(data, sha256, str(path))

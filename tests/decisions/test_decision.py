@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,8 @@ def test_strangers_are_named_as_often_as_was_promised(tmp_path: Path) -> None:
         (lambda d: curves(d)[0].update(tail={"scale": 1e30, "shape": 0.0}), "a tail needs"),
         (lambda d: curves(d)[0].update(tail={"scale": 0.1, "shape": float("nan")}), "a tail needs"),
         (lambda d: curves(d)[0].update(photos=0), "one photo"),
+        (lambda d: d.update(people=10**400), "people"),
+        (lambda d: d.update(people=-5), "people"),
     ],
 )
 def test_malformed(tmp_path: Path, change: Any, match: str) -> None:
@@ -166,6 +169,18 @@ def test_malformed(tmp_path: Path, change: Any, match: str) -> None:
     change(made)
     with pytest.raises(CalibrationError, match=match):
         load(tmp_path, made)
+
+
+def test_a_hostile_file_ends_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(CalibrationError, match="not JSON"):
+        Calibration.load(path)
+    path.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        with pytest.raises(CalibrationError, match="regular file"):
+            Calibration.load(path)
 
 
 @pytest.mark.parametrize("made", [[], 5, "x", None])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ def test_the_manifest_is_read(folder: Path) -> None:
         (lambda d: d["models"][0]["input"].update(channels="HSV"), "HSV"),
         (lambda d: d["models"].append(dict(d["models"][0])), "two embedders"),
         (lambda d: d.update(models=5), "malformed"),
+        (lambda d: d["models"][0].update(level=float("inf")), "level"),
+        (lambda d: d["models"][0].update(file="a\0b.onnx"), "leaves the models folder"),
+        (lambda d: d["models"][0]["input"].update(scale=float("nan")), "scale"),
+        (lambda d: d["models"][0]["input"].update(scale=10**400), "scale"),
+        (lambda d: d["models"][0]["input"].update(multiple=-5), "multiple"),
+        (lambda d: d["models"][0]["output"].update(dim=10**9), "dim"),
     ],
 )
 def test_a_malformed_manifest(folder: Path, change: Any, match: str) -> None:
@@ -86,6 +93,26 @@ def test_no_manifest(tmp_path: Path, text: str | None) -> None:
         Manifest.load(tmp_path)
 
 
+def test_a_hostile_manifest_ends_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    for text in ("[" * 200_000, '{"schema": ' + "[" * 200_000, '{"schema": 1' + "0" * 100_000 + "}"):
+        path.write_text(text)
+        with pytest.raises(ModelError, match=r"not JSON|schema"):
+            Manifest.load(tmp_path)
+    path.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        with pytest.raises(ModelError, match="regular file"):
+            Manifest.load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="cannot read the model"):
+        read_model(tmp_path / "m.onnx", None)
+
+
 def test_verify_names_the_missing_and_the_altered(folder: Path) -> None:
     manifest = Manifest.load(folder)
     assert [status.ok for status in manifest.verify()] == [True, True]
@@ -100,7 +127,7 @@ def test_verify_names_the_missing_and_the_altered(folder: Path) -> None:
     assert "cannot read" in second.detail
 
 
-def test_without_a_detector_the_error_says_the_mend(folder: Path) -> None:
+def test_without_a_detector_the_error_says_the_fix(folder: Path) -> None:
     with pytest.raises(ModelError, match="by path"):
         _ = Manifest.load(folder).detector
 
@@ -127,15 +154,15 @@ def test_the_bytes_that_were_hashed_are_the_bytes_that_are_loaded(tmp_path: Path
     path = tmp_path / "m.onnx"
     path.write_bytes(embedder_bytes(16, dim=8))
     reads = []
-    original = Path.read_bytes
+    original = sessions.read_regular
 
-    def swap(self: Path) -> bytes:
-        data = original(self)
-        reads.append(self)
-        self.write_bytes(embedder_bytes(16, dim=9))
+    def swap(path: Path) -> bytes:
+        data = original(path)
+        reads.append(path)
+        path.write_bytes(embedder_bytes(16, dim=9))
         return data
 
-    monkeypatch.setattr(Path, "read_bytes", swap)
+    monkeypatch.setattr(sessions, "read_regular", swap)
     session = open_session(path, hashlib.sha256(original(path)).hexdigest())
     assert session.get_outputs()[0].shape[-1] == 8
     assert reads == [path]
