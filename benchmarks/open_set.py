@@ -101,6 +101,7 @@ class People:
         rng: np.random.Generator,
     ) -> None:
         self.person, self.crops, self.networks = person, crops, networks
+        self.names = np.char.replace(person, "/", " of ")  # a gallery takes no separators of folders
         self.photos = networks.enrolment.embed(crops)
         self.probes = {}
         for size in sizes:
@@ -115,7 +116,7 @@ class People:
 
         People with more than ``photos`` pictures are drawn; where they are too few, others with two pictures fill up.
         """
-        rows = {str(name): rng.permutation(np.flatnonzero(self.person == name)) for name in np.unique(self.person)}
+        rows = {str(name): rng.permutation(np.flatnonzero(self.names == name)) for name in np.unique(self.names)}
         order = [str(name) for name in rng.permutation(list(rows))]
         first = [name for name in order if len(rows[name]) > photos]
         chosen = [*first, *(name for name in order if 1 < len(rows[name]) <= photos)][:size]
@@ -172,7 +173,7 @@ def search(matcher: FaceMatcher, people: People, size: int, mated: Rows, strange
     index = matcher.gallery.search_index()
     matches = index.candidates(probes.vectors[rows], CANDIDATES)
     found = [matcher.decide(probes.face(row), near, index.population) for row, near in zip(rows, matches, strict=True)]
-    return list(zip(found, [*people.person[mated].tolist(), *[None] * len(strangers)], strict=True))
+    return list(zip(found, [*people.names[mated].tolist(), *[None] * len(strangers)], strict=True))
 
 
 def tally(searches: Searches, calibration: Calibration | None) -> collections.Counter[str]:
