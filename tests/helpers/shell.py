@@ -30,6 +30,20 @@ def lrface(*arguments: object, before: Callable[[], None] | None = None) -> subp
     )
 
 
+_MEASURED = """import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(code)"""
+
+
+def lrface_with_peak(*arguments: object) -> tuple[subprocess.CompletedProcess[str], float]:
+    """The same, and its peak memory in MiB; by way of a small process, as a child inherits the peak of its parent."""
+    command = [sys.executable, "-c", _MEASURED, sys.executable, "-m", "lrface", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=180, env=ENVIRONMENT)
+    done.stderr, _, peak = done.stderr.rstrip().rpartition("\n")
+    return done, int(peak) / 1024
+
+
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """Exit code 1, a clear last line on stderr with all the words, and no traceback."""
     assert done.returncode == 1, done.stdout + done.stderr
