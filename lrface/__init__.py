@@ -19,9 +19,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "FaceMatcher": "matcher",
+    "analyze": "matcher",
+    "verify": "matcher",
     "EnrolmentReport": "enrolment.reports",
     "PhotoReport": "enrolment.reports",
+    "PhotoStatus": "enrolment.reports",
     "Gallery": "gallery",
+    "Match": "gallery",
+    "Person": "gallery",
     "Contract": "gallery",
     "Calibration": "decisions.calibration",
     "Embedder": "embedding.embedders",
@@ -30,12 +35,21 @@ _HOME = {
     "Manifest": "models.manifest",
     "models_folder": "models.manifest",
     "VideoSource": "inputs.video",
+    "Frame": "inputs.video",
+    "StreamEvent": "inputs.video",
+    "StreamEventKind": "inputs.live",
+    "watch": "watching",
+    "Sighting": "watching",
+    "WatchReport": "watching",
     "read_image": "inputs.images",
     "Candidate": "types",
     "Detection": "types",
     "Detections": "types",
     "Face": "types",
     "Identification": "types",
+    "Reason": "types",
+    "Verification": "types",
+    "ArgumentError": "errors",
     "CalibrationError": "errors",
     "ContractError": "errors",
     "DetectionError": "errors",
@@ -58,6 +72,8 @@ if TYPE_CHECKING:
     from lrface.embedding.embedders import Embedder as Embedder
     from lrface.enrolment.reports import EnrolmentReport as EnrolmentReport
     from lrface.enrolment.reports import PhotoReport as PhotoReport
+    from lrface.enrolment.reports import PhotoStatus as PhotoStatus
+    from lrface.errors import ArgumentError as ArgumentError
     from lrface.errors import CalibrationError as CalibrationError
     from lrface.errors import ContractError as ContractError
     from lrface.errors import DetectionError as DetectionError
@@ -71,9 +87,16 @@ if TYPE_CHECKING:
     from lrface.errors import VideoError as VideoError
     from lrface.gallery import Contract as Contract
     from lrface.gallery import Gallery as Gallery
+    from lrface.gallery import Match as Match
+    from lrface.gallery import Person as Person
     from lrface.inputs.images import read_image as read_image
+    from lrface.inputs.live import StreamEventKind as StreamEventKind
+    from lrface.inputs.video import Frame as Frame
+    from lrface.inputs.video import StreamEvent as StreamEvent
     from lrface.inputs.video import VideoSource as VideoSource
     from lrface.matcher import FaceMatcher as FaceMatcher
+    from lrface.matcher import analyze as analyze
+    from lrface.matcher import verify as verify
     from lrface.models.manifest import Manifest as Manifest
     from lrface.models.manifest import models_folder as models_folder
     from lrface.types import Candidate as Candidate
@@ -81,6 +104,11 @@ if TYPE_CHECKING:
     from lrface.types import Detections as Detections
     from lrface.types import Face as Face
     from lrface.types import Identification as Identification
+    from lrface.types import Reason as Reason
+    from lrface.types import Verification as Verification
+    from lrface.watching import Sighting as Sighting
+    from lrface.watching import WatchReport as WatchReport
+    from lrface.watching import watch as watch
 
 
 def __getattr__(name: str) -> object:

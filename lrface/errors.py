@@ -21,6 +21,10 @@ class LrfaceError(Exception):
             cause.filename = shown(cause.filename)
 
 
+class ArgumentError(LrfaceError, ValueError):
+    """An argument is out of range or unknown; also a `ValueError`."""
+
+
 class ImageError(LrfaceError):
     """A picture cannot be used: missing, truncated, too large, of an unknown format or of a wrong shape."""
 

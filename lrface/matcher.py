@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,17 +15,21 @@ from lrface.decisions.rates import DEFAULT_FPIR, check_fpir
 from lrface.embedding.embedders import Networks, embed_faces, open_networks
 from lrface.enrolment.enroller import Enroller
 from lrface.enrolment.reports import EnrolmentReport
+from lrface.errors import GalleryError
 from lrface.gallery import Contract, Gallery, Match, Person
+from lrface.gallery.index import SearchIndex
 from lrface.inputs.images import Source, read_image
 from lrface.inputs.sources import is_picture
 from lrface.models.manifest import Manifest
 from lrface.models.serving import NetworkSet
-from lrface.types import Candidate, Detections, Face, Identification, ImageArray
+from lrface.types import Candidate, Detections, Face, Identification, ImageArray, Reason, Verification
+from lrface.verification import verify_pictures
 
 if TYPE_CHECKING:
     from lrface.detection import FaceDetector
 
 CANDIDATES = 5
+DEFAULT_FMR = 0.001
 
 
 class FaceMatcher:
@@ -35,7 +40,6 @@ class FaceMatcher:
         detector: Finds the faces.
         networks: Which embed the faces, and the one of enrolment.
         calibration: The thresholds of these embedders.
-        fpir: Share of strangers that may be named.
     """
 
     def __init__(
@@ -44,11 +48,12 @@ class FaceMatcher:
         detector: FaceDetector,
         networks: Networks,
         calibration: Calibration,
-        fpir: float = DEFAULT_FPIR,
+        fpir: float | None = None,
     ) -> None:
-        check_fpir(fpir)
+        if fpir is not None:
+            check_fpir(fpir)
         self.gallery, self.detector, self.networks = gallery, detector, networks
-        self.calibration, self.fpir = calibration, fpir
+        self.calibration, self._fpir = calibration, fpir
 
     @classmethod
     def open(
@@ -62,28 +67,31 @@ class FaceMatcher:
         fpir: float | None = None,
         min_face: float | None = None,
         networks: NetworkSet | str = NetworkSet.ACCURATE,
+        create: bool = True,
     ) -> FaceMatcher:
         """Opens a gallery with its models.
 
         Args:
-            gallery: The file; created where there is none. ":memory:" for one that is not kept.
+            gallery: The file. ":memory:" for one that is not kept.
             models: A folder with manifest.json, models and calibration.json; None for the bundled one.
             detector: An object with `detect`, what `open_detector` takes, or None for the bundled one.
             device: "cpu", "cuda", "cuda:<n>", "coreml"; never a silent fall-back.
             threads: Of the CPU, for one network.
-            fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1. None for
-                the one chosen for this gallery (`lrface thresholds`), else 0.01.
+            fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1. None to
+                follow the one chosen for this gallery (`lrface thresholds`), else 0.01.
             min_face: Height in pixels of the smallest face to be found, see `open_detector`; without effect on an
                 object.
             networks: "accurate" or "fast" (for many faces a frame): which networks embed the faces of pictures. Photos
                 of enrolment are always embedded by the same network, so a gallery serves both.
+            create: Whether to make the gallery where there is none. With False, a mistyped name is an error.
 
         Raises:
+            ArgumentError: fpir, min_face, networks or device is out of range or unknown.
             ModelError: A model is missing, altered or unfit.
-            CalibrationError: The thresholds are missing or belong to other models, or fpir is out of range.
+            CalibrationError: The thresholds are missing or belong to other models.
             ProviderError: The device's provider is not in use.
             ContractError: The gallery was made with other models.
-            GalleryError: The gallery cannot be opened.
+            GalleryError: The gallery cannot be opened, or there is none and `create` is False.
         """
         if fpir is not None:
             check_fpir(fpir)
@@ -100,9 +108,54 @@ class FaceMatcher:
                 manifest=manifest,
                 min_face=min_face,
             )
-        opened = Gallery.open(gallery, contract)
-        rate = fpir if fpir is not None else opened.fpir
-        return cls(opened, detector, opened_networks, calibration, DEFAULT_FPIR if rate is None else rate)
+        opened = Gallery.open(gallery, contract, create=create)
+        matcher = cls(opened, detector, opened_networks, calibration, fpir)
+        try:
+            _ = matcher.fpir  # a damaged one is an error now, not with the first picture
+        except GalleryError:
+            opened.close()
+            raise
+        return matcher
+
+    @property
+    def fpir(self) -> float:
+        """Share of strangers that may be named: as given, else as chosen for the gallery by now, else 0.01.
+
+        Raises:
+            GalleryError: The gallery cannot be read, or holds something else.
+        """
+        return self._fpir if self._fpir is not None else self._rate(self.gallery.search_index())
+
+    def analyze(self, image: Source) -> list[Face]:
+        """Finds and embeds every face of a picture; nobody needs to be enrolled.
+
+        Args:
+            image: As for `identify`.
+
+        Returns:
+            The faces from left to right.
+
+        Raises:
+            ImageError: The picture cannot be used.
+        """
+        picture = read_image(image)
+        faces = self._embed(picture, self.detector.detect(picture))
+        return sorted(faces, key=_centre)
+
+    def verify(self, a: Source, b: Source, *, max_false_match_rate: float = DEFAULT_FMR) -> Verification:
+        """Compares the faces of two pictures; nobody needs to be enrolled.
+
+        Args:
+            a: A picture of one upright face (or of one twice as wide as any other), as for `identify`.
+            b: Another one.
+            max_false_match_rate: Share of pairs of two different people that may be called the same person, above 0
+                and below 1.
+
+        Raises:
+            ArgumentError: The rate is out of range.
+            ImageError: A picture cannot be used, shows no face or several; or a face is too small.
+        """
+        return verify_pictures(a, b, self.detector, self.networks, self.calibration, max_false_match_rate)
 
     def identify(self, image: Source) -> list[Identification]:
         """Finds every face of a picture and says who it is, or that it is a stranger.
@@ -120,7 +173,7 @@ class FaceMatcher:
         """
         picture = read_image(image)
         found = self.identify_faces(picture, self.detector.detect(picture))
-        return sorted(found, key=lambda face: face.box[0] + face.box[2])
+        return sorted(found, key=_centre)
 
     def identify_faces(self, image: ImageArray, detections: Detections) -> list[Identification]:
         """Says who the faces are that a detector found.
@@ -132,7 +185,7 @@ class FaceMatcher:
         Returns:
             In the order of the detections.
         """
-        faces = embed_faces(image, detections, self.networks, self.calibration.alignment_penalty)
+        faces = self._embed(image, detections)
         if not faces:
             return []
         index = self.gallery.search_index()
@@ -142,39 +195,43 @@ class FaceMatcher:
             found = index.candidates(np.stack([faces[i].embedding for i in rows]), CANDIDATES)
             for i, matched in zip(rows, found, strict=True):
                 matches[i] = matched
-        return [self.decide(face, found, index.population) for face, found in zip(faces, matches, strict=True)]
+        rate = self._rate(index)
+        return [self.decide(face, found, index.population, rate) for face, found in zip(faces, matches, strict=True)]
 
-    def decide(self, face: Face, matches: Sequence[Match], population: Population) -> Identification:
+    def decide(
+        self, face: Face, matches: Sequence[Match], population: Population, fpir: float | None = None
+    ) -> Identification:
         """Says who a face is. Templates of more photos draw strangers closer too, so people are ranked by false match.
 
         Args:
             face: Embedded by one of the networks.
             matches: The people closest to it, of each number of photos (`SearchIndex.candidates`).
             population: The enrolled people (`SearchIndex.population`).
+            fpir: Share of strangers that may be named; None for the matcher's.
         """
         name = similarity = threshold = None
         candidates: list[Candidate] = []
         basis = ""
         if len(face.embedding) == 0:
-            reason = "too small" if face.native_px > 0 else "landmarks form no face"
+            reason = Reason.TOO_SMALL if face.native_px > 0 else Reason.NO_FACE
         elif not matches:
-            reason = "gallery is empty"
+            reason = Reason.EMPTY_GALLERY
         else:
             ranked = self._ranked(face, matches, population)[:CANDIDATES]
             candidates = [Candidate(match.name, match.similarity, 10.0**log_rate) for log_rate, match in ranked]
             best = ranked[0][1]
-            how = face.network, face.native_px, best.photos, population, self.fpir
+            how = face.network, face.native_px, best.photos, population, self.fpir if fpir is None else fpir
             similarity, threshold = best.similarity, self.calibration.threshold(*how)
             basis = self.calibration.basis(*how)
             # Quality explains an unknown and never overrules a match: thresholds hold for poor faces too, and a gate
             # in front of them lost matches without naming fewer strangers (benchmarks/open_set.py).
             least = self.calibration.band(face.network, face.native_px).min_quality
             if similarity >= threshold:
-                name, reason = best.name, "match"
+                name, reason = best.name, Reason.MATCH
             elif face.quality is not None and face.quality < least:
-                reason = "too poor"
+                reason = Reason.TOO_POOR
             else:
-                reason = "below threshold"
+                reason = Reason.BELOW_THRESHOLD
         return Identification(
             face.box,
             face.score,
@@ -267,5 +324,34 @@ class FaceMatcher:
     ) -> None:
         self.close()
 
+    def _embed(self, image: ImageArray, detections: Detections) -> list[Face]:
+        return embed_faces(image, detections, self.networks, self.calibration.alignment_penalty)
+
+    def _rate(self, index: SearchIndex) -> float:
+        """The share of strangers that may be named among these people."""
+        if self._fpir is not None:
+            return self._fpir
+        return DEFAULT_FPIR if index.fpir is None else index.fpir
+
     def _enroller(self, force: bool) -> Enroller:
         return Enroller(self.gallery, self.detector, self.networks.enrolment, self.calibration, force)
+
+
+def analyze(image: Source) -> list[Face]:
+    """`FaceMatcher.analyze` with the bundled models, which stay in memory after the first call."""
+    return _bundled().analyze(image)
+
+
+def verify(a: Source, b: Source, *, max_false_match_rate: float = DEFAULT_FMR) -> Verification:
+    """`FaceMatcher.verify` with the bundled models, which stay in memory after the first call."""
+    return _bundled().verify(a, b, max_false_match_rate=max_false_match_rate)
+
+
+@cache
+def _bundled() -> FaceMatcher:
+    return FaceMatcher.open(":memory:")
+
+
+def _centre(face: Face) -> float:
+    """Twice the x of the middle of its box, to sort faces from left to right."""
+    return face.box[0] + face.box[2]

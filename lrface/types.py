@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -142,6 +143,18 @@ class Face:
     network: str = field(default="", kw_only=True)
 
 
+class Reason(StrEnum):
+    """Why a face has a name, or none; each is equal to its text."""
+
+    MATCH = "match"
+    BELOW_THRESHOLD = "below threshold"
+    TOO_POOR = "too poor"
+    """Below the threshold, and of too little quality to say more."""
+    TOO_SMALL = "too small"
+    NO_FACE = "landmarks form no face"
+    EMPTY_GALLERY = "gallery is empty"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An enrolled person, compared with a face.
@@ -165,8 +178,7 @@ class Identification(Face):
         name: The person, or None for a stranger (the default).
         similarity: The best candidate's cosine, also when the face stays unknown; None without a candidate.
         threshold: What the best candidate's similarity had to reach; None without a candidate.
-        reason: "match", "below threshold", "too poor" (below the threshold, and of too little quality to say more),
-            "too small", "landmarks form no face", "gallery is empty".
+        reason: Why it has this name, or none.
         candidates: The people who look most like it, best first, at most five.
         basis: Where the threshold came from, in words; empty without a candidate.
         gallery_size: Enrolled people.
@@ -175,7 +187,7 @@ class Identification(Face):
     name: str | None
     similarity: float | None
     threshold: float | None
-    reason: str
+    reason: Reason
     candidates: tuple[Candidate, ...] = ()
     basis: str = ""
     gallery_size: int = 0
@@ -194,7 +206,7 @@ class Identification(Face):
         best, *others = self.candidates
         if self.name is not None:
             first = f"{self.name}: similarity {self.similarity:.2f} reaches {self.threshold:.2f}."
-        elif self.reason == "too poor":
+        elif self.reason == Reason.TOO_POOR:
             first = (
                 f"Unknown: too poor to decide. It looks most like {best.name}, but similarity {self.similarity:.2f} is "
                 f"below {self.threshold:.2f}."
@@ -232,6 +244,40 @@ class Identification(Face):
                 for c in self.candidates
             ],
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """Whether two pictures show the same person; true in an `if` where they do.
+
+    Attributes:
+        same_person: Whether the similarity reaches the threshold.
+        similarity: Cosine of the two faces, -1..1, higher is closer.
+        threshold: What it had to reach.
+        false_match_rate: The share of pairs of two different people that look at least so similar.
+        faces: Of the first and the second picture.
+        max_false_match_rate: The rate that the threshold was asked for.
+    """
+
+    same_person: bool
+    similarity: float
+    threshold: float
+    false_match_rate: float
+    faces: tuple[Face, Face]
+    max_false_match_rate: float
+
+    def __bool__(self) -> bool:
+        return self.same_person
+
+    def explain(self) -> str:
+        """The decision in a few sentences."""
+        said, reaches = ("The same person", "reaches") if self.same_person else ("Not the same person", "is below")
+        widths = " and ".join(f"{face.native_px:.0f}" for face in self.faces)
+        return (
+            f"{said}: similarity {self.similarity:.2f} {reaches} {self.threshold:.2f}. "
+            f"{_capital(one_in(self.false_match_rate))} looks this similar; the threshold is for "
+            f"{one_in(self.max_false_match_rate)}. The faces are {widths} px wide."
+        )
 
 
 def one_in(share: float) -> str:

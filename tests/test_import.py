@@ -75,3 +75,12 @@ def test_every_exported_name_is_there(name: str) -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Recogniser'"):
         _ = lrface.Recogniser  # type: ignore[attr-defined]
+
+
+def test_watch_is_the_function_whatever_is_imported_first(root: Path) -> None:
+    """A module of the same name would take the function's place."""
+    modules = {path.stem for path in (root / "lrface").iterdir()}
+    assert not modules & set(lrface.__all__)
+    assert fresh("import lrface, lrface.cli.identifying, lrface.watching; print(callable(lrface.watch))", root) == [
+        "True"
+    ]

@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 from tiny_models import DIM, TinyDetector, open_matcher, png, portrait, scene, write_models
 
-from lrface.errors import CalibrationError, ContractError, ImageError, LrfaceError, ModelError, ProviderError
-from lrface.matcher import FaceMatcher
-from lrface.types import Detections
+from lrface.errors import (
+    ArgumentError,
+    CalibrationError,
+    ContractError,
+    GalleryError,
+    ImageError,
+    LrfaceError,
+    ModelError,
+)
+from lrface.gallery import Gallery, PhotoTemplates
+from lrface.matcher import CANDIDATES, FaceMatcher
+from lrface.types import Detections, Reason
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +160,9 @@ def retrained(models: Path) -> None:
         (lambda m: (m / "manifest.json").write_text('{"schema": 1, "models": []}'), {}, ModelError, "space"),
         (lambda m: (m / "calibration.json").unlink(), {}, CalibrationError, "calibrate"),
         (retrained, {}, CalibrationError, "not those of tiny-16"),
-        (None, {"fpir": 0}, CalibrationError, "fpir"),
-        (None, {"fpir": 1.5}, CalibrationError, "fpir"),
-        (None, {"device": "tpu"}, ProviderError, "choose one of"),
+        (None, {"fpir": 0}, ArgumentError, "fpir"),
+        (None, {"fpir": 1.5}, ArgumentError, "fpir"),
+        (None, {"device": "tpu"}, ArgumentError, "choose one of"),
         (None, {"detector": "nowhere.onnx"}, ModelError, "nowhere.onnx"),
     ],
 )
@@ -230,3 +239,128 @@ def test_people_with_more_photos_need_more(models: Path, tmp_path: Path) -> None
         decided = matcher.decide(probe, found, matcher.gallery.search_index().population)
         assert [candidate.name for candidate in decided.candidates] == ["one", "many"]
         assert decided.false_match_rate == min(candidate.false_match_rate for candidate in decided.candidates)
+
+
+def test_people_are_ranked_by_rate_when_the_right_one_is_sixth_by_cosine(tmp_path: Path) -> None:
+    """Five strangers with many photos are closer; the right person, with one photo, is likelier by the curves."""
+    folder = write_models(tmp_path / "models")
+    made = json.loads((folder / "calibration.json").read_text())
+    for item in (curve for band in made["probes"] for curve in band["curves"] if curve["photos"] == 5):
+        item["similarity"] = [value + 0.3 for value in item["similarity"]]
+    (folder / "calibration.json").write_text(json.dumps(made))
+    rng = np.random.default_rng(0)
+    probe, *others = np.linalg.qr(rng.standard_normal((DIM, 8)))[0].T.astype(np.float32)
+    with open_matcher(":memory:", folder) as matcher:
+        for i, other in enumerate(others[:6]):
+            cosine, photos = (0.62, 1) if i == 5 else (0.7, 5)
+            vector = (cosine * probe + np.sqrt(1 - cosine**2) * other).astype(np.float32)
+            templates = [PhotoTemplates(f"{i}-{n}", 40.0, {32: vector}) for n in range(photos)]
+            matcher.gallery.add("right" if i == 5 else f"stranger {i}", templates)
+        assert [match.name for match in matcher.gallery.search(probe[None], 6)[0]][5] == "right"
+        face = dataclasses.replace(matcher.analyze(portrait("anybody"))[0], embedding=probe)
+        index = matcher.gallery.search_index()
+        decided = matcher.decide(face, index.candidates(probe[None], CANDIDATES)[0], index.population)
+    assert (decided.name, decided.reason) == ("right", Reason.MATCH)
+    assert len(decided.candidates) == 5
+    assert decided.candidates[0].similarity < min(candidate.similarity for candidate in decided.candidates[1:])
+
+
+def test_an_identification_uses_one_state_of_the_gallery(matcher: FaceMatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    ask = matcher.gallery.search_index
+    monkeypatch.setattr(matcher.gallery, "search_index", lambda: asked.append(1) or ask())
+    found = matcher.identify(scene(("ana", 10, 10, 64), ("bob", 120, 10, 16), ("cem", 180, 10, 40), photo=9))
+    assert [face.name for face in found] == ["ana", "bob", None]
+    assert len(asked) == 1
+
+
+def test_the_rate_follows_the_gallery_unless_it_was_given(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "g"
+    with open_matcher(path, models) as matcher, open_matcher(path, models, fpir=0.2) as fixed:
+        matcher.enroll("ana", portrait("ana"))
+        thresholds = []
+        for rate in (None, 0.1, 0.001):
+            if rate is not None:
+                with Gallery.open(path) as gallery:
+                    gallery.set_fpir(rate)
+            assert (matcher.fpir, fixed.fpir) == (rate or 0.01, 0.2)
+            thresholds.append(matcher.identify(portrait("ana", 9))[0].threshold)
+    assert thresholds == pytest.approx([0.45, 0.3, 0.55])
+
+
+def test_a_rate_that_is_none_is_an_error_when_the_gallery_is_opened(models: Path, tmp_path: Path) -> None:
+    with open_matcher(tmp_path / "g", models) as matcher:
+        matcher.enroll("ana", portrait("ana"))
+        matcher.gallery._store.set_fpir(7.0)
+    with pytest.raises(GalleryError, match="lrface thresholds"):
+        open_matcher(tmp_path / "g", models)
+    with open_matcher(tmp_path / "g", models, fpir=0.01) as matcher:
+        assert matcher.identify(portrait("ana", 9))[0].name == "ana"
+
+
+def test_a_mistyped_name_makes_no_gallery(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match="no such file"):
+        open_matcher(tmp_path / "g", models, create=False)
+    assert not list(tmp_path.iterdir())
+    open_matcher(":memory:", models, create=False).close()
+    with open_matcher(tmp_path / "g", models) as matcher:
+        matcher.enroll("ana", portrait("ana"))
+    with open_matcher(tmp_path / "g", models, create=False) as matcher:
+        assert len(matcher.people()) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"fpir": 7}, {"networks": "best"}, {"device": "tpu"}, {"detector": None, "min_face": 1}]
+)
+def test_wrong_arguments_are_value_errors_too(models: Path, root: Path, options: dict[str, object]) -> None:
+    where = {"models": root / "models"} if "min_face" in options else {"models": models, "detector": TinyDetector()}
+    with pytest.raises(LrfaceError) as caught:
+        FaceMatcher.open(":memory:", **{**where, **options})
+    assert isinstance(caught.value, ValueError)
+
+
+def test_faces_without_a_gallery(models: Path) -> None:
+    with open_matcher(":memory:", models) as matcher:
+        found = matcher.analyze(scene(("ana", 150, 30, 40), ("bob", 10, 10, 16), ("cem", 90, 10, 4)))
+    assert [(face.box[0], face.level, face.network, len(face.embedding)) for face in found] == [
+        (10, 16, "tiny-16", DIM),
+        (90, 16, "", 0),
+        (150, 32, "tiny-32", DIM),
+    ]
+
+
+@pytest.mark.parametrize(("b", "width", "same"), [("ana", 112, True), ("ana", 16, True), ("bob", 112, False)])
+def test_two_pictures_of_one_face_each(models: Path, b: str, width: int, same: bool) -> None:
+    with open_matcher(":memory:", models) as matcher:
+        one, two = portrait("ana", 0), portrait(b, 1, width)
+        found, turned = matcher.verify(one, two), matcher.verify(png(two), png(one))
+        loose = matcher.verify(one, two, max_false_match_rate=0.1)
+        matcher.enroll("ana", one)
+        known = matcher.identify(two)[0]
+    assert found.same_person is bool(found) is same
+    assert found.threshold == pytest.approx(0.55)
+    assert loose.threshold == pytest.approx(0.3)
+    assert (found.similarity, found.false_match_rate) == pytest.approx((known.similarity, known.false_match_rate))
+    assert [face.native_px for face in found.faces] == [face.native_px for face in turned.faces[::-1]]
+    assert found.explain().startswith("The same person: similarity" if same else "Not the same person: similarity")
+    if width < 112:
+        assert turned.similarity == pytest.approx(found.similarity)
+
+
+@pytest.mark.parametrize(
+    ("second", "match"),
+    [
+        (np.zeros((40, 40, 3), np.uint8), "second picture: no face"),
+        (scene(("ana", 10, 10, 40), ("bob", 120, 10, 40)), "second picture: 2 faces"),
+        (portrait("ana", width=4), "second picture is only"),
+        (b"", "empty"),
+    ],
+)
+def test_pictures_that_cannot_be_compared(models: Path, second: np.ndarray | bytes, match: str) -> None:
+    with open_matcher(":memory:", models) as matcher:
+        with pytest.raises(ImageError, match=match):
+            matcher.verify(portrait("ana"), second)
+        with pytest.raises(ImageError, match="both faces"):
+            matcher.verify(portrait("ana", width=10), portrait("ana", width=10))
+        with pytest.raises(ArgumentError, match="max_false_match_rate"):
+            matcher.verify(portrait("ana"), portrait("ana"), max_false_match_rate=0)

@@ -15,7 +15,7 @@ from lrface.inputs.video import Frame, VideoSource
 from lrface.outputs.files import run_folder
 from lrface.outputs.run_files import RunFiles
 from lrface.types import Box, Identification, ImageArray
-from lrface.watch import watch
+from lrface.watching import watch
 
 _SIZES = ((0, 24), (24, 32), (32, 1000))  # height of the face in the frame, px
 _COLUMNS = {"shown": "shown", "found": "found", "right": "named rightly", "wrong": "named wrongly"}

@@ -18,7 +18,7 @@ from lrface.errors import ImageError, LrfaceError
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
     from lrface.types import Identification
-    from lrface.watch import Sighting
+    from lrface.watching import Sighting
 
 _MAX_STEM = 200  # bytes of an output's name before its suffix; file systems allow 255 in all
 _OUT = "Each run makes a new folder in it: run-0001, run-0002 ..."
@@ -97,7 +97,7 @@ def watch(
     """Identify in SOURCE (video file, camera number, rtsp:// URL) and print a line when somebody comes into view."""
     from lrface.inputs.video import VideoSource
     from lrface.outputs.records import frame_record
-    from lrface.watch import watch as run
+    from lrface.watching import watch as run
 
     def told(sighting: Sighting) -> None:
         if as_json:

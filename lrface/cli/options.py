@@ -74,6 +74,7 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 threads=threads,
                 fpir=fpir,
                 networks=networks,
+                create=not must_exist,
             )
 
         return command(*args, open_matcher=open_matcher, **rest)

@@ -236,7 +236,8 @@ class Calibration:
             named).
 
         Raises:
-            CalibrationError: No curve for the network, a rate out of range, or the population is damaged.
+            ArgumentError: The rate is out of range.
+            CalibrationError: No curve for the network, or the population is damaged.
         """
         curve = self.band(network, native_px).curve(photos)
         return min(NEVER, curve.threshold(fmr_for(fpir, population.size)) + self.shift(population))

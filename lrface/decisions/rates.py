@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lrface.errors import CalibrationError
+from lrface.errors import ArgumentError
 
 DEFAULT_FPIR = 0.01
 
@@ -13,7 +13,7 @@ def fmr_for(fpir: float, size: int) -> float:
     """The false-match rate that each of `size` comparisons may have for a false-positive identification rate.
 
     Raises:
-        CalibrationError: The rate is out of range.
+        ArgumentError: The rate is out of range.
     """
     check_fpir(fpir)
     return -math.expm1(math.log1p(-fpir) / max(1, size))
@@ -23,7 +23,7 @@ def check_fpir(fpir: float) -> None:
     """Refuses a false-positive identification rate out of range.
 
     Raises:
-        CalibrationError: It is not above 0 and below 1.
+        ArgumentError: It is not above 0 and below 1.
     """
     if not 0.0 < fpir < 1.0:
-        raise CalibrationError(f"fpir is {fpir}: give a share above 0 and below 1, 0.01 for one stranger in a hundred")
+        raise ArgumentError(f"fpir is {fpir}: give a share above 0 and below 1, 0.01 for one stranger in a hundred")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lrface.errors import ModelError
+from lrface.errors import ArgumentError, ModelError
 from lrface.types import Detections, ImageArray
 
 if TYPE_CHECKING:
@@ -58,15 +58,16 @@ def open_detector(
             has a model for it.
 
     Raises:
-        ModelError: No such model, altered, or of a family that is not known; `min_face` is below 4, or
-            `score_threshold` not in 0..1; or `min_face` is given for a detector of InsightFace's package.
+        ArgumentError: `min_face` is below 4, `score_threshold` is not in 0..1, the device is unknown, or `min_face` is
+            given for a detector of InsightFace's package.
+        ModelError: No such model, altered, or of a family that is not known.
         ProviderError: The device's provider is not in use.
     """
     if isinstance(model, str) and model.startswith("insightface:"):
         from lrface.detection.insightface import InsightFaceDetector
 
         if min_face is not None:
-            raise ModelError("InsightFace's package chooses the working size itself: leave min_face out")
+            raise ArgumentError("InsightFace's package chooses the working size itself: leave min_face out")
         return InsightFaceDetector(model.partition(":")[2], device, threads, score_threshold)
     from lrface.detection.decode import decode_contract
     from lrface.detection.input_tensor import InputSpec

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lrface.errors import ModelError, ProviderError
+from lrface.errors import ArgumentError, ModelError, ProviderError
 from lrface.models.sessions import PROVIDERS, cap_threads
 from lrface.types import Detections, ImageArray
 
@@ -28,6 +28,7 @@ class InsightFaceDetector:
 
     Raises:
         ModelError: The package is missing, the file or pack is not there, or it holds no face detector.
+        ArgumentError: The device is unknown.
         ProviderError: The device's provider is not in use.
     """
 
@@ -42,7 +43,7 @@ class InsightFaceDetector:
             ) from error
         kind, _, index = device.partition(":")
         if kind not in PROVIDERS:
-            raise ProviderError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
+            raise ArgumentError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cap_threads(threads)
         settings = {"device_id": index or "0"} if kind == "cuda" else {}

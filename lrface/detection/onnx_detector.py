@@ -23,7 +23,7 @@ from lrface.detection.pyramid import (
     working_size,
 )
 from lrface.detection.suppression import NMS_IOU, VOTED_NMS_IOU, nested_false_positives, suppress, vote_boxes
-from lrface.errors import ModelError
+from lrface.errors import ArgumentError, ModelError
 from lrface.models.manifest import PyramidSettings
 from lrface.types import Array, Detections, FloatArray, ImageArray
 
@@ -70,7 +70,7 @@ class OnnxDetector:
         tile: Pixels; see `pyramid.plan_pyramid`.
 
     Raises:
-        ModelError: `min_face` is below 4 or not finite, or `score_threshold` is not in 0..1.
+        ArgumentError: `min_face` is below 4 or not finite, or `score_threshold` is not in 0..1.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class OnnxDetector:
         tile: int = TILE,
     ) -> None:
         if min_face is not None and not MIN_FACE <= min_face < math.inf:
-            raise ModelError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
+            raise ArgumentError(f"min_face {min_face}: give {MIN_FACE:.0f} pixels or more, or None")
         if not 0 <= score_threshold <= 1:
-            raise ModelError(f"score_threshold {score_threshold}: give a score in 0..1, or None for the model's own")
+            raise ArgumentError(f"score_threshold {score_threshold}: give a score in 0..1, or None for the model's own")
         self._session = session
         given = session.get_inputs()[0]
         self._input = given.name

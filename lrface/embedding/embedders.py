@@ -10,7 +10,7 @@ import numpy as np
 
 from lrface.alignment import CROP, align_faces, shrink
 from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
-from lrface.errors import ImageError, ModelError
+from lrface.errors import ArgumentError, ImageError, ModelError
 from lrface.models.manifest import EmbedderEntry, Manifest
 from lrface.models.serving import NetworkSet, WidthRange, level_for
 from lrface.models.sessions import open_session, read_model
@@ -166,13 +166,14 @@ def open_networks(
     """The networks of a set, and that of enrolment.
 
     Raises:
-        ModelError: There is none, one cannot be loaded, or the set is unknown.
+        ArgumentError: The set is unknown.
+        ModelError: There is none, or one cannot be loaded.
         ProviderError: The device's provider is not in use.
     """
     try:
         ranges = manifest.ranges.get(NetworkSet(networks), ())
     except ValueError as error:
-        raise ModelError(f"unknown networks {networks!r}: choose one of {', '.join(NetworkSet)}") from error
+        raise ArgumentError(f"unknown networks {networks!r}: choose one of {', '.join(NetworkSet)}") from error
     enrolment = manifest.enrolment
     levels = sorted({each.level for each in ranges} | {enrolment.level})
     embedders = {level: Embedder(manifest.embedders[level], manifest.folder, device, threads) for level in levels}

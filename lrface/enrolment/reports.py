@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from lrface.errors import EnrolmentError
 from lrface.redaction import escape
 
-ENROLLED, ALREADY, REFUSED, SKIPPED = "enrolled", "already enrolled", "refused", "skipped"
+
+class PhotoStatus(StrEnum):
+    """What became of a photo; each is equal to its text."""
+
+    ENROLLED = "enrolled"
+    ALREADY = "already enrolled"
+    REFUSED = "refused"
+    """There is no usable face or picture, or one that would cause mistakes."""
+    SKIPPED = "skipped"
+    """It is not a picture."""
+
+
+ENROLLED, ALREADY, REFUSED, SKIPPED = PhotoStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +31,7 @@ class PhotoReport:
     Attributes:
         photo: Its path, or "photo 1" for bytes and arrays.
         name: The person.
-        status: "enrolled", "already enrolled", "refused" (no usable face or picture, or one that would hurt) or
-            "skipped" (not a picture).
+        status: What became of it.
         reason: Why it was refused or skipped, with the fix; empty otherwise.
         native_px: How large the face is; 0 where it was not measured.
         quality: The network's estimate, 0..1; None without one.
@@ -27,7 +39,7 @@ class PhotoReport:
 
     photo: str
     name: str
-    status: str
+    status: PhotoStatus
     reason: str = ""
     native_px: float = 0.0
     quality: float | None = None
@@ -64,7 +76,7 @@ class EnrolmentReport:
     @property
     def people(self) -> tuple[PersonReport, ...]:
         """Per person, in the order in which they were read."""
-        by_name: dict[str, list[str]] = {name: [] for name in self.folders}
+        by_name: dict[str, list[PhotoStatus]] = {name: [] for name in self.folders}
         for photo in self.photos:
             if photo.name:
                 by_name.setdefault(photo.name, []).append(photo.status)

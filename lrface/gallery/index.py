@@ -69,8 +69,15 @@ class SearchIndex:
         population: What the thresholds need to know of them.
     """
 
-    def __init__(self, people: Collection[PersonTemplates], contract: Contract) -> None:
+    def __init__(
+        self, people: Collection[PersonTemplates], contract: Contract, stored_fpir: float | None = None
+    ) -> None:
         """Of all people, in the order of enrolment.
+
+        Args:
+            people: Who they are.
+            contract: Of the gallery.
+            stored_fpir: The gallery's; see `fpir`.
 
         Raises:
             GalleryError: Somebody has no usable template.
@@ -81,6 +88,7 @@ class SearchIndex:
         self.templates = fuse(sums)
         if not (np.linalg.norm(self.templates, axis=1) > 0).all():
             raise GalleryError("the gallery holds a person without a usable template: restore a copy, or enrol anew")
+        self._stored_fpir = stored_fpir
         self.population = Population(len(people), _impostor_mean(sums, self.photos))
         self._groups: dict[int, tuple[NDArray[np.int64], Any]] = {}
         for count in np.unique(self.photos).tolist():
@@ -91,6 +99,18 @@ class SearchIndex:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def fpir(self) -> float | None:
+        """The share of strangers that may be named, as chosen for this gallery; None where nobody chose.
+
+        Raises:
+            GalleryError: What is stored is not a rate.
+        """
+        fpir = self._stored_fpir
+        if fpir is not None and not 0.0 < fpir < 1.0:
+            raise GalleryError(f"the gallery's fpir is {fpir}: choose one with `lrface thresholds GALLERY --fpir`")
+        return fpir
 
     def candidates(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
         """For each probe the k closest people of each number of photos.

@@ -68,18 +68,20 @@ class Gallery:
         self._said = False
 
     @classmethod
-    def open(cls, path: str | PathLike[str], contract: Contract | None = None) -> Gallery:
-        """Opens a gallery, and creates it where there is none.
+    def open(cls, path: str | PathLike[str], contract: Contract | None = None, *, create: bool = True) -> Gallery:
+        """Opens a gallery.
 
         Args:
             path: The file, or ":memory:".
             contract: The loaded models' (`Contract.of(manifest)`); None to open an existing gallery as it is.
+            create: Whether to make the file where there is none; without a contract it is never made.
 
         Raises:
-            GalleryError: Not a gallery, damaged, of an older or newer lrface, or not accessible.
+            GalleryError: Not a gallery, damaged, of an older or newer lrface, or not accessible; or there is no file,
+                and none is to be made.
             ContractError: Made with other models.
         """
-        return cls(Store(path, contract))
+        return cls(Store(path, contract, create))
 
     def add(self, name: str, photos: Sequence[PhotoTemplates]) -> int:
         """Enrols photos of a person, all of them or none; when it returns, they are on the disk.
@@ -180,18 +182,13 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be read, or holds something else.
         """
-        with self._lock:
-            self.search_index()
-            fpir = self._snapshot.state.fpir
-        if fpir is not None and not 0.0 < fpir < 1.0:
-            raise GalleryError(f"gallery {self._store.path}: its fpir is {fpir}: choose one with `lrface thresholds`")
-        return fpir
+        return self.search_index().fpir
 
     def set_fpir(self, fpir: float) -> None:
         """Keeps the share of strangers that may be named; thresholds follow from it, and from the people of the moment.
 
         Raises:
-            CalibrationError: It is not above 0 and below 1.
+            ArgumentError: It is not above 0 and below 1.
             GalleryError: The file cannot be written.
         """
         check_fpir(fpir)
@@ -261,7 +258,7 @@ class Gallery:
 
     def _refresh(self, wait_s: float | None) -> SearchIndex:
         snapshot = self._store.read(PersonTemplates.of, self._snapshot.people, wait_s)
-        index = SearchIndex(snapshot.people.values(), self.contract)
+        index = SearchIndex(snapshot.people.values(), self.contract, snapshot.state.fpir)
         self._snapshot, self._index = snapshot, index
         return index
 

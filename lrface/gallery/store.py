@@ -50,12 +50,12 @@ class Store:
         path: As it was given.
     """
 
-    def __init__(self, path: str | PathLike[str], contract: Contract | None) -> None:
-        """Opens a gallery's file, creating it where there is none; see `Gallery.open`."""
+    def __init__(self, path: str | PathLike[str], contract: Contract | None, create: bool = True) -> None:
+        """Opens a gallery's file; see `Gallery.open`."""
         self.path = os.fsdecode(path)
         self._memory = self.path == MEMORY
         new = not self._memory and not os.path.lexists(self.path)
-        self._file = MEMORY if self._memory else prepare_path(self.path, create=contract is not None)
+        self._file = MEMORY if self._memory else prepare_path(self.path, create=create and contract is not None)
         self._lock = threading.RLock()
         self._seen: FileState | None = None
         self._version = -1  # PRAGMA data_version at the last `read`: it moves when another connection commits

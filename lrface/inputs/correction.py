@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lrface.errors import VideoError
+from lrface.errors import ArgumentError
 from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture
 from lrface.types import ImageArray
 
@@ -27,14 +27,16 @@ def parse_aspect(text: str | float | None) -> float | None:
         The ratio, or None for None.
 
     Raises:
-        VideoError: Not a ratio between 1:5 and 5:1.
+        ArgumentError: Not a ratio between 1:5 and 5:1.
     """
     if text is None:
         return None
     parts = re.fullmatch(r"\s*(\d{1,5}(?:\.\d{1,20})?)\s*(?:[:/]\s*(\d{1,5}(?:\.\d{1,20})?))?\s*", str(text))
     value = float(parts[1]) / (float(parts[2] or 1) or 1e9) if parts else 0.0
     if not 1 / _MAX_STRETCH <= value <= _MAX_STRETCH:
-        raise VideoError(f"aspect {str(text)[:40]!r}: give width:height of the picture as it should be seen, like 4:3")
+        raise ArgumentError(
+            f"aspect {str(text)[:40]!r}: give width:height of the picture as it should be seen, like 4:3"
+        )
     return value
 
 
@@ -42,10 +44,10 @@ def check_rotation(degrees: int) -> int:
     """Returns the rotation if it is one of `ROTATIONS`.
 
     Raises:
-        VideoError: It is not.
+        ArgumentError: It is not.
     """
     if degrees not in ROTATIONS:
-        raise VideoError(f"rotate {degrees}: give 0, 90, 180 or 270 (degrees clockwise)")
+        raise ArgumentError(f"rotate {degrees}: give 0, 90, 180 or 270 (degrees clockwise)")
     return int(degrees)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from enum import Enum
+from enum import Enum, StrEnum
 
 from lrface.errors import VideoError
 from lrface.inputs.capture import Capture, read_frame
@@ -16,6 +16,16 @@ from lrface.types import ImageArray
 
 MAX_HUNG = 3
 _POLL_S = 0.1
+
+
+class StreamEventKind(StrEnum):
+    """What can happen to a source; each is equal to its text."""
+
+    CONNECTED = "connected"
+    LOST = "lost"
+    STALLED = "stalled"
+    TRUNCATED = "truncated"
+    """A file that ended long before its time."""
 
 
 class Outcome(Enum):
@@ -96,7 +106,7 @@ def newest_frames(
     closed: threading.Event,
     wait: Callable[[float], object],
     clock: Callable[[], float],
-    report: Callable[[str, str], None],
+    report: Callable[[StreamEventKind, str], None],
 ) -> Iterator[tuple[int, float, ImageArray]]:
     """Gives (number of the frame as read, seconds since the first, image) until `closed` is set.
 
@@ -107,7 +117,7 @@ def newest_frames(
         closed: Ends the iteration when set.
         wait: Waits so many seconds, or until `closed` is set.
         clock: Monotonic seconds.
-        report: Told each ("connected" | "lost" | "stalled", message).
+        report: Told each event's kind and message.
 
     Raises:
         VideoError: The first attempt to connect failed.
@@ -124,7 +134,7 @@ def newest_frames(
                 if isinstance(got, Outcome):
                     break
                 if count == 0:
-                    report("connected", "connected" if start is None else "connected again")
+                    report(StreamEventKind.CONNECTED, "connected" if start is None else "connected again")
                 count, image = got
                 start = clock() if start is None else start
                 yield base + count - 1, clock() - start, image
@@ -143,9 +153,11 @@ def newest_frames(
             hung.append(reader)
         delay = backoff_s(attempt)
         attempt += 1
-        kind, why = ("stalled", f"no frame for {stall_s:g} s") if got is Outcome.HUNG else ("lost", "connection lost")
+        kind, why = StreamEventKind.LOST, "connection lost"
+        if got is Outcome.HUNG:
+            kind, why = StreamEventKind.STALLED, f"no frame for {stall_s:g} s"
         report(kind, f"{why}; trying again in {delay:.0f} s")
         wait(delay)
         while len(hung := [reader for reader in hung if reader.thread.is_alive()]) >= MAX_HUNG and not closed.is_set():
-            report("stalled", f"{len(hung)} reads hang in the driver; waiting for one to return")
+            report(StreamEventKind.STALLED, f"{len(hung)} reads hang in the driver; waiting for one to return")
             wait(backoff_s(attempt))

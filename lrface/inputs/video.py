@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from lrface.errors import VideoError
+from lrface.errors import ArgumentError, VideoError
 from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture, is_url, read_frame
 from lrface.inputs.correction import CorrectedCapture, check_rotation, parse_aspect
-from lrface.inputs.live import newest_frames
+from lrface.inputs.live import StreamEventKind, newest_frames
 from lrface.inputs.stream_process import open_source
 from lrface.redaction import redact
 from lrface.types import ImageArray
@@ -50,11 +50,11 @@ class StreamEvent:
     """Something that happened to a source.
 
     Attributes:
-        kind: "connected", "lost", "stalled", or "truncated" (a file that ended long before its time).
+        kind: What happened; equal to its text, such as "lost".
         message: For people; names the source without its credentials.
     """
 
-    kind: str
+    kind: StreamEventKind
     message: str
 
 
@@ -81,8 +81,9 @@ class VideoSource:
         frame_count: Of a file, as its header says, or None.
 
     Raises:
+        ArgumentError: `stride`, `aspect` or `rotate` is out of range.
         VideoError: A file is missing, is not a video, holds no frame or too large ones; or a live source did not
-            answer the first time. (Once it has, it is reconnected without end.) `aspect` or `rotate` is unusable.
+            answer the first time. (Once it has, it is reconnected without end.)
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class VideoSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if stride < 1:
-            raise VideoError(f"stride {stride}: give 1 (every frame) or more")
+            raise ArgumentError(f"stride {stride}: give 1 (every frame) or more")
         raw = os.fspath(source) if isinstance(source, os.PathLike) else source
         if isinstance(raw, str) and re.fullmatch(r"\d{1,3}", raw) and not Path(raw).exists():
             raw = int(raw)
@@ -171,7 +172,9 @@ class VideoSource:
         if not read:
             raise VideoError(f"{self.name}: holds no frame that can be read; the file may be damaged")
         if self.frame_count is not None and read < 0.9 * self.frame_count:  # headers may be off by a few
-            self._report("truncated", f"ended after {read} of {self.frame_count} frames; the file looks cut off")
+            self._report(
+                StreamEventKind.TRUNCATED, f"ended after {read} of {self.frame_count} frames; the file looks cut off"
+            )
 
     def _connect(self) -> Capture:
         if self._is_path:
@@ -197,7 +200,7 @@ class VideoSource:
             return "cannot be opened. Is it plugged in, free, and may this user read it (Linux: group video)?"
         return "does not answer. Check address, user, password and network"
 
-    def _report(self, kind: str, message: str) -> None:
+    def _report(self, kind: StreamEventKind, message: str) -> None:
         self._on_event(StreamEvent(kind, f"{self.name}: {message}"))
 
 
@@ -218,4 +221,4 @@ def _check_file(path: Path) -> None:
 
 
 def _log_event(event: StreamEvent) -> None:
-    _log.log(logging.INFO if event.kind == "connected" else logging.WARNING, "%s", event.message)
+    _log.log(logging.INFO if event.kind is StreamEventKind.CONNECTED else logging.WARNING, "%s", event.message)

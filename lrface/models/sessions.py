@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrface.errors import ModelError, ProviderError
+from lrface.errors import ArgumentError, ModelError, ProviderError
 from lrface.models.safe_files import read_regular
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def open_session(
 
     Raises:
         ModelError: Unreadable, another hash, not ONNX, or a graph that keeps weights in other files.
-        ProviderError: The device is unknown, or its provider is not the one in use.
+        ArgumentError: The device is unknown.
+        ProviderError: Its provider is not the one in use.
     """
     name = str(data) if isinstance(data, Path) else "the model"
     if isinstance(data, Path):
@@ -89,7 +90,7 @@ def cap_threads(threads: int) -> int:
 def _session(data: bytes, name: str, device: str, threads: int) -> onnxruntime.InferenceSession:
     kind, _, index = device.partition(":")
     if kind not in PROVIDERS or (index and not (kind == "cuda" and index.isdigit())):
-        raise ProviderError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
+        raise ArgumentError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
     from lrface.models.runtime import onnxruntime as ort
 
     wanted = PROVIDERS[kind]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from lrface.redaction import escape
-from lrface.types import Identification, ImageArray
+from lrface.types import Identification, ImageArray, Reason
 
 if TYPE_CHECKING:
     import cv2
@@ -27,7 +27,7 @@ def colour_of(face: Identification) -> Colour:
     """Green for a match, orange for a stranger, grey for a face too small or too poor to be recognised."""
     if face.name is not None:
         return KNOWN
-    return UNKNOWN if len(face.embedding) and face.reason != "too poor" else UNSURE
+    return UNKNOWN if len(face.embedding) and face.reason != Reason.TOO_POOR else UNSURE
 
 
 def label_of(face: Identification) -> str:
@@ -35,7 +35,7 @@ def label_of(face: Identification) -> str:
     if face.name is not None:
         name = escape(face.name)
         return name if face.similarity is None else f"{name} {face.similarity:.2f}"
-    return face.reason if face.reason in ("too small", "too poor") else "unknown"
+    return face.reason if face.reason in (Reason.TOO_SMALL, Reason.TOO_POOR) else "unknown"
 
 
 def draw(image: ImageArray, faces: Sequence[Identification]) -> ImageArray:

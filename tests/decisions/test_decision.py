@@ -11,7 +11,7 @@ import pytest
 from tiny_models import calibration, embedder_bytes, embedder_entry, write_models
 
 from lrface.decisions.calibration import Calibration, Population
-from lrface.errors import CalibrationError
+from lrface.errors import ArgumentError, CalibrationError
 from lrface.models.manifest import Manifest
 
 RATES = [0.1, 0.01, 0.001, 0.0001]
@@ -199,7 +199,7 @@ def test_missing_or_not_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fpir", [0, 1, -1, 2, float("nan")])
 def test_rates_out_of_range(tmp_path: Path, fpir: float) -> None:
-    with pytest.raises(CalibrationError, match="fpir"):
+    with pytest.raises(ArgumentError, match="fpir"):
         load(tmp_path, data()).threshold(*NET, 1, people(1), fpir)
 
 

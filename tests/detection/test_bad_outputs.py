@@ -14,7 +14,7 @@ from lrface.detection.input_tensor import InputSpec
 from lrface.detection.insightface import InsightFaceDetector
 from lrface.detection.landmark_refinement import INPUT_SIDE, LandmarkRefiner
 from lrface.detection.onnx_detector import OnnxDetector
-from lrface.errors import LrfaceError, ModelError
+from lrface.errors import ArgumentError, LrfaceError, ModelError
 from lrface.matcher import FaceMatcher
 from lrface.models.manifest import LandmarkerEntry, ModelInput
 from lrface.types import Detections
@@ -203,10 +203,10 @@ def test_an_own_detector_that_gives_nonsense_ends_in_an_error_of_lrface(which: s
 
 @pytest.mark.parametrize("threshold", [np.nan, -0.1, 1.1, np.inf])
 def test_a_score_threshold_outside_of_its_range_is_refused(threshold: float) -> None:
-    with pytest.raises(ModelError, match="score_threshold"):
+    with pytest.raises(ArgumentError, match="score_threshold"):
         OnnxDetector(FakeSession([], []), decode_contract("boxes", "scores", "landmarks"), InputSpec(), threshold)
 
 
 def test_a_smallest_face_without_bound_is_refused() -> None:
-    with pytest.raises(ModelError, match="4 pixels or more"):
+    with pytest.raises(ArgumentError, match="4 pixels or more"):
         fake([], [], min_face=np.inf)

@@ -14,7 +14,7 @@ import pytest
 from shell import ENVIRONMENT
 from tiny_gallery import CONTRACT, DIM, names, photo, vector
 
-from lrface.errors import CalibrationError, ContractError, EnrolmentError, GalleryError
+from lrface.errors import ArgumentError, ContractError, EnrolmentError, GalleryError
 from lrface.gallery import Gallery, PhotoTemplates, normalise_name
 from lrface.gallery.store import Store
 
@@ -257,7 +257,7 @@ def test_the_chosen_rate_stays_with_the_gallery(path: Path) -> None:
         assert opened.fpir is None
         for fpir in (0.05, 0.001):
             opened.set_fpir(fpir)
-        with pytest.raises(CalibrationError, match="fpir"):
+        with pytest.raises(ArgumentError, match="fpir"):
             opened.set_fpir(1.0)
     with Gallery.open(path, CONTRACT) as again:
         assert again.fpir == 0.001

@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeCapture
 from videos import encode_video
 
-from lrface.errors import VideoError
+from lrface.errors import ArgumentError
 from lrface.inputs.correction import parse_aspect, square_pixels
 from lrface.inputs.video import VideoSource
 
@@ -106,7 +106,7 @@ def test_ratio_that_the_stream_states(tmp_path, props, shape):
     "aspect", ["", "wide", "4:0", "0:3", "-4:3", "100:1", "1:100", "4:3:2", "nan", "inf", float("nan"), "9" * 400]
 )
 def test_unusable_aspect(tmp_path, aspect):
-    with pytest.raises(VideoError, match="like 4:3"):
+    with pytest.raises(ArgumentError, match="like 4:3"):
         VideoSource(tmp_path / "x.mp4", aspect=aspect)
 
 
@@ -119,7 +119,7 @@ def test_aspect_as_it_is_written(text, value):
 
 @pytest.mark.parametrize("degrees", [45, -90, 360, 1])
 def test_unusable_rotation(tmp_path, degrees):
-    with pytest.raises(VideoError, match="0, 90, 180 or 270"):
+    with pytest.raises(ArgumentError, match="0, 90, 180 or 270"):
         VideoSource(tmp_path / "x.mp4", rotate=degrees)
 
 

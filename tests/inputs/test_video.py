@@ -19,7 +19,7 @@ from fakes import FakeCapture, picture
 from PIL import Image
 from videos import encode_video
 
-from lrface.errors import VideoError
+from lrface.errors import ArgumentError, VideoError
 from lrface.inputs.live import backoff_s
 from lrface.inputs.video import StreamEvent, VideoSource
 
@@ -158,7 +158,7 @@ def test_cut_off_mp4_has_no_index_and_is_refused(tmp_path):
 
 @pytest.mark.parametrize("stride", [0, -1])
 def test_stride_must_be_positive(tmp_path, stride):
-    with pytest.raises(VideoError, match="stride"):
+    with pytest.raises(ArgumentError, match="stride"):
         VideoSource(tmp_path / "x.mp4", stride=stride)
 
 
@@ -436,3 +436,10 @@ def test_a_real_stream_that_drops_is_connected_again(capfd):
     assert sizes.count((48, 64)) >= 3
     assert [event.kind for event in events][:3] == ["connected", "lost", "connected"]
     assert SECRET not in "".join(event.message for event in events) + "".join(capfd.readouterr())
+
+
+def test_an_event_is_its_text():
+    from lrface.inputs.live import StreamEventKind
+
+    assert [str(kind) for kind in StreamEventKind] == ["connected", "lost", "stalled", "truncated"]
+    assert StreamEvent(StreamEventKind.LOST, "gone").kind == "lost"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_models import embedder_bytes, external_data_model, write_models
 
-from lrface.errors import ModelError, ProviderError
+from lrface.errors import ArgumentError, ModelError, ProviderError
 from lrface.models import sessions
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session, read_model
@@ -226,7 +226,7 @@ def test_threads_are_capped_at_the_cores(monkeypatch: pytest.MonkeyPatch, caplog
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1", ""])
 def test_unknown_devices(device: str) -> None:
-    with pytest.raises(ProviderError, match="choose one of"):
+    with pytest.raises(ArgumentError, match="choose one of"):
         open_session(embedder_bytes(16), None, device)
 
 

@@ -7,7 +7,7 @@ from fakes import FakeCapture, FakeMatcher, identification, picture
 
 from lrface.errors import VideoError
 from lrface.inputs.video import VideoSource
-from lrface.watch import watch
+from lrface.watching import watch
 
 ADA, BOB, STRANGER = identification("Ada", 0.6), identification("Bob", 0.5), identification(None, 0.1)
 TINY = identification(None, None, reason="too small", native_px=6)
