@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize(("code", "says"), zip(EXAMPLES, SAYS, strict=True))
+@pytest.mark.parametrize(("code", "says"), list(zip(EXAMPLES, SAYS, strict=True)))
 def test_each_example_runs(
     code: str,
     says: str,

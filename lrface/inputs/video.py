@@ -221,4 +221,4 @@ def _check_file(path: Path) -> None:
 
 
 def _log_event(event: StreamEvent) -> None:
-    _log.log(logging.INFO if event.kind is StreamEventKind.CONNECTED else logging.WARNING, "%s", event.message)
+    _log.log(logging.INFO if event.kind == StreamEventKind.CONNECTED else logging.WARNING, "%s", event.message)
