@@ -80,3 +80,20 @@ def test_a_named_pipe_is_no_gallery(tmp_path: Path) -> None:
     for command in ("list", "compact", "verify"):
         refused(lrface("gallery", command, tmp_path / "pipe.gallery"), "not a regular file")
     assert stat.S_ISFIFO((tmp_path / "pipe.gallery").stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["identify G x.jpg", "watch G x.mp4", "thresholds G", "thresholds G --fpir 0.1", "gallery list G",
+     "gallery remove G Ada", "gallery compact G", "gallery verify G"],
+)  # fmt: skip
+def test_a_mistyped_name_makes_no_gallery(tmp_path: Path, command: str) -> None:
+    from click.testing import CliRunner
+
+    from lrface.cli.app import cli
+
+    path = tmp_path / "stuff.gallery"
+    done = CliRunner().invoke(cli, [str(path) if word == "G" else word for word in command.split()])
+    assert done.exit_code
+    assert "no gallery at" in f"{done.output}{done.exception}"
+    assert not list(tmp_path.iterdir())
