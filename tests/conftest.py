@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from network_watch import outside
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy, torch or faiss start their pools
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
+
+# A run started with `nohup ... &` ignores these signals, and what a process ignores its children ignore too, while those
+# that it handles are back at their defaults in children: tests of Ctrl-C and of a closed terminal need that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # the run itself still outlives its terminal
 
 # the same examples in every run, and no deadline: machines differ in speed
 settings.register_profile("steady", derandomize=True, deadline=None)
