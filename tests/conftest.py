@@ -14,8 +14,8 @@ from network_watch import outside
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy, torch or faiss start their pools
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
 
-# A run started with `nohup ... &` ignores these signals, and what a process ignores its children ignore too, while those
-# that it handles are back at their defaults in children: tests of Ctrl-C and of a closed terminal need that.
+# A run started with `nohup ... &` ignores these signals. What a process ignores its children ignore too; what it
+# handles is back at its default in children, as tests of Ctrl-C and of a closed terminal need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

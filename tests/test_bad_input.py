@@ -18,6 +18,7 @@ from PIL import Image
 from shell import lrface, lrface_with_peak, refused
 
 from lrface.models.manifest import models_folder
+from lrface.models.writing import write_calibration
 
 
 def odd_pictures(folder: Path, portrait: Path) -> list[Path]:
@@ -166,9 +167,15 @@ SPOILERS = {
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "no models at"),
     "manifest is no JSON": (lambda folder: (folder / "manifest.json").write_text("{"), "not JSON"),
     "no calibration": (lambda folder: (folder / "calibration.json").unlink(), "calibration"),
+    "a digit of the calibration": (lambda folder: one_digit(folder / "calibration.json"), "altered"),
     "model is missing": (lambda folder: (folder / "lrface-16.onnx").unlink(), "lrface-16.onnx"),
     "no folder": (shutil.rmtree, "no models at"),
 }
+
+
+def one_digit(path: Path) -> None:
+    """Another number, in range: nothing but the hash tells."""
+    path.write_text(path.read_text("utf-8").replace("0.0", "0.1", 1), "utf-8")
 
 
 @pytest.mark.parametrize("spoiler", SPOILERS)
@@ -184,10 +191,10 @@ def other_model(models: Path) -> None:
     before = sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes() + b"\x32\x05other")  # ModelProto.doc_string
     after = sha256(path.read_bytes()).hexdigest()
-    for name in ("manifest.json", "calibration.json"):
-        text = (models / name).read_text("utf-8")
-        assert before in text
-        (models / name).write_text(text.replace(before, after), "utf-8")
+    manifest, calibration = ((models / name).read_text("utf-8") for name in ("manifest.json", "calibration.json"))
+    assert before in manifest
+    (models / "manifest.json").write_text(manifest.replace(before, after), "utf-8")
+    write_calibration(models, json.loads(calibration.replace(before, after)))
 
 
 def test_gallery_of_another_model(tmp_path, models, enrolled, portrait):

@@ -13,19 +13,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
-from lrface.decisions.curves import NEVER, ImpostorCurve, read_curve
+from lrface.decisions.curves import NEVER, CurveRecord, ImpostorCurve
 from lrface.decisions.rates import fmr_for
 from lrface.embedding.quality import AlignmentPenalty
 from lrface.errors import CalibrationError
-from lrface.models.safe_files import read_json, whole_number_in
-
-if TYPE_CHECKING:
-    from lrface.models.manifest import Manifest
+from lrface.models.manifest import CALIBRATION, Manifest, Share, Width
+from lrface.models.safe_files import read_json
 
 SCHEMA = 3
 _FIX = "restore calibration.json, or make one for these models with `python -m training calibrate`"
@@ -95,42 +95,47 @@ class Calibration:
     bands: Mapping[str, tuple[WidthBand, ...]]
 
     @classmethod
-    def load(cls, path: str | Path) -> Calibration:
+    def load(cls, path: str | Path, sha256: str | None = None) -> Calibration:
         """Reads `calibration.json`.
 
+        Args:
+            path: The file.
+            sha256: That it must have, hexadecimal; None: any.
+
         Raises:
-            CalibrationError: Missing, not JSON, of another schema, or with values out of range.
+            CalibrationError: Missing, altered, not JSON, of another schema, or with values out of range.
         """
         try:
-            data = read_json(Path(path))
+            data = read_json(Path(path), sha256)
         except OSError as error:
             raise CalibrationError(f"no thresholds at {path} ({error.strerror or error}): {_FIX}") from error
         except ValueError as error:
-            raise CalibrationError(f"{path} is not JSON ({error}): {_FIX}") from error
+            raise CalibrationError(f"{path} cannot be used ({error}): {_FIX}") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise CalibrationError(f"{path} is not a calibration of schema {SCHEMA}: update lrface, or {_FIX}")
         try:
-            penalty = data["alignment_penalty"]
-            return cls(
-                str(data["space"]),
-                {str(name): str(sha256) for name, sha256 in data["models"].items()},
-                str(data["enrolment"]),
-                whole_number_in(data["people"], 0, 10**9, "people"),
-                _number(data["impostor_mean"], -1.0, 1.0),
-                AlignmentPenalty(_number(penalty["usual_error"], 0.0, 1.0), _number(penalty["rate"], 0.0, 100.0)),
-                _read_bands(data["probes"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise CalibrationError(f"{path} is malformed ({error!r}): {_FIX}") from error
+            record = msgspec.convert(data, _Record)
+            bands = _bands(record.probes)
+        except ValueError as error:
+            raise CalibrationError(f"{path} is malformed ({error}): {_FIX}") from error
+        return cls(
+            record.space,
+            record.models,
+            record.enrolment,
+            record.people,
+            record.impostor_mean,
+            AlignmentPenalty(record.alignment_penalty.usual_error, record.alignment_penalty.rate),
+            bands,
+        )
 
     @classmethod
     def of(cls, manifest: Manifest) -> Calibration:
         """The thresholds that belong to the models of a manifest.
 
         Raises:
-            CalibrationError: Missing, malformed, or of other models.
+            CalibrationError: Missing, altered, malformed, or of other models.
         """
-        calibration = cls.load(manifest.folder / "calibration.json")
+        calibration = cls.load(manifest.folder / CALIBRATION, manifest.calibration_sha256)
         calibration.check(manifest)
         return calibration
 
@@ -253,29 +258,39 @@ class Calibration:
         )
 
 
-def _read_bands(items: Any) -> dict[str, tuple[WidthBand, ...]]:
+class _PenaltyRecord(msgspec.Struct, frozen=True):
+    usual_error: Share
+    rate: Annotated[float, Meta(ge=0, le=100)]
+
+
+class _BandRecord(msgspec.Struct, frozen=True):
+    network: str
+    widths: tuple[Width, Width | None]
+    curves: Annotated[list[CurveRecord], Meta(min_length=1)]
+    min_quality: Share | None = None
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """`calibration.json`."""
+
+    space: str
+    models: dict[str, str]
+    enrolment: str
+    people: Annotated[int, Meta(ge=0, le=10**9)]
+    impostor_mean: Annotated[float, Meta(ge=-1, le=1)]
+    alignment_penalty: _PenaltyRecord
+    probes: list[_BandRecord]
+
+
+def _bands(records: list[_BandRecord]) -> dict[str, tuple[WidthBand, ...]]:
     bands: dict[str, list[WidthBand]] = {}
-    for item in items:
-        low, high = item["widths"]
-        curves = {int(curve["photos"]): read_curve(curve) for curve in item["curves"]}
-        if not curves:
-            raise ValueError("a band of widths has no curve")
-        band = WidthBand(
-            _number(low, 0.0, 1e6),
-            math.inf if high is None else _number(high, 0.0, 1e6),
-            0.0 if item.get("min_quality") is None else _number(item["min_quality"], 0.0, 1.0),
-            dict(sorted(curves.items())),
-        )
-        bands.setdefault(str(item["network"]), []).append(band)
+    for record in sorted(records, key=lambda record: record.widths[0]):
+        low, high = record.widths
+        curves = {each.photos: each.curve() for each in sorted(record.curves, key=lambda each: each.photos)}
+        band = WidthBand(low, math.inf if high is None else high, record.min_quality or 0.0, curves)
+        bands.setdefault(record.network, []).append(band)
     for own in bands.values():
-        own.sort(key=lambda band: band.low)
         ends = [(a.high, b.low) for a, b in itertools.pairwise(own)]
         if any(high != low for high, low in ends) or not own[-1].low < own[-1].high:
             raise ValueError("the bands of a network overlap, or leave widths out")
     return {network: tuple(own) for network, own in bands.items()}
-
-
-def _number(value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{str(value)[:40]} is not a number from {low:g} to {high:g}")
-    return float(value)

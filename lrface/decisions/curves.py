@@ -7,12 +7,13 @@ follow a generalised Pareto distribution (Pickands 1975), FMR(s) = FMR(u) (1 + s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 NEVER = 2.0
 """A threshold that no cosine reaches: none is above it."""
@@ -68,37 +69,29 @@ class ImpostorCurve:
         return np.where(excess > 0.0, self.log_fmr[0] + tail / math.log(10.0), common)
 
 
-def within(value: Any, least: float, most: float) -> float:
-    """A number of a file.
-
-    Raises:
-        TypeError, ValueError, OverflowError: It is none, or out of range.
-    """
-    number = float(value)
-    if not least <= number <= most:  # also a nan
-        raise ValueError(f"{number:g} is not within {least:g} and {most:g}")
-    return number
+class _Tail(msgspec.Struct, frozen=True):
+    scale: Annotated[float, Meta(gt=0, le=1)]
+    shape: Annotated[float, Meta(gt=-1, lt=1)]
 
 
-def read_curve(item: Mapping[str, Any]) -> ImpostorCurve:
-    """A curve of `calibration.json`.
+class CurveRecord(msgspec.Struct, frozen=True):
+    """A curve as `calibration.json` holds it, rates falling and similarities rising."""
 
-    Raises:
-        KeyError, TypeError, ValueError, OverflowError: It is malformed, out of range, or not monotone.
-    """
-    fmr, similarity = item["fmr"], item["similarity"]
-    if len(fmr) != len(similarity) or len(fmr) < 2:
-        raise ValueError("a curve needs two points or more, and a similarity for each rate")
-    rates, values = np.asarray(fmr, np.float64), np.asarray(similarity, np.float64)
-    falling = bool((np.diff(rates) < 0).all()) and rates[-1] > 0.0 and rates[0] <= 1.0
-    if not falling or not (np.diff(values) >= 0).all() or not np.isfinite(values).all():
-        raise ValueError("fmr must fall and similarity rise")
-    if not (np.abs(values) <= 1.0).all():
-        raise ValueError("a similarity is not between -1 and 1")
-    scale, shape = float(item["tail"]["scale"]), float(item["tail"]["shape"])
-    if not (0.0 < scale <= 1.0 and abs(shape) < 1.0) or int(item["photos"]) < 1:
-        raise ValueError("a tail needs a scale from 0 to 1 and a shape between -1 and 1, a curve one photo or more")
-    logs = np.log10(rates)[::-1]
-    return ImpostorCurve(
-        int(item["comparisons"]), tuple(map(float, logs)), tuple(map(float, values[::-1])), scale, shape
-    )
+    photos: Annotated[int, Meta(ge=1, le=10**6)]
+    comparisons: Annotated[int, Meta(ge=0, le=10**15)]
+    fmr: Annotated[list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=2)]
+    similarity: list[Annotated[float, Meta(ge=-1, le=1)]]
+    tail: _Tail
+
+    def __post_init__(self) -> None:
+        if len(self.fmr) != len(self.similarity):
+            raise ValueError("a curve needs a similarity for each rate")
+        if not (np.diff(self.fmr) < 0).all() or not (np.diff(self.similarity) >= 0).all():
+            raise ValueError("fmr must fall and similarity rise")
+
+    def curve(self) -> ImpostorCurve:
+        """The same, rates rising."""
+        logs = np.log10(self.fmr)[::-1].tolist()
+        return ImpostorCurve(
+            self.comparisons, tuple(logs), tuple(self.similarity[::-1]), self.tail.scale, self.tail.shape
+        )

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from lrface.errors import ModelError
-from lrface.models.safe_files import number_in, read_json, whole_number_in
-from lrface.models.serving import NetworkSet, WidthRange, read_range, width_ranges
+from lrface.models.safe_files import read_json
+from lrface.models.serving import NetworkSet, WidthRange, bounds_of, width_ranges
 from lrface.models.sessions import read_model
 
 SCHEMA = 1
-MAX_SIDE, MAX_DIM = 8192, 65536
-"""Of an input in pixels, and of an embedding: what is larger is damage."""
+CALIBRATION = "calibration.json"
+
+# What is outside of these bounds is damage.
+Side = Annotated[int, Meta(ge=1, le=8192)]  # pixels
+Dim = Annotated[int, Meta(ge=1, le=65536)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(ge=1e-6, le=1e6)]
+Grey = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Width = Annotated[float, Meta(ge=0, le=1e6)]  # pixels
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]
 
 _FIX_FOLDER = "reinstall lrface, or name a folder that holds manifest.json and its models"
 
@@ -41,12 +52,12 @@ class ModelInput:
     """
 
     name: str
-    channels: str
-    mean: float
-    scale: float
-    height: int | None = None
-    width: int | None = None
-    multiple: int = 1
+    channels: Literal["RGB", "BGR"]
+    mean: Grey
+    scale: Grey
+    height: Side | None = None
+    width: Side | None = None
+    multiple: Side = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +66,14 @@ class ModelEntry:
 
     name: str
     file: str
-    sha256: str
+    sha256: Sha256
     license: str
     card: str
     input: ModelInput
+
+    def __post_init__(self) -> None:
+        if Path(self.file).name != self.file or self.file in ("", ".", "..") or set(self.file) & set("\\:\0"):
+            raise ValueError(f"file {self.file!r} leaves the models folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +82,24 @@ class EmbedderEntry(ModelEntry):
 
     Attributes:
         serves: For each set of networks that it belongs to, the native widths in pixels of the faces that it embeds:
-            from (inclusive), to (exclusive).
+            from (inclusive), to (exclusive); None for no bound.
         enrolment: Whether it embeds every photo of enrolment.
     """
 
-    level: int
+    level: Side
     template: str
     space: str
     output: str
-    dim: int
+    dim: Dim
     normalized: bool
     quality: str | None = None
-    serves: Mapping[NetworkSet, tuple[float, float]] = field(default_factory=dict)
+    serves: Mapping[NetworkSet, tuple[Width | None, Width | None]] = field(default_factory=dict)
     enrolment: bool = False
+
+    def __post_init__(self) -> None:
+        ModelEntry.__post_init__(self)
+        if self.template != "arcface-112" or not (self.input.height == self.input.width == self.level):
+            raise ValueError("template, input size and level do not agree")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +113,9 @@ class EarlyExit:
             coarser level always follows.
     """
 
-    score: float
-    height: float
-    side: float
+    score: Positive
+    height: Positive
+    side: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +128,8 @@ class PyramidSettings:
         early_exit: None: every level is searched.
     """
 
-    largest_face: float = 224.0
-    coarsest_side: float = 192.0
+    largest_face: Positive = 224.0
+    coarsest_side: Positive = 192.0
     early_exit: EarlyExit | None = None
 
 
@@ -120,7 +140,7 @@ class DetectorEntry(ModelEntry):
     boxes: str
     scores: str
     landmarks: str
-    score_threshold: float
+    score_threshold: Share
     pyramid: PyramidSettings = PyramidSettings()
 
 
@@ -153,6 +173,7 @@ class Manifest:
         landmarkers: Likewise.
         ranges: Which network embeds faces of which width, for each set of networks; empty without embedders.
         enrolment_level: Of the network that embeds every photo of enrolment; None without embedders.
+        calibration_sha256: Of `calibration.json`; None where the manifest does not say.
     """
 
     folder: Path
@@ -161,6 +182,7 @@ class Manifest:
     landmarkers: tuple[LandmarkerEntry, ...] = ()
     ranges: Mapping[NetworkSet, tuple[WidthRange, ...]] = field(default_factory=dict)
     enrolment_level: int | None = None
+    calibration_sha256: str | None = None
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Manifest:
@@ -179,30 +201,22 @@ class Manifest:
         except OSError as error:
             raise ModelError(f"no models at {where} ({error.strerror or error}): {_FIX_FOLDER}") from error
         except ValueError as error:
-            raise ModelError(f"{path} is not JSON ({error}): {_FIX_FOLDER}") from error
+            raise ModelError(f"{path} cannot be used ({error}): {_FIX_FOLDER}") from error
         schema = data.get("schema") if isinstance(data, dict) else None
         if schema != SCHEMA:
             raise ModelError(f"{path} has schema {schema!r}, this lrface reads {SCHEMA}: update lrface or the models")
-        embedders: dict[int, EmbedderEntry] = {}
-        detectors: list[DetectorEntry] = []
-        landmarkers: list[LandmarkerEntry] = []
         try:
-            for item in data["models"]:
-                if item["kind"] == "embedder":
-                    entry = _embedder(item)
-                    if entry.level in embedders:
-                        raise ValueError(f"two embedders at level {entry.level}")
-                    embedders[entry.level] = entry
-                elif item["kind"] == "detector":
-                    detectors.append(_detector(item))
-                elif item["kind"] == "landmarker":
-                    landmarkers.append(_landmarker(item))
-            ranges = width_ranges({level: entry.serves for level, entry in embedders.items()})
+            entries = [_entry(item) for item in data["models"] if item["kind"] in _KINDS]
+            embedders = _by_level([entry for entry in entries if isinstance(entry, EmbedderEntry)])
+            ranges = width_ranges({level: bounds_of(entry.serves) for level, entry in embedders.items()})
             enrolment = _enrolment_level(list(embedders.values()))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            sha256 = None if data.get("calibration") is None else _calibration_hash(data["calibration"])
+        except (KeyError, TypeError, ValueError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ModelError(f"{path} is malformed ({what}): {_FIX_FOLDER}") from error
-        return cls(where, dict(sorted(embedders.items())), tuple(detectors), tuple(landmarkers), ranges, enrolment)
+        detectors = tuple(entry for entry in entries if isinstance(entry, DetectorEntry))
+        landmarkers = tuple(entry for entry in entries if isinstance(entry, LandmarkerEntry))
+        return cls(where, embedders, detectors, landmarkers, ranges, enrolment, sha256)
 
     @property
     def enrolment(self) -> EmbedderEntry:
@@ -240,64 +254,51 @@ class Manifest:
         return read_model(self.folder / entry.file, entry.sha256)
 
     def verify(self) -> list[ModelStatus]:
-        """Reads and hashes every model."""
+        """Reads and hashes every model, and the calibration where the manifest names its hash."""
+        files = [(entry.name, entry.file, entry.sha256) for entry in self.entries]
+        if self.calibration_sha256 is not None:
+            files.append(("calibration", CALIBRATION, self.calibration_sha256))
         found = []
-        for entry in self.entries:
+        for name, file, sha256 in files:
             try:
-                self.read(entry)
-                found.append(ModelStatus(entry.name, entry.file, True, "ok"))
+                read_model(self.folder / file, sha256)
+                found.append(ModelStatus(name, file, True, "ok"))
             except ModelError as error:
-                found.append(ModelStatus(entry.name, entry.file, False, str(error)))
+                found.append(ModelStatus(name, file, False, str(error)))
         return found
 
 
-def _common(item: Mapping[str, Any]) -> dict[str, Any]:
-    file, given = str(item["file"]), item["input"]
-    if Path(file).name != file or file in ("", ".", "..") or set(file) & set("\\:\0"):
-        raise ValueError(f"file {file!r} leaves the models folder")
-    if given["channels"] not in ("RGB", "BGR"):
-        raise ValueError(f"channels {given['channels']!r}")
-    sha256 = str(item["sha256"])
-    if len(sha256) != 64:
-        raise ValueError(f"sha256 of {file} has {len(sha256)} digits")
-    sizes = {
-        key: whole_number_in(given[key], 1, MAX_SIDE, key)
-        for key in ("height", "width", "multiple")
-        if given.get(key) is not None
-    }
-    return {
-        "name": str(item["name"]),
-        "file": file,
-        "sha256": sha256,
-        "license": str(item["license"]),
-        "card": str(item["card"]),
-        "input": ModelInput(
-            str(given["name"]),
-            given["channels"],
-            number_in(given["mean"], -1e6, 1e6, "mean"),
-            number_in(given["scale"], -1e6, 1e6, "scale"),
-            **sizes,
-        ),
-    }
+_KINDS: dict[str, type[ModelEntry]] = {
+    "embedder": EmbedderEntry,
+    "detector": DetectorEntry,
+    "landmarker": LandmarkerEntry,
+}
+"""What is of another kind, of a later lrface, is passed over."""
 
 
-def _embedder(item: Mapping[str, Any]) -> EmbedderEntry:
-    output, level = item["output"], whole_number_in(item["level"], 1, MAX_SIDE, "level")
-    entry = EmbedderEntry(
-        **_common(item),
-        level=level,
-        template=str(item["template"]),
-        space=str(item["space"]),
-        output=str(output["name"]),
-        dim=whole_number_in(output["dim"], 1, MAX_DIM, "dim"),
-        normalized=bool(output["normalized"]),
-        quality=None if output.get("quality") is None else str(output["quality"]),
-        serves={NetworkSet(name): read_range(given) for name, given in dict(item.get("serves") or {}).items()},
-        enrolment=item.get("enrolment", False) is True,
-    )
-    if entry.template != "arcface-112" or not (entry.input.height == entry.input.width == level):
-        raise ValueError(f"{entry.name}: template, input size and level do not agree")
-    return entry
+def _entry(item: Mapping[str, Any]) -> ModelEntry:
+    """An entry of the manifest; the values of its `output` become attributes of the entry itself."""
+    outputs = dict(item["output"])
+    if "name" in outputs:
+        outputs["output"] = outputs.pop("name")
+    try:
+        return msgspec.convert({**item, **outputs}, _KINDS[item["kind"]])
+    except ValueError as error:
+        raise ValueError(f"{str(item.get('name'))[:100]}: {error}") from error
+
+
+def _calibration_hash(item: Mapping[str, Any]) -> str:
+    return msgspec.convert(item["sha256"], Sha256)
+
+
+def _by_level(entries: list[EmbedderEntry]) -> dict[int, EmbedderEntry]:
+    """Rising."""
+    found: dict[int, EmbedderEntry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.level):
+        if entry.level in found:
+            raise ValueError(f"two embedders at level {entry.level}")
+        found[entry.level] = entry
+    return found
 
 
 def _enrolment_level(entries: list[EmbedderEntry]) -> int | None:
@@ -310,36 +311,3 @@ def _enrolment_level(entries: list[EmbedderEntry]) -> int | None:
     if len(marked) > 1 or (not marked and any(entry.serves for entry in entries)):
         raise ValueError(f"{len(marked)} networks have enrolment: true, exactly one must")
     return marked[0] if marked else max(entry.level for entry in entries)
-
-
-def _detector(item: Mapping[str, Any]) -> DetectorEntry:
-    output = item["output"]
-    return DetectorEntry(
-        **_common(item),
-        boxes=str(output["boxes"]),
-        scores=str(output["scores"]),
-        landmarks=str(output["landmarks"]),
-        score_threshold=number_in(item["score_threshold"], 0.0, 1.0, "score_threshold"),
-        pyramid=_pyramid(item.get("pyramid", {})),
-    )
-
-
-def _pyramid(given: Any) -> PyramidSettings:
-    """The optional settings of a detector's pyramid; what is missing has the defaults of `PyramidSettings`."""
-    default = PyramidSettings()
-    given = {"largest_face": default.largest_face, "coarsest_side": default.coarsest_side, "early_exit": None} | given
-    early = given["early_exit"]
-    return PyramidSettings(
-        _positive(given, "largest_face"),
-        _positive(given, "coarsest_side"),
-        None if early is None else EarlyExit(*(_positive(early, key) for key in ("score", "height", "side"))),
-    )
-
-
-def _positive(given: Any, key: str) -> float:
-    return number_in(given[key], 1e-6, 1e6, key)
-
-
-def _landmarker(item: Mapping[str, Any]) -> LandmarkerEntry:
-    output = item["output"]
-    return LandmarkerEntry(**_common(item), landmarks=str(output["landmarks"]), error=str(output["error"]))

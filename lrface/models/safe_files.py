@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import stat
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 MAX_MODEL_BYTES = 2 * 1024**3
 MAX_JSON_BYTES = 16 * 1024**2
@@ -32,36 +34,21 @@ def read_regular(path: Path, most: int = MAX_MODEL_BYTES) -> bytes:
         return file.read(most + 1)[:most]
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file; its numbers may be NaN or infinite, see `number_in`.
+def read_json(path: Path, sha256: str | None = None) -> Any:
+    """A JSON file. Its numbers are finite: NaN and Infinity are no JSON.
+
+    Args:
+        path: The file.
+        sha256: That it must have, hexadecimal; None: any.
 
     Raises:
         OSError: See `read_regular`.
-        ValueError: It is not JSON, or nested too deeply.
+        ValueError: It is not JSON, nested too deeply, or its SHA-256 is another.
     """
+    data = read_regular(path, MAX_JSON_BYTES)
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.lower():
+        raise ValueError("its SHA-256 is not the manifest's: it was altered")
     try:
-        return json.loads(read_regular(path, MAX_JSON_BYTES).decode("utf-8"))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def number_in(value: Any, least: float, most: float, what: str) -> float:
-    """A number of a file.
-
-    Raises:
-        ValueError: It is none, or out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise ValueError(f"{what} is {str(value)[:40]!r}: a number from {least:g} to {most:g} is wanted")
-    return float(value)
-
-
-def whole_number_in(value: Any, least: int, most: int, what: str) -> int:
-    """A whole number of a file.
-
-    Raises:
-        ValueError: It is none, or out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"{what} is {str(value)[:40]!r}: a whole number from {least} to {most} is wanted")
-    return value
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from error

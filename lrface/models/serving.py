@@ -7,9 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
-
-from lrface.models.safe_files import number_in
 
 _OWN_WIDTH = 9 / 16
 """Without ranges in the manifest, a network embeds faces from this share of its input's side on."""
@@ -37,18 +34,20 @@ class WidthRange:
     high: float
 
 
-def read_range(given: Any) -> tuple[float, float]:
-    """A range of a manifest: two numbers, null for no bound.
+def bounds_of(
+    serves: Mapping[NetworkSet, tuple[float | None, float | None]],
+) -> dict[NetworkSet, tuple[float, float]]:
+    """The widths that an entry of the manifest serves, with numbers for the missing bounds.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: A range is empty.
     """
-    if not isinstance(given, list) or len(given) != 2:
-        raise ValueError(f"a range of widths is {str(given)[:40]!r}: give [from, to], null for no bound")
-    low, high = (bound if value is None else _width(value) for value, bound in zip(given, (0.0, math.inf), strict=True))
-    if not low < high:
-        raise ValueError(f"a range of widths is {given}: the first must be the smaller one")
-    return low, high
+    found = {}
+    for which, (low, high) in serves.items():
+        found[which] = 0.0 if low is None else low, math.inf if high is None else high
+        if not found[which][0] < found[which][1]:
+            raise ValueError(f"a range of widths is {[low, high]}: the first must be the smaller one")
+    return found
 
 
 def width_ranges(
@@ -99,7 +98,3 @@ def level_for(native_px: float, ranges: Sequence[WidthRange]) -> int | None:
     if not native_px > 0:
         return None
     return next((each.level for each in ranges if each.low <= native_px < each.high), None)
-
-
-def _width(value: Any) -> float:
-    return number_in(value, 0.0, 1e6, "a width in pixels")

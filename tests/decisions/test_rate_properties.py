@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrface.decisions.curves import ImpostorCurve, read_curve
+from lrface.decisions.curves import CurveRecord, ImpostorCurve
 from lrface.decisions.rates import fmr_for
 from lrface.models.manifest import models_folder
 
 BANDS = json.loads((models_folder() / "calibration.json").read_text())["probes"]
-CURVES = [read_curve(item) for band in BANDS for item in band["curves"]]
+CURVES = [msgspec.convert(item, CurveRecord).curve() for band in BANDS for item in band["curves"]]
 
 rates = st.floats(1e-9, 1 - 1e-9)
 sizes = st.integers(1, 10**6)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.common.files import replacing
+from lrface.models.writing import write_json
 
 WEIGHTS_LICENSE = "LicenseRef-lrface-weights (research and evaluation, see LICENSE-WEIGHTS.md)"
 MEASURED = ["<!-- figures: written by benchmarks/publish/cards.py -->", "<!-- end of figures -->"]
@@ -28,5 +28,4 @@ def add_model(entry: dict[str, Any], folder: Path = MODELS) -> None:
     entry = {key: before[key] for key in ("serves", "enrolment") if key in before} | entry  # kept by an export
     others = [model for model in manifest["models"] if model["name"] != entry["name"]]
     manifest["models"] = sorted([*others, entry], key=lambda model: model["name"])
-    with replacing(path) as part:
-        part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    write_json(path, manifest)

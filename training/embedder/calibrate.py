@@ -29,7 +29,8 @@ from lrface.embedding.embedders import MIN_NATIVE_PX, Embedder, open_networks
 from lrface.embedding.quality import AlignmentPenalty
 from lrface.embedding.templates import fuse
 from lrface.enrolment.portraits import MIN_ENROL_PX
-from lrface.models.manifest import Manifest
+from lrface.models.manifest import CALIBRATION, Manifest
+from lrface.models.writing import write_calibration
 from training.data.faces import FaceSet
 from training.data.views import moved_view
 from training.recipe import Degradation
@@ -69,7 +70,7 @@ class Probes:
 
 
 def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
-    """Measure the impostor scores of a models folder and write its ``calibration.json``.
+    """Measure the impostor scores of a models folder; write its ``calibration.json``, and its hash into the manifest.
 
     Pairs across two sources are left out: their people may overlap. An alignment penalty that the folder's
     ``calibration.json`` has already is kept.
@@ -86,9 +87,7 @@ def calibrate(folder: Path, faces: FaceSet, seed: int = 1) -> dict[str, Any]:
     table = faces.table.iloc[rows]
     person = (table["source"].astype(str) + "/" + table["identity"].astype(str)).to_numpy().astype(str)
     result = measure(Manifest.load(folder), np.asarray(faces.crops[rows]), person, seed)
-    temporary = folder / "calibration.part"
-    temporary.write_text(json.dumps(result, indent=1) + "\n")
-    temporary.replace(folder / "calibration.json")
+    write_calibration(folder, result)
     return result
 
 
@@ -111,7 +110,7 @@ def measure(
         "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
         "enrolment": enrolment.entry.name,
         "people": len(np.unique(person)), "photos": len(crops), "seed": seed,
-        "alignment_penalty": _penalty(manifest.folder / "calibration.json"),
+        "alignment_penalty": _penalty(manifest.folder / CALIBRATION),
         **statistics(clean, probes, person, rng),
     }  # fmt: skip
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ pd = pytest.importorskip("pandas")
 
 from lrface.decisions.calibration import Calibration
 from lrface.models.manifest import Manifest
+from lrface.models.writing import write_calibration
 from training.common.manifest import add_model, sha256
 from training.data.faces import FaceSet
 from training.embedder.calibrate import FALSE_MATCH_RATES, Probes, bands_of, calibrate, fit_tail, gate, statistics
@@ -87,7 +89,7 @@ def test_an_alignment_penalty_is_kept(models: Path, faces: FaceSet) -> None:
     calibrate(models, faces)
     written = json.loads((models / "calibration.json").read_text())
     written["alignment_penalty"] = {"usual_error": 0.07, "rate": 4.0}
-    (models / "calibration.json").write_text(json.dumps(written))
+    write_calibration(models, written)
     assert calibrate(models, faces)["alignment_penalty"] == {"usual_error": 0.07, "rate": 4.0}
 
 
@@ -107,11 +109,17 @@ def test_the_runtime_accepts_it_for_these_models_only(models: Path, faces: FaceS
     from lrface.errors import LrfaceError
 
     calibrate(models, faces)
+    data = bytearray((models / "calibration.json").read_bytes())
+    data[len(data) // 2] ^= 1
+    (models / "calibration.json").write_bytes(data)
+    with pytest.raises(LrfaceError, match="altered"):
+        Calibration.of(Manifest.load(models))
+    calibrate(models, faces)
     assert Calibration.of(Manifest.load(models)) is not None
     written = json.loads((models / "calibration.json").read_text())
     written["models"]["m16"] = "0" * 64
-    (models / "calibration.json").write_text(json.dumps(written))
-    with pytest.raises(LrfaceError):
+    write_calibration(models, written)
+    with pytest.raises(LrfaceError, match="not those of m16"):
         Calibration.of(Manifest.load(models))
 
 
@@ -146,9 +154,9 @@ def test_extrapolated_thresholds_hold_on_other_people() -> None:
     person = np.array([f"s/{i // 12}" for i in range(len(cohort))])
     probes = Probes("m16", 8.0, 10.0, np.arange(len(cohort)), cohort, np.linspace(0, 1, len(cohort)))
     made = statistics(cohort, [probes], person, rng)
-    from lrface.decisions.curves import read_curve
+    from lrface.decisions.curves import CurveRecord
 
-    curve = read_curve(made["probes"][0]["curves"][0])
+    curve = msgspec.convert(made["probes"][0]["curves"][0], CurveRecord).curve()
     scores = (others @ others.T)[np.triu_indices(len(others), 1)]
     for fmr in (1e-2, 1e-3, 3e-4):
         assert np.mean(scores >= curve.threshold(fmr)) == pytest.approx(fmr, rel=0.5)
