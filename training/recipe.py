@@ -63,6 +63,7 @@ class StudentSpec:
         network: ``"residual"`` (see ``training.embedder.students``) or ``"mobilefacenet"`` (see its module).
         widths, depths: of a residual network, see there.
         side: of the square that a MobileFaceNet computes on, 128 or 64.
+        extra: residual blocks that a MobileFaceNet has beyond the published network's, see there.
         start: a teacher's ONNX file, below ``--teachers``, whose weights a MobileFaceNet starts from; the licence of
             these weights must allow it. Empty: random weights.
 
@@ -76,6 +77,7 @@ class StudentSpec:
     depths: tuple[int, int, int] = (1, 1, 1)
     network: str = "residual"
     side: int = 128
+    extra: int = 0
     start: str = ""
 
     def __post_init__(self) -> None:
@@ -87,6 +89,8 @@ class StudentSpec:
             raise ValueError(f"start {self.start!r}: only a mobilefacenet can start from a teacher's weights")
         if self.side != 128 and self.network != "mobilefacenet":
             raise ValueError(f"side {self.side}: only a mobilefacenet has one")
+        if self.extra < 0 or (self.extra and self.network != "mobilefacenet"):
+            raise ValueError(f"extra {self.extra}: give 0 or more blocks, of a mobilefacenet")
 
 
 @dataclass(frozen=True)

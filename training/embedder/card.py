@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +28,7 @@ def card(
     data: dict[str, Any],
     log: list[dict[str, Any]],
     variants: list[Variant],
+    earlier: Sequence[tuple[Recipe, list[dict[str, Any]]]] = (),
 ) -> str:
     """Markdown.
 
@@ -38,15 +40,21 @@ def card(
         data: ``data.json`` of the run.
         log: ``log.jsonl`` of the run.
         variants: validation figures and speed of both precisions.
+        earlier: recipes and logs of the runs that this one went on from, the first one first.
     """
     last = log[-1]
     plan = asdict(recipe)
     teachers = ", ".join(t if isinstance(t, str) else t.file for t in recipe.teachers)
     sources = ", ".join(f"{name} {count:,}" for name, count in data["sources"].items())
-    begun = [f"| starts from | the student of `training/recipes/{recipe.init}.toml` |"] if recipe.init else []
-    if recipe.student.start:
-        origin = PUBLISHED.get(recipe.student.start, "")
-        begun.append(f"| starts from | the weights of `{recipe.student.start}`{origin}, which training changed |")
+    stages = [*earlier, (recipe, log)]
+    if first := stages[0][0].student.start:
+        origin = PUBLISHED.get(first, "")
+        begun = [f"| starts from | the weights of `{first}`{origin}, which training changed |"]
+    else:
+        begun = [f"| starts from | the student of `training/recipes/{recipe.init}.toml` |"] if recipe.init else []
+    if earlier:
+        runs = ", ".join(f"`{one.name}` ({_minutes(told):.0f} minutes)" for one, told in earlier)
+        begun.append(f"| earlier runs | {runs}: each began with the averaged weights of the one before |")
     if recipe.guide:
         begun.append(
             f"| taught by | the student of `training/recipes/{recipe.guide}.toml`, fed the sharp face;"
@@ -60,6 +68,7 @@ def card(
         )
     losses = " + ".join(f"{loss.weight:g} {loss.name}{loss.arguments or ''}" for loss in recipe.losses)
     spec, narrowest = recipe.student, recipe.degradation.narrowest
+    minutes = sum(_minutes(told) for _, told in stages)
     size = f"{narrowest} to {spec.level}" if narrowest else f"{spec.level}x{spec.level}"
     many = len(variants[0].figures) > 1
     lines = [
@@ -94,7 +103,7 @@ def card(
         f"| schedule | {plan['schedule']} |",
         *begun,
         f"| seed | {recipe.seed} |",
-        f"| training time | {sum(line['seconds'] for line in log) / 60:.0f} minutes, {last['epoch']} epochs |",
+        f"| training time | {minutes:.0f} minutes, the last run {last['epoch']} epochs |",
         "",
         "## Figures",
         "10-fold accuracy in % and TAR in % at FAR 1e-2; no mirroring unless the network does it itself. Validation"
@@ -130,8 +139,13 @@ def card(
     return "\n".join(lines) + "\n"
 
 
+def _minutes(log: list[dict[str, Any]]) -> float:
+    return sum(float(line["seconds"]) for line in log) / 60
+
+
 def _network(recipe: Recipe) -> str:
     spec = recipe.student
     if spec.network == "mobilefacenet":
-        return f"MobileFaceNet with squeeze-and-excitation, on {spec.side}x{spec.side} pixels"
+        more = f", {spec.extra} residual blocks and a second head more" if spec.extra else ""
+        return f"MobileFaceNet with squeeze-and-excitation{more}, on {spec.side}x{spec.side} pixels"
     return f"residual trunk, widths {spec.widths}, depths {spec.depths}"

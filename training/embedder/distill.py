@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from training.common.averaging import Ema, learning_rate
 from training.common.curves import draw_curves
-from training.common.files import log_line, replacing, save_state
+from training.common.files import log_line, read_log, replacing, save_state
 from training.common.processes import rank_zero_first
 from training.data.bank import Bank
 from training.data.batches import Batches
@@ -302,6 +302,21 @@ def load_student(run: Path) -> tuple[Recipe, nn.Module, Embeddings]:
     student = build_network(recipe.student)
     student.load_state_dict(state["ema"])
     return recipe, student.eval(), state["basis"].numpy()
+
+
+def earlier_runs(run: Path) -> list[tuple[Recipe, list[dict[str, Any]]]]:
+    """Recipes and logs of the runs that a run went on from (its ``init``, and so on), the first one first.
+
+    Only runs whose folders still lie beside it are found.
+    """
+    found: list[tuple[Recipe, list[dict[str, Any]]]] = []
+    init = recipe_from(json.loads((run / "recipe.json").read_text()), str(run)).init
+    while init and (run.parent / init / "recipe.json").exists():
+        folder = run.parent / init
+        recipe = recipe_from(json.loads((folder / "recipe.json").read_text()), str(folder))
+        found.insert(0, (recipe, read_log(folder)))
+        init = recipe.init
+    return found
 
 
 def _distillation_targets(

@@ -20,7 +20,7 @@ from training.common.onnx_file import strip
 from training.data.faces import FaceSet
 from training.data.views import student_view, to_input
 from training.embedder.card import card
-from training.embedder.distill import load_student
+from training.embedder.distill import earlier_runs, load_student
 from training.embedder.networks import deployable
 from training.embedder.objective import quality
 from training.embedder.quantize import quantize
@@ -154,7 +154,7 @@ def export(run: Path, folder: Path, faces: FaceSet, embeddings: npt.NDArray[np.f
     _enter(recipe, exact, f"../{recipe.name}.md", folder / FLOAT32)
     data = json.loads((run / "data.json").read_text())
     files = {default.precision: sha256(target), "float32": sha256(exact)}
-    text = card(recipe, student, files, worst, data, read_log(run), variants)
+    text = card(recipe, student, files, worst, data, read_log(run), variants, earlier_runs(run))
     (folder / f"{recipe.name}.md").write_text(text)
     return target
 

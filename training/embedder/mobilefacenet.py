@@ -126,12 +126,15 @@ class MobileFaceNet(nn.Module):
     Args:
         dim: length of the embedding.
         side: of the square that the network computes on, 128 or 64; 64 takes a quarter of the time.
+        extra: residual blocks after those of the published network, and for each of them 64 hidden units of a second,
+            non-linear head. Their last layers begin as zeros, so that a network that is given more of them starts with
+            the output that it had without them.
     """
 
     gain: Tensor
     offset: Tensor
 
-    def __init__(self, dim: int = 256, side: int = 128) -> None:
+    def __init__(self, dim: int = 256, side: int = 128, extra: int = 0) -> None:
         super().__init__()
         if side not in (64, 128):
             raise ValueError(f"side {side}: give 64 or 128")
@@ -146,11 +149,19 @@ class MobileFaceNet(nn.Module):
             blocks.append(InvertedResidual(channels, first, outputs, 2, squeezed))
             blocks += [InvertedResidual(outputs, inside, outputs, 1, squeezed) for _ in range(repeats)]
             channels = outputs
+        self.published = len(blocks)
+        for _ in range(extra):
+            block = InvertedResidual(channels, 4 * channels, channels, 1, 16)
+            _zero(block.project)
+            blocks.append(block)
         self.blocks = nn.Sequential(*blocks)
         self.widen, self.widen_act = nn.Conv2d(channels, 512, 1), Activation()
         self.pool = nn.Conv2d(512, 512, side // 16, groups=512)
         self.embed = nn.Conv2d(512, 256, 1)
         self.head = nn.Linear(256, dim, bias=False)
+        self.correction: nn.Module | None = None
+        if extra:
+            self.correction = nn.Sequential(nn.Linear(512, 64 * extra), Activation(), _zero(nn.Linear(64 * extra, dim)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Crops float ``[n, 3, 112, 112]`` (RGB, ``(x - 127.5) / 128``) to features ``[n, dim]``, not normalised."""
@@ -159,7 +170,15 @@ class MobileFaceNet(nn.Module):
         x = (x * self.gain + self.offset).contiguous(memory_format=torch.channels_last)
         x = self.stem_act2(self.stem_depthwise(self.stem_act(self.stem(x))))
         x = self.widen_act(self.widen(self.blocks(x)))
-        return self.head(self.embed(self.pool(x)).flatten(1))
+        pooled = self.pool(x)
+        found = self.head(self.embed(pooled).flatten(1))
+        return found if self.correction is None else found + self.correction(pooled.flatten(1))
+
+
+def _zero(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def with_leaky_relu(model: MobileFaceNet) -> MobileFaceNet:
@@ -250,7 +269,7 @@ def _in_order(model: MobileFaceNet) -> list[Tensor]:
         return list(layer.parameters())
 
     out = [*conv(model.stem), model.stem_act.slope, *conv(model.stem_depthwise), model.stem_act2.slope]
-    for block in cast(Iterable[InvertedResidual], model.blocks):
+    for block in cast(Iterable[InvertedResidual], model.blocks[: model.published]):
         se = block.excite
         out += [*conv(block.expand), block.act1.slope, *conv(block.depthwise), block.act2.slope, *conv(block.project)]
         out += [*conv(se.reduce), se.act.slope, *conv(se.expand)]

@@ -17,11 +17,14 @@ pytest.importorskip("pandas")
 import torch.nn.functional as F
 from toy_run import toy
 
+from training.common.files import read_log
 from training.data.faces import FaceSet
-from training.embedder.distill import distill
+from training.embedder.card import card
+from training.embedder.distill import distill, earlier_runs, load_student
 from training.embedder.export import export, to_onnx
 from training.embedder.mobilefacenet import Activation, Depthwise, MobileFaceNet, solve_head, start_from
 from training.embedder.validate import Pairs
+from training.embedder.variant import Variant
 from training.recipe import Degradation, LossSpec, Recipe, Schedule, StudentSpec
 
 SPEC = StudentSpec(112, 8, network="mobilefacenet", side=64)
@@ -124,6 +127,41 @@ def test_the_head_starts_in_the_teachers_space() -> None:
     solve_head(model, faces.crops, embeddings, faces.rows("train"), count=32)
     assert (model.head.weight != before).any()
     assert model.head.weight.isfinite().all()
+
+
+def test_more_blocks_begin_with_the_same_output(shared: Path) -> None:
+    torch.manual_seed(0)
+    small, large = MobileFaceNet(8, 64).eval(), MobileFaceNet(8, 64, extra=2).eval()
+    missing, unexpected = large.load_state_dict(small.state_dict(), strict=False)
+    assert missing
+    assert not unexpected
+    x = torch.randn(2, 3, 112, 112)
+    with torch.no_grad():
+        assert torch.equal(small(x), large(x))
+    large(x).sum().backward()
+    assert all(p.grad is not None for p in large.parameters())
+    assert large.blocks[-1].project.weight.grad.abs().sum() > 0
+    start_from(large, _published(shared))  # the published weights go to the published blocks
+
+
+def test_the_card_names_the_first_weights_and_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.embedder.distill.draw_curves", lambda run: None)
+    world = _small()
+    distill(RECIPE, *world, tmp_path / "wide")
+    more = replace(RECIPE, name="wider", init="wide", student=replace(SPEC, extra=1))
+    distill(more, *world, tmp_path / "wider")
+    told = json.loads((tmp_path / "wide" / "recipe.json").read_text())
+    told["student"]["start"] = "reid0095.onnx"  # as if it had begun so
+    (tmp_path / "wide" / "recipe.json").write_text(json.dumps(told))
+    recipe, student, _ = load_student(tmp_path / "wider")
+    data = json.loads((tmp_path / "wider" / "data.json").read_text())
+    figures = {112: {"lr_lr": 99.0, "hr_lr": 99.0, "tar_1e-2": 99.0, "cosine": 0.8}}
+    variants = [Variant(tmp_path / "wider.onnx", "float32", figures, 1.0)]
+    log = read_log(tmp_path / "wider")
+    text = card(recipe, student, {"float32": "0" * 64}, 1e-6, data, log, variants, earlier_runs(tmp_path / "wider"))
+    assert "starts from | the weights of `reid0095.onnx` (face-reidentification-retail-0095, Intel" in text
+    assert "earlier runs | `wide` (" in text
+    assert "1 residual blocks and a second head more" in text
 
 
 def test_a_run_by_hours_stops_resumes_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
