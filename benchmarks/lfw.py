@@ -18,12 +18,9 @@ the full picture and by those of lrface's own detector; where it finds no face, 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +33,7 @@ from tqdm import tqdm
 from benchmarks.lib.datasets.xqlfw import read_pairs
 from benchmarks.lib.lfw_data import lfw_faces, lfw_pictures, middle_face
 from benchmarks.lib.macs import count_macs
+from benchmarks.lib.peers import PeerEmbeddings, shrunk, spread
 from benchmarks.lib.plots import histogram, plot, thin
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.alignment import align, native_crop_px
@@ -46,7 +44,7 @@ from lrface.metrics import fold_accuracies, roc, tar_at_far
 from lrface.models.manifest import Manifest
 from lrface.models.serving import NetworkSet, level_for
 from training.common.manifest import sha256
-from training.embedder.teachers import Preprocessing, Teacher, embed_all
+from training.embedder.teachers import Preprocessing, Teacher
 
 PLAIN = ("full", "LR-LR", "HR-LR")
 PEERS = ("edgeface_xs", "both teachers concatenated")
@@ -104,18 +102,6 @@ def scene_crops(
     return np.stack(crops), found / len(names)
 
 
-def shrunk(crops: Crops, size: int) -> Crops:
-    """Crops shrunk by area to uint8 [n, size, size, 3]."""
-    return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
-
-
-def upscaled(crops: Crops, size: int) -> Crops:
-    """Crops shrunk by area and brought back to 112 by bicubic interpolation, as a teacher would be fed."""
-    if size == crops.shape[1]:
-        return crops
-    return np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_CUBIC) for crop in shrunk(crops, size)])
-
-
 def bundled(manifest: Manifest, threads: int, sizes: list[int], label: str = "") -> list[Contender]:
     """The manifest's students, each for the sizes that the runtime gives it in the accurate set."""
     embedders = {level: Embedder(e, manifest.folder, threads=threads) for level, e in manifest.embedders.items()}
@@ -133,52 +119,16 @@ def bundled(manifest: Manifest, threads: int, sizes: list[int], label: str = "")
     ]  # fmt: skip
 
 
-class TeacherEmbeddings:
-    """Embeddings by teachers; those of the whole set are kept, since a teacher stands in the table alone and paired.
+def peer_contender(
+    embeddings: PeerEmbeddings, name: str, teachers: list[Teacher], sizes: tuple[int, ...], digest: str = ""
+) -> Contender:
+    """Embedders of full faces, fed up-scaled ones, concatenated."""
 
-    Args:
-        whole: crops of the whole set.
-        cache: folder to keep them in from one time to the next, by what is in the crops.
-    """
+    def low(crops: Crops, size: int) -> Embeddings:
+        return embeddings.joined(teachers, crops, size)
 
-    def __init__(self, whole: Crops, cache: Path | None) -> None:
-        self._whole, self._cache = whole, cache
-        self._digest = hashlib.sha256(np.ascontiguousarray(whole).data).hexdigest()[:8] if cache else ""
-        self._known: dict[tuple[Path, int], Embeddings] = {}
-
-    def embed(self, teacher: Teacher, crops: Crops, size: int) -> Embeddings:
-        """Unit embeddings [n, dim] of crops seen at size x size pixels."""
-        if crops is not self._whole:
-            return teacher.embed(upscaled(crops, size))
-        key = (teacher.path, size)
-        if key not in self._known:
-            name = f"lfw-{self._digest}-{teacher.path.stem}-{sha256(teacher.path)[:8]}-{size}.npy"
-            kept = self._cache / name if self._cache else None
-            if kept is not None and kept.exists():
-                self._known[key] = np.load(kept)
-            else:
-                print(f"{teacher.path.stem} {size} ...", file=sys.stderr)
-                self._known[key] = spread(lambda part: embed_all([teacher], upscaled(part, size)), crops)
-                if kept is not None:
-                    kept.parent.mkdir(parents=True, exist_ok=True)
-                    np.save(kept, self._known[key])
-        return self._known[key]
-
-    def contender(self, name: str, teachers: list[Teacher], sizes: tuple[int, ...], digest: str = "") -> Contender:
-        """Embedders of full faces, fed up-scaled ones, concatenated."""
-
-        def low(crops: Crops, size: int) -> Embeddings:
-            parts = [self.embed(teacher, crops, size) for teacher in teachers]
-            return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
-
-        macs = sum(count_macs(teacher.path) for teacher in teachers)
-        return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, sha256=digest, macs=macs)
-
-
-def spread(embed: Callable[[Crops], Embeddings], crops: Crops) -> Embeddings:
-    """The embeddings of all crops, by as many threads as there are cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.concatenate(list(pool.map(embed, np.array_split(crops, 4 * (os.cpu_count() or 1)))))
+    macs = sum(count_macs(teacher.path) for teacher in teachers)
+    return Contender(name, low, lambda crops: low(crops, crops.shape[1]), sizes, sha256=digest, macs=macs)
 
 
 def faces_per_second(embed: Callable[[Crops], Any], crops: Crops, seconds: float = 2.0) -> float:
@@ -231,15 +181,15 @@ def main() -> None:
     exact = manifest.folder / "float32"
     if exact.exists():
         contenders += bundled(Manifest.load(exact), args.threads, args.sizes, ", float32")
-    embeddings, sizes = TeacherEmbeddings(crops, args.cache), tuple(args.sizes)
+    embeddings, sizes = PeerEmbeddings(crops, args.cache), tuple(args.sizes)
     for path in args.model:
         teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)
-        contenders.append(embeddings.contender(path.stem, [teacher], sizes, sha256(path)))
+        contenders.append(peer_contender(embeddings, path.stem, [teacher], sizes, sha256(path)))
     teachers = [Teacher(path, threads=args.threads) for path in sorted(args.teachers.glob("*.onnx"))]
     for teacher in teachers:
-        contenders.append(embeddings.contender(teacher.path.stem, [teacher], sizes, sha256(teacher.path)))
+        contenders.append(peer_contender(embeddings, teacher.path.stem, [teacher], sizes, sha256(teacher.path)))
     if len(teachers) > 1:
-        contenders.append(embeddings.contender("both teachers concatenated", teachers, sizes))
+        contenders.append(peer_contender(embeddings, "both teachers concatenated", teachers, sizes))
 
     rows: list[dict[str, Any]] = []
     curves: dict[str, list[list[float]]] = {}

@@ -1,6 +1,12 @@
-"""Measured FPIR against the FPIR asked for, on people who are in no training and no calibration data.
+"""Who is named and who is not: beside networks of others, and with the calibrated thresholds.
 
-    python -m benchmarks.open_set
+    python -m benchmarks.open_set                           # both tests
+    python -m benchmarks.open_set --test peers --cache DIR  # one; DIR keeps the other networks' embeddings
+
+**peers** (`benchmarks.lib.peer_comparison`): FNIR at a *measured* FPIR of 1 % and of .1 %, of lrface, EdgeFace-XS,
+reid-0095 and both of them, by the width of the face, on validation people and on LFW's.
+
+**calibrated**: measured FPIR against the FPIR asked for, on people who are in no training and no calibration data.
 
 Galleries of LFW's people, enrolled with one or with up to five ordinary photos; searches by the pictures of them that
 are left and by strangers (at most ten each), at 16 and at 32 pixels: the aligned crop shrunk by area, half of them also
@@ -41,6 +47,7 @@ from scipy.stats import spearmanr
 from benchmarks.lib.datasets.xqlfw import read_pairs
 from benchmarks.lib.lfw_data import lfw_faces
 from benchmarks.lib.matching import network_of
+from benchmarks.lib.peer_comparison import WIDTHS, Cohort, compare, report
 from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.decisions.calibration import Calibration
@@ -58,6 +65,7 @@ from training.data.views import moved_view
 from training.embedder.calibrate import measure
 from training.recipe import Degradation
 
+TESTS = ("peers", "calibrated")
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 FRIGATE = (33, 22)
 Crops = npt.NDArray[np.uint8]
@@ -241,9 +249,15 @@ def half_calibrated(people: People, half: npt.NDArray[np.bool_], manifest: Manif
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test", choices=TESTS, nargs="+", default=TESTS, help="which; both")
     parser.add_argument("--lfw", type=Path, default=SHARED / "lfw", help="folder of the zip and pairs.txt")
     parser.add_argument("--faces", type=Path, default=SHARED / "train", help="of the validation people")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for decoded crops; not in git")
+    parser.add_argument(
+        "--cache", type=Path, default=default_cache(), help="folder for other networks' embeddings; not in git"
+    )
+    parser.add_argument("--teachers", type=Path, default=SHARED / "teachers", help="the other networks' ONNX files")
+    parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="of the faces beside peers, pixels")
+    parser.add_argument("--probes", type=int, default=2500, help="searches of each set beside peers, at most")
     parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
     parser.add_argument("--detector", type=Path, default=SHARED / "detectors" / "yunet_n_dynamic.onnx")
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32])
@@ -255,30 +269,40 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
 
-    rng = np.random.default_rng(args.seed)
     manifest = Manifest.load(args.models)
-    networks = open_networks(manifest)
-    matcher = FaceMatcher(
-        Gallery.open(":memory:", Contract.of(manifest)), open_detector(str(args.detector)), networks,
-        Calibration.of(manifest), args.fpir,
-    )  # fmt: skip
-
+    detector = open_detector(str(args.detector))
     pictures = sorted({name for pair in read_pairs(args.lfw / "pairs.txt")[0] for name in pair})
     names = np.array([picture.split("/")[0] for picture in pictures])
     if args.limit:
         keep = np.isin(names, np.unique(names)[: args.limit])
         pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
-    crops, _ = lfw_faces(args.lfw / "lfw-deepfunneled.zip", pictures, matcher.detector)
-    sets = {"LFW": People(names, crops, args.sizes, networks, rng)}
+    crops, _ = lfw_faces(args.lfw / "lfw-deepfunneled.zip", pictures, detector)
     faces = validation_faces(args.faces, args.cache)
     source = faces.table["source"].astype(str).to_numpy()
     rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())
+    person = (source + np.array("/") + faces.table["identity"].astype(str).to_numpy()).astype(str)
+    if args.limit:
+        rows = rows[np.isin(person[rows], np.unique(person[rows])[: args.limit])]
+    if "peers" in args.test:
+        rng = np.random.default_rng(args.seed)
+        cohorts = [
+            Cohort("validation", person[rows], source[rows], np.asarray(faces.crops[rows]), args.probes, rng),
+            Cohort("LFW", names, np.full(len(names), "lfw"), crops, args.probes, rng),
+        ]
+        found_rows = compare(cohorts, manifest, args.teachers, args.cache, args.widths)
+        print(f"written: {report(found_rows, manifest, args.limit, args.seed, args.out)}")
+    if "calibrated" not in args.test:
+        return
+
+    rng = np.random.default_rng(args.seed)
+    networks = open_networks(manifest)
+    matcher = FaceMatcher(
+        Gallery.open(":memory:", Contract.of(manifest)), detector, networks, Calibration.of(manifest), args.fpir
+    )
+    sets = {"LFW": People(names, crops, args.sizes, networks, rng)}
     # One source: people of two may be the same.
     rows = rows[source[rows] == max(set(source[rows]), key=lambda name: int(np.count_nonzero(source[rows] == name)))]
-    person = (source[rows] + np.array("/") + faces.table["identity"].astype(str).to_numpy()[rows]).astype(str)
-    if args.limit:
-        keep = np.isin(person, np.unique(person)[: args.limit])
-        rows, person = rows[keep], person[keep]
+    person = person[rows]
     order = rng.permutation(np.unique(person))
     first = np.isin(person, order[: len(order) // 2])
     whole = People(person, np.asarray(faces.crops[rows]), [], networks, rng)

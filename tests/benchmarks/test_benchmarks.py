@@ -20,7 +20,7 @@ SMALL = {
     "landmarks": ["--pictures", "4", "--sizes", "32", "16"],
     "clips": ["--frames", "2"],
     "detector_pyramid": ["--every", "500", "--every-face", "500"],
-    "open_set": ["--limit", "44", "--people", "20", "--searches", "100"],
+    "open_set": ["--limit", "44", "--people", "20", "--searches", "100", "--widths", "24", "8", "--probes", "40"],
     "quality": ["--limit", "4"],
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
