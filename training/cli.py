@@ -1,4 +1,4 @@
-"""``python -m training``: adapt, distil, export, calibrate, landmarks, detector."""
+"""``python -m training``: adapt, distil, export, remap, calibrate, landmarks, detector."""
 
 from __future__ import annotations
 
@@ -115,6 +115,31 @@ def export(run: Path, models: Path, faces: Path, teachers: Path, cache: Path) ->
     with _clear_errors(1):
         data = open_training_data(load_student(run)[0].teachers, faces, teachers, cache)
         click.echo(write(run, models, data.faces, data.embeddings, data.pairs))
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--space-of", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True,
+              help="Folder of the run whose space it is.")  # fmt: skip
+@click.option("--models", type=click.Path(exists=True, path_type=Path), default=MODELS, show_default=True,
+              help="Models folder.")  # fmt: skip
+@_faces
+@_teachers
+@_cache
+def remap(names: tuple[str, ...], space_of: Path, models: Path, faces: Path, teachers: Path, cache: Path) -> None:
+    """Carry networks of a models folder over to another run's space by one matrix each, without training them again.
+
+    The NAMEs are the manifest's. Their files, float32 and int8, their entries and their cards are replaced.
+    """
+    from training.embedder.distill import load_student
+    from training.embedder.remap import remap as carry
+    from training.embedder.training_data import open_training_data
+
+    with _clear_errors(1):
+        data = open_training_data(load_student(space_of)[0].teachers, faces, teachers, cache)
+        for name in names:
+            found = carry(name, models, space_of, data.faces, data.embeddings, data.pairs)
+            click.echo(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in found.items()))
 
 
 @main.command()

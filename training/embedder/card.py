@@ -70,7 +70,6 @@ def card(
     spec, narrowest = recipe.student, recipe.degradation.narrowest
     minutes = sum(_minutes(told) for _, told in stages)
     size = f"{narrowest} to {spec.level}" if narrowest else f"{spec.level}x{spec.level}"
-    many = len(variants[0].figures) > 1
     lines = [
         f"# {recipe.name}",
         "",
@@ -111,17 +110,7 @@ def card(
         "",
         "| protocol | accuracy | TAR | cosine to teachers |",
         "|---|---|---|---|",
-        *(
-            line
-            for v in variants
-            for width, figures in v.figures.items()
-            for at in (f"{v.precision}, {width} px" if many else v.precision,)
-            for line in (
-                f"| validation, LR-LR aligned, {at} | {figures['lr_lr']:.2f} | {figures['tar_1e-2']:.1f} |"
-                f" {figures['cosine']:.3f} |",
-                f"| validation, HR (teachers) - LR aligned, {at} | {figures['hr_lr']:.2f} | - | - |",
-            )
-        ),
+        *figure_lines(variants),
         "",
         *MEASURED,
         "",
@@ -137,6 +126,22 @@ def card(
         f"Made by `python -m training distill training/recipes/{recipe.name}.toml` and `python -m training export`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def figure_lines(variants: Sequence[Variant]) -> list[str]:
+    """The lines of a card's table with the validation figures of each file, by width where there are several."""
+    many = any(len(v.figures) > 1 for v in variants)
+    return [
+        line
+        for v in variants
+        for width, figures in v.figures.items()
+        for at in (f"{v.precision}, {width} px" if many else v.precision,)
+        for line in (
+            f"| validation, LR-LR aligned, {at} | {figures['lr_lr']:.2f} | {figures['tar_1e-2']:.1f} |"
+            f" {figures['cosine']:.3f} |",
+            f"| validation, HR (teachers) - LR aligned, {at} | {figures['hr_lr']:.2f} | - | - |",
+        )
+    ]
 
 
 def _minutes(log: list[dict[str, Any]]) -> float:

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -135,15 +136,15 @@ def export(run: Path, folder: Path, faces: FaceSet, embeddings: npt.NDArray[np.f
     target, exact = folder / f"{recipe.name}.onnx", folder / FLOAT32 / f"{recipe.name}.onnx"
     worst = to_onnx(student, exact, recipe.quality > 0, recipe.mirror)
     rng = np.random.default_rng(recipe.seed)
-    level, rows = recipe.student.level, faces.rows("train")
+    level, rows, widths = recipe.student.level, faces.rows("train"), validation_widths(recipe)
     sample = LARGE_SAMPLE if recipe.student.network == "mobilefacenet" else SAMPLE
     some = rng.choice(rows, min(sample, len(rows)), replace=False)
     views = np.stack([student_view(faces.crops[i], level, recipe.degradation, rng) for i in some])
     targets = project(embeddings, basis)
-    variants = [_measure(exact, "float32", recipe, faces, targets, pairs)]
+    variants = [measure_file(exact, "float32", widths, level, faces, targets, pairs)]
     with tempfile.TemporaryDirectory() as scratch:
         small = quantize(exact, Path(scratch) / target.name, np.ascontiguousarray(to_input(views)))
-        variants.append(_measure(small, "int8", recipe, faces, targets, pairs))
+        variants.append(measure_file(small, "int8", widths, level, faces, targets, pairs))
         default = choose(*variants)
         with replacing(target) as part:
             shutil.copyfile(default.path, part)
@@ -175,8 +176,14 @@ def _enter(recipe: Recipe, file: Path, card_name: str, folder: Path) -> None:
     )  # fmt: skip
 
 
-def _measure(
-    path: Path, precision: str, recipe: Recipe, faces: FaceSet, targets: npt.NDArray[np.float32], pairs: Pairs
+def measure_file(
+    path: Path,
+    precision: str,
+    widths: Sequence[int],
+    level: int,
+    faces: FaceSet,
+    targets: npt.NDArray[np.float32],
+    pairs: Pairs,
 ) -> Variant:
     """Validation figures by width, and speed of an ONNX file, on one thread."""
     options = ort.SessionOptions()
@@ -184,10 +191,10 @@ def _measure(
     session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     rows = np.unique(np.concatenate([pairs.a, pairs.b]))
     figures, times = {}, []
-    for width in validation_widths(recipe):
+    for width in widths:
         table = np.zeros_like(targets)
         for i in range(0, len(rows), 32):
-            views = np.stack([view_at(crop, width, recipe.student.level) for crop in faces.crops[rows[i : i + 32]]])
+            views = np.stack([view_at(crop, width, level) for crop in faces.crops[rows[i : i + 32]]])
             tensor = np.ascontiguousarray(to_input(views))
             start = time.perf_counter()
             table[rows[i : i + 32]] = session.run(["embedding"], {"faces": tensor})[0]
