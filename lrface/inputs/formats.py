@@ -25,7 +25,10 @@ MAX_SCANNED_PIXELS = 3_000_000_000
 have about 10."""
 
 DECODE_SECONDS = 20.0
-"""Processor time for one picture. Checked as the decoder asks for more data: JPEG, PNG, GIF, BMP, PPM."""
+"""Processor time for one picture. Checked as the decoder asks for more data (JPEG, PNG, GIF, BMP, PPM), or by
+`decoding_process`."""
+
+LARGE_WEBP = 80_000_000  # pixels: Pillow refuses twice as many and more, by a setting of the whole process
 
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _MARKER = re.compile(rb"\xff+[^\xff\x00\x01\xd0-\xd7]")
@@ -58,8 +61,9 @@ def open_picture(data: bytes, name: str) -> Image.Image:
         Exception: Whatever a decoder raises at damaged bytes.
     """
     stream = _TimedBytes(data, name, DECODE_SECONDS)
-    if _is_heic(data):
-        return _open_heic(stream, name)
+    if is_heic(data):
+        opened: Image.Image = heic_reader(name)(stream, "")
+        return opened
     Image.init()
     matching = [entry for key in FORMATS if (entry := Image.OPEN.get(key)) and entry[1] and entry[1](data[:16]) is True]
     if not matching:
@@ -112,22 +116,33 @@ def webp_canvas(data: bytes) -> tuple[int, int] | None:
     return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
-def _is_heic(data: bytes) -> bool:
+def is_heic(data: bytes) -> bool:
     """Whether it is a HEIF file that is not AVIF, which Pillow reads by itself."""
     if data[4:8] != b"ftyp" or data[8:12] not in _HEIC_BRANDS:
         return False
     return b"avif" not in data[8 : min(256, int.from_bytes(data[:4], "big"))]
 
 
-def _open_heic(stream: io.BytesIO, name: str) -> Image.Image:
+def needs_process(data: bytes) -> bool:
+    """Whether a picture is decoded by `decoding_process`: HEIC, AVIF, TIFF, large WebP."""
+    if canvas := webp_canvas(data):
+        return canvas[0] * canvas[1] > LARGE_WEBP
+    return data[4:8] == b"ftyp" or data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def heic_reader(name: str) -> Any:
+    """Pillow's reader of HEIC.
+
+    Raises:
+        ImageError: It is not installed.
+    """
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise ImageError(
             f"{name} is a HEIC picture: install the extra that reads it (pip install 'lrface[heic]') or save it as JPEG"
         ) from error
-    image: Image.Image = HeifImageFile(stream, "")  # type: ignore[no-untyped-call]
-    return image
+    return HeifImageFile
 
 
 def _check_tiff(image: Image.Image, length: int, name: str) -> None:

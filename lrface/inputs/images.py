@@ -9,9 +9,13 @@ import numpy as np
 from PIL import Image
 
 from lrface.errors import ImageError
+from lrface.inputs.decoding import LIMIT_VARIABLE as LIMIT_VARIABLE
+from lrface.inputs.decoding import SHRINK_ABOVE as SHRINK_ABOVE
+from lrface.inputs.decoding import check_size, decode, load
+from lrface.inputs.decoding_process import decode_apart
 from lrface.inputs.formats import SUFFIXES as SUFFIXES
-from lrface.inputs.formats import check_header, open_picture, webp_canvas
-from lrface.inputs.pixels import array_to_bgr, shrink_factor, to_bgr
+from lrface.inputs.formats import heic_reader, is_heic, needs_process
+from lrface.inputs.pixels import array_to_bgr, to_bgr
 from lrface.inputs.sources import MAX_BYTES, check_length, read_source
 from lrface.inputs.sources import Source as Source
 from lrface.inputs.sources import read_bytes as read_bytes
@@ -19,11 +23,6 @@ from lrface.types import ImageArray
 
 MAX_PIXELS = 200_000_000
 """Width times height that a picture file's header may state, unless LRFACE_MAX_MEGAPIXELS says otherwise."""
-
-SHRINK_ABOVE = 40_000_000
-"""A picture file with more pixels is shrunk, to a half, a third, ... of its width, while it is decoded."""
-
-LIMIT_VARIABLE = "LRFACE_MAX_MEGAPIXELS"
 
 
 def read_image(source: Source, *, max_pixels: int | None = None, max_bytes: int = MAX_BYTES) -> ImageArray:
@@ -56,58 +55,15 @@ def read_image(source: Source, *, max_pixels: int | None = None, max_bytes: int 
         return _from_pil(content, limit)
     name = str(os.fspath(source)) if isinstance(source, (str, PathLike)) else "the picture"
     check_length(content, name, max_bytes)
-    return _decode(content, name, limit)
-
-
-def _decode(data: bytes, name: str, limit: int) -> ImageArray:
-    if canvas := webp_canvas(data):
-        _check_size(*canvas, name, limit)
-    try:
-        image = open_picture(data, name)
-    except ImageError:
-        raise
-    except Exception as error:  # decoders raise many kinds of errors at damaged bytes (struct, zlib, index, key errors)
-        raise _damaged(f"{name} is of no known format, or", error) from error
-    with image:
-        _check_size(*image.size, name, limit)
-        check_header(image, data, name)
-        if image.format in ("JPEG", "MPO") and (factor := shrink_factor(image.size, SHRINK_ABOVE)) > 1:
-            scale = next((scale for scale in (2, 4, 8) if scale >= factor), 8)
-            image.draft(None, (image.width // scale, image.height // scale))
-        _load(image, name)
-        return to_bgr(image, name, shrink_factor(image.size, SHRINK_ABOVE))
+    if is_heic(content):
+        heic_reader(name)  # its error names the extra that is missing
+    return (decode_apart if needs_process(content) else decode)(content, name, limit)
 
 
 def _from_pil(image: Image.Image, limit: int) -> ImageArray:
-    _check_size(*image.size, "the PIL image", limit)
-    _load(image, "the PIL image")
+    check_size(*image.size, "the PIL image", limit)
+    load(image, "the PIL image")
     return to_bgr(image, "the PIL image")
-
-
-def _load(image: Image.Image, name: str) -> None:
-    try:
-        image.load()
-    except ImageError:
-        raise
-    except MemoryError as error:
-        size = f"{image.width}x{image.height}"
-        raise ImageError(f"{name} is {size} pixels, for which there is not enough memory: shrink it") from error
-    except Exception as error:  # as above
-        raise _damaged(f"{name} is", error) from error
-
-
-def _damaged(start: str, error: Exception) -> ImageError:
-    return ImageError(f"{start} truncated or damaged ({error}): copy, download or save it again")
-
-
-def _check_size(width: int, height: int, name: str, limit: int) -> None:
-    if width < 1 or height < 1:
-        raise ImageError(f"{name} is {width}x{height} pixels: there is nothing in it, save it again")
-    if width * height > limit:
-        raise ImageError(
-            f"{name} is {width}x{height} pixels, above {limit / 1e6:.0f} megapixels: shrink it, or set "
-            f"{LIMIT_VARIABLE} (or max_pixels) to allow more"
-        )
 
 
 def _pixel_limit() -> int:

@@ -9,7 +9,7 @@ from tiny_models import DIM, TinyDetector, embedder_bytes, face, portrait, scene
 
 from lrface.embedding.embedders import BATCH, Embedder, Networks, embed_faces, open_embedders, open_networks
 from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
-from lrface.errors import ImageError, ModelError
+from lrface.errors import ArgumentError, ImageError, ModelError
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
 from lrface.types import Detections
@@ -54,7 +54,7 @@ def test_the_sets_of_networks_and_the_network_of_enrolment(tmp_path: Path) -> No
         made = open_networks(Manifest.load(folder), which)
         assert [made.network_for(px).level for px in (9.9, 39, 40)] == expected  # type: ignore[union-attr]
         assert made.enrolment.level == 32
-    with pytest.raises(ModelError, match="accurate, fast"):
+    with pytest.raises(ArgumentError, match="accurate, fast"):
         open_networks(Manifest.load(folder), "quick")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from slow_pictures import avif_of_many_frames, tiff_of_strips
 
 from lrface.errors import ImageError
 from lrface.inputs.formats import MAX_SCANS, check_scans, count_scans
@@ -136,6 +138,35 @@ def test_a_picture_that_takes_too_long_is_given_up(monkeypatch, fmt):
     with pytest.raises(ImageError, match="takes longer than"):
         read_image(f"{fmt}\n{side} {side}\n200\n".encode() + body)
     assert time.thread_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [("avif", lambda: avif_of_many_frames(30_000, 512)), ("tiff", lambda: tiff_of_strips(1_500_000))],
+)
+def test_a_decoder_that_never_comes_back_is_ended(monkeypatch, kind, make):
+    """30,000 frames that are never shown, and a million strips: minutes of work in a file of a few megabytes."""
+    monkeypatch.setattr("lrface.inputs.formats.DECODE_SECONDS", 0.5)
+    with pytest.raises(ImageError, match="takes longer than"):
+        read_image(make())
+    monkeypatch.undo()
+    assert read_image(encoded(halves(64, 64), kind.upper())).shape == (64, 64, 3)  # another process is there at once
+
+
+def test_decoders_of_several_threads_do_not_meet():
+    pictures = [encoded(Image.new("RGB", (64, 48 + 2 * i), (i, 0, 0)), "TIFF") for i in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(read_image, pictures * 3))
+    assert [(picture.shape[0], picture[0, 0, 2]) for picture in found] == [(48 + 2 * i, i) for i in range(6)] * 3
+
+
+def test_a_webp_larger_than_what_pillow_allows_is_read(monkeypatch):
+    data = encoded(halves(64, 64), "WEBP")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ImageError, match="exceeds limit"):
+        read_image(data)
+    monkeypatch.setattr("lrface.inputs.formats.LARGE_WEBP", 1000)
+    assert read_image(data).shape == (64, 64, 3)
 
 
 def test_tiff_strips_that_share_their_bytes_are_refused():

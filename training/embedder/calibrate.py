@@ -13,7 +13,6 @@ enlarged again, as alignment samples a small face.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from lrface.embedding.quality import AlignmentPenalty
 from lrface.embedding.templates import fuse
 from lrface.enrolment.portraits import MIN_ENROL_PX
 from lrface.models.manifest import CALIBRATION, Manifest
+from lrface.models.safe_files import read_json
 from lrface.models.writing import write_calibration
 from training.data.faces import FaceSet
 from training.data.views import moved_view
@@ -231,7 +231,10 @@ def _strangers(subject: npt.NDArray[np.str_], owners: npt.NDArray[np.str_]) -> n
 def _penalty(path: Path) -> dict[str, float]:
     """The alignment penalty of an older ``calibration.json``, else the usual one."""
     usual = AlignmentPenalty()
-    found = json.loads(path.read_text()).get("alignment_penalty") if path.exists() else None
+    try:
+        found = read_json(path).get("alignment_penalty")
+    except (OSError, ValueError):  # none yet, or a damaged one, in whose place this one is made
+        found = None
     return found or {"usual_error": usual.usual_error, "rate": usual.rate}
 
 
