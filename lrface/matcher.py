@@ -75,7 +75,8 @@ class FaceMatcher:
             gallery: The file. ":memory:" for one that is not kept.
             models: A folder with manifest.json, models and calibration.json; None for the bundled one.
             detector: An object with `detect`, what `open_detector` takes, or None for the bundled one.
-            device: "cpu", "cuda", "cuda:<n>", "coreml"; never a silent fall-back.
+            device: "cpu", "cuda", "cuda:<n>", "coreml", "openvino", "openvino:gpu", "openvino:npu"; never a silent
+                fall-back. "auto" measures which of them runs each network fastest here; see `devices`.
             threads: Of the CPU, for one network.
             fpir: False-positive identification rate: the share of strangers that may be given a name, 0..1. None to
                 follow the one chosen for this gallery (`lrface thresholds`), else 0.01.
@@ -125,6 +126,18 @@ class FaceMatcher:
             GalleryError: The gallery cannot be read, or holds something else.
         """
         return self._fpir if self._fpir is not None else self._rate(self.gallery.search_index())
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """What runs each network: its device and precision, as "openvino in bfloat16".
+
+        A detector that is an object of your own is left out.
+        """
+        refiner = getattr(self.detector, "refiner", None)
+        parts = {"detector": self.detector, "landmarks": refiner}
+        parts |= {each.entry.name: each for _, each in sorted(self.networks.embedders.items())}
+        found = {name: getattr(part, "runs_on", None) for name, part in parts.items()}
+        return {name: each for name, each in found.items() if each is not None}
 
     def analyze(self, image: Source) -> list[Face]:
         """Finds and embeds every face of a picture; nobody needs to be enrolled.

@@ -99,7 +99,7 @@ def check_import(
 
 
 def check_telemetry() -> Iterator[Finding]:
-    """Whether onnxruntime was imported with its telemetry switched off; before any other check imports it."""
+    """Whether onnxruntime and OpenVINO are imported with their telemetry off; before any other check imports them."""
     try:
         from lrface.models import runtime
     except Exception:  # told by check_import: a broken native module may raise anything
@@ -109,6 +109,11 @@ def check_telemetry() -> Iterator[Finding]:
         yield Finding(PROBLEM, "telemetry", "the app imported onnxruntime before lrface, with telemetry on", fix)
     else:
         yield Finding(OK, "telemetry", f"onnxruntime's is off ({runtime.TELEMETRY_VARIABLE}=1)")
+    if runtime.openvino_telemetry_is_on():
+        fix = "import it with lrface.models.runtime.import_openvino, or pip uninstall openvino-telemetry"
+        yield Finding(PROBLEM, "telemetry", "the app imported OpenVINO itself, with telemetry on", fix)
+    else:
+        yield Finding(OK, "telemetry", "OpenVINO's is off (its package is not imported)")
 
 
 def check_doubles(installed: Set[str]) -> Iterator[Finding]:
@@ -151,18 +156,19 @@ def check_models() -> Iterator[Finding]:
 
 
 def check_devices() -> Iterator[Finding]:
-    """Which providers onnxruntime offers, and which really run a model."""
+    """Which providers onnxruntime offers, what OpenVINO finds, and which of them really run a model."""
     from lrface.models.manifest import Manifest
+    from lrface.models.onnxruntime_session import PROVIDERS
     from lrface.models.runtime import onnxruntime
-    from lrface.models.sessions import PROVIDERS, open_session
+    from lrface.models.sessions import describe, open_session
 
     offered = onnxruntime.get_available_providers()
     yield Finding(OK, "providers offered", ", ".join(offered))
     try:
         manifest = Manifest.load()
-        entry = manifest.entries[0]
-        data = manifest.read(entry)
-    except (LrfaceError, IndexError):
+        read = {entry.name: (manifest.read(entry), entry.sha256) for entry in manifest.entries}
+        name, model = next(iter(read.items()))
+    except (LrfaceError, StopIteration):
         return  # told by check_models
     onnxruntime.set_default_logger_severity(4)  # it shouts about libraries that machines without a GPU lack
     has_gpu = shutil.which("nvidia-smi") is not None
@@ -173,7 +179,7 @@ def check_devices() -> Iterator[Finding]:
                 yield Finding(PROBLEM, "device cuda", "there is a GPU, but this onnxruntime cannot use it", fix)
             continue
         try:
-            open_session(data, entry.sha256, device)
+            session = open_session(*model, device)
         except ProviderError as error:
             if device == "cuda" and not has_gpu:
                 yield Finding(NOTE, "device cuda", "not usable: no NVIDIA GPU or driver here; the CPU is used")
@@ -182,7 +188,35 @@ def check_devices() -> Iterator[Finding]:
         except LrfaceError as error:
             yield Finding(PROBLEM, f"device {device}", str(error), "see the models above")
         else:
-            yield Finding(OK, f"device {device}", f"{provider} runs {entry.name}")
+            yield Finding(OK, f"device {device}", f"{provider} runs {name} in {session.precision}")
+    yield from check_openvino(name, *model)
+    try:
+        chosen = [f"{each} on {describe(open_session(*model, 'auto'))}" for each, model in read.items()]
+    except LrfaceError as error:
+        yield Finding(PROBLEM, "device auto", str(error), "see the models above")
+    else:
+        yield Finding(OK, "device auto", f"would run {', '.join(chosen)} (one thread)")
+
+
+def check_openvino(name: str, data: bytes, sha256: str) -> Iterator[Finding]:
+    """Which devices OpenVINO finds, and whether they run a model."""
+    from lrface.models.openvino_session import openvino_devices
+    from lrface.models.sessions import open_session
+
+    try:
+        found = openvino_devices()
+    except Exception as error:  # a broken native module may raise anything
+        yield Finding(PROBLEM, "device openvino", str(error), "pip install --force-reinstall openvino")
+        return
+    if not found:
+        yield Finding(NOTE, "device openvino", "not installed; on Intel processors often faster: lrface[openvino]")
+    for device in found:
+        try:
+            session = open_session(data, sha256, device)
+        except LrfaceError as error:
+            yield Finding(PROBLEM, f"device {device}", "found, but a session does not use it", str(error))
+        else:
+            yield Finding(OK, f"device {device}", f"runs {name} in {session.precision}")
 
 
 def check_video() -> Finding:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lrface.cli.options import MODELS
+from lrface.cli.options import DEVICE_HELP, MODELS
 from lrface.cli.output import note, say
 from lrface.errors import LrfaceError
 
@@ -27,13 +27,19 @@ def models() -> None:
 
 @models.command("list")
 @MODELS
-def models_list(models: str | None) -> None:
+@click.option("--device", help=f"Also open each model there, and say what runs it. {DEVICE_HELP}")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads a network.")
+def models_list(models: str | None, device: str | None, threads: int) -> None:
     """List the models of the manifest."""
     from lrface.models.manifest import Manifest
+    from lrface.models.sessions import describe, open_session
 
     manifest = Manifest.load(models)
     for entry in manifest.entries:
-        say(entry.name, entry.file, entry.sha256[:12], entry.license)
+        runs_on = []
+        if device is not None:
+            runs_on = [describe(open_session(manifest.read(entry), entry.sha256, device, threads))]
+        say(entry.name, entry.file, entry.sha256[:12], entry.license, *runs_on)
     note(f"in {manifest.folder}")
 
 

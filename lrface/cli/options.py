@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lrface.cli.output import note
 from lrface.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ ASPECT = click.option(
     help="Width to height of the picture as it should be seen, like 4:3, before --rotate. Default: square pixels, or "
     "as the video says.",
 )
+DEVICE_HELP = (
+    "cpu, cuda, cuda:N, coreml, openvino, openvino:gpu or openvino:npu; auto: for each network the fastest one here."
+)
 MODELS = click.option("--models", type=click.Path(), metavar="DIR", help="Models folder. Default: the bundled one.")
 
 
@@ -45,7 +49,7 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Height of the smallest face to be found; half of it takes four times as long. "
         "Default: 8 in pictures of 640 to 1920 pixels, proportionally more in larger ones.",
     )
-    @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or coreml.")
+    @click.option("--device", default="cpu", show_default=True, help=DEVICE_HELP)
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads a network.")
     @click.option(
         "--networks",
@@ -65,7 +69,7 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
             if must_exist:
                 check_gallery(gallery)
-            return FaceMatcher.open(
+            matcher = FaceMatcher.open(
                 gallery,
                 models=models,
                 detector=detector,
@@ -76,6 +80,9 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 networks=networks,
                 create=not must_exist,
             )
+            if device == "auto" or device.startswith("openvino"):  # where it was chosen, or in which precision
+                note("device: " + ", ".join(f"{name} on {what}" for name, what in matcher.devices.items()))
+            return matcher
 
         return command(*args, open_matcher=open_matcher, **rest)
 

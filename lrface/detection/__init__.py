@@ -9,11 +9,10 @@ from lrface.errors import ArgumentError, ModelError
 from lrface.types import Detections, ImageArray
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from lrface.detection.decode import Decoder
     from lrface.detection.input_tensor import InputSpec
     from lrface.models.manifest import Manifest
+    from lrface.models.onnxruntime_session import Session
 
 __all__ = ["FaceDetector", "open_detector"]
 
@@ -46,7 +45,7 @@ def open_detector(
         model: None for the manifest's own; the path of an ONNX file: YuNet, SCRFD with landmarks, or any model in the
             detector contract of `models/manifest.json`, told apart by their outputs; "insightface:<path or pack>" for
             a detector of `insightface.model_zoo` (its package must be installed).
-        device: "cpu", "cuda", "cuda:<n>" or "coreml".
+        device: As for `open_session`: "cpu", "cuda", "openvino", "auto" ...
         threads: Of the CPU, for one run.
         manifest: Whose detector is meant; the bundled one where it is None or names no detector.
         score_threshold: Lowest score that counts, 0..1; None for the model's own.
@@ -106,7 +105,7 @@ def open_detector(
     )
 
 
-def _recognise(session: onnxruntime.InferenceSession, name: str) -> tuple[Decoder, InputSpec, float]:
+def _recognise(session: Session, name: str) -> tuple[Decoder, InputSpec, float]:
     """Tells a graph's family by its outputs."""
     from lrface.detection.decode import decode_contract, decode_scrfd, decode_yunet
     from lrface.detection.input_tensor import InputSpec
@@ -119,8 +118,8 @@ def _recognise(session: onnxruntime.InferenceSession, name: str) -> tuple[Decode
     if {"boxes", "scores", "landmarks"} <= set(outputs):
         return decode_contract("boxes", "scores", "landmarks"), InputSpec(fixed=fixed), CONTRACT_THRESHOLD
     if sorted(shape[-1] for shape in outputs.values() if isinstance(shape[-1], int)) == [1, 1, 1, 4, 4, 4, 10, 10, 10]:
-        lengths = [shape[-2] for shape in outputs.values()]
-        if fixed is None and all(isinstance(length, int) for length in lengths):
+        lengths = [length for shape in outputs.values() if isinstance(length := shape[-2], int)]
+        if fixed is None and len(lengths) == len(outputs):
             fixed = round((max(lengths) / 2) ** 0.5) * 8  # two anchors in each cell of stride 8
         return decode_scrfd, InputSpec("RGB", 127.5, 1 / 128, 32, fixed), SCRFD_THRESHOLD
     raise ModelError(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from lrface.errors import ArgumentError, ModelError, ProviderError
-from lrface.models.sessions import PROVIDERS, cap_threads
+from lrface.models.onnxruntime_session import PROVIDERS
+from lrface.models.sessions import AUTO, DEVICES, cap_threads
 from lrface.types import Detections, ImageArray
 
 PACKS = Path("~/.insightface/models")
@@ -22,7 +23,7 @@ class InsightFaceDetector:
 
     Args:
         name: Path of an ONNX file, a folder of them, or the name of a pack that lies in `~/.insightface/models`.
-        device: "cpu", "cuda", "cuda:<n>" or "coreml".
+        device: "cpu", "cuda", "cuda:<n>" or "coreml"; "auto" is the CPU.
         threads: Of the CPU, for one run.
         score_threshold: Lowest score that counts, 0..1; None for 0.4.
 
@@ -41,12 +42,15 @@ class InsightFaceDetector:
                 f"the detector {name!r} needs InsightFace's package ({error}): pip install 'lrface[insightface]', and "
                 "see `lrface doctor` for the packages that clash with it"
             ) from error
-        kind, _, index = device.partition(":")
+        kind, _, index = ("cpu" if device == AUTO else device).partition(":")
+        if kind == "openvino":
+            raise ProviderError("InsightFace's package does not use OpenVINO: name its .onnx file without insightface:")
         if kind not in PROVIDERS:
-            raise ArgumentError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
+            raise ArgumentError(f"unknown device {device!r}: choose one of {DEVICES}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cap_threads(threads)
         settings = {"device_id": index or "0"} if kind == "cuda" else {}
+        self.runs_on = device if device != AUTO else "cpu"
         self._model: Any = None
         for file in _files(name):
             try:

@@ -9,12 +9,12 @@ import numpy as np
 from lrface.alignment import CROP, TEMPLATE, Alignment, align_faces, warp_crop
 from lrface.errors import ModelError
 from lrface.geometry import inverse_transform_points, transform_points
+from lrface.models.sessions import describe
 from lrface.types import Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from lrface.models.manifest import LandmarkerEntry
+    from lrface.models.onnxruntime_session import Session
 
 INPUT_SIDE = 48
 """Side in pixels of the network's input."""
@@ -37,11 +37,16 @@ class LandmarkRefiner:
         entry: Of the manifest.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, entry: LandmarkerEntry) -> None:
+    def __init__(self, session: Session, entry: LandmarkerEntry) -> None:
         self._session, self._entry = session, entry
         side = session.get_inputs()[0].shape[2:]
         if list(side) != [INPUT_SIDE, INPUT_SIDE]:
             raise ModelError(f"{entry.file} takes {side} pixels, not {INPUT_SIDE} x {INPUT_SIDE}: export it again")
+
+    @property
+    def runs_on(self) -> str:
+        """Device and precision, in words."""
+        return describe(self._session)
 
     def refine(self, image: ImageArray, found: Detections) -> Detections:
         """The same faces with better landmarks, and the expected error of these.

@@ -25,12 +25,12 @@ from lrface.detection.pyramid import (
 from lrface.detection.suppression import NMS_IOU, VOTED_NMS_IOU, nested_false_positives, suppress, vote_boxes
 from lrface.errors import ArgumentError, ModelError
 from lrface.models.manifest import PyramidSettings
+from lrface.models.sessions import describe
 from lrface.types import Array, Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from lrface.detection.landmark_refinement import LandmarkRefiner
+    from lrface.models.onnxruntime_session import Session
 
 RUN_PIXELS = 1 << 20
 """Views of one size are run together up to so many working pixels, to bound the memory."""
@@ -75,7 +75,7 @@ class OnnxDetector:
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
+        session: Session,
         decode: Decoder,
         spec: InputSpec,
         score_threshold: float,
@@ -103,6 +103,11 @@ class OnnxDetector:
         self.box_voting = box_voting
         self.refiner = refiner
         self.tile = spec.fixed or tile
+
+    @property
+    def runs_on(self) -> str:
+        """Device and precision, in words."""
+        return describe(self._session)
 
     def detect(self, image: ImageArray) -> Detections:
         """Finds the faces of one picture.

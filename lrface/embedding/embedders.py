@@ -13,7 +13,7 @@ from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_qualit
 from lrface.errors import ArgumentError, ImageError, ModelError
 from lrface.models.manifest import EmbedderEntry, Manifest
 from lrface.models.serving import NetworkSet, WidthRange, level_for
-from lrface.models.sessions import open_session, read_model
+from lrface.models.sessions import describe, open_session, read_model
 from lrface.types import Box, Detections, Face, FloatArray, ImageArray
 
 MIN_NATIVE_PX = 6.0
@@ -44,6 +44,11 @@ class Embedder:
             raise ModelError(
                 f"{entry.file} has inputs {inputs} and outputs {outputs}, not those of its manifest: export it again"
             )
+
+    @property
+    def runs_on(self) -> str:
+        """Device and precision, in words."""
+        return describe(self._session)
 
     def embed(self, crops: ImageArray) -> FloatArray:
         """Embeds canonical crops; a crop gives the same vector (1e-5) alone and in any batch.

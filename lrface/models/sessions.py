@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import hashlib
-import io
 import logging
 import os
-import tempfile
-import warnings
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from lrface.errors import ArgumentError, ModelError, ProviderError
+from lrface.errors import ArgumentError, ModelError
+from lrface.models.onnxruntime_session import FIX_FILE, PROVIDERS, Session, open_onnxruntime
+from lrface.models.openvino_session import DEVICES as OPENVINO_DEVICES
+from lrface.models.openvino_session import example, open_openvino, openvino_devices
 from lrface.models.safe_files import read_regular
+from lrface.types import FloatArray
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
+AUTO = "auto"
+DEVICES = f"{', '.join(PROVIDERS)}, cuda:<n>, {', '.join(OPENVINO_DEVICES)} or {AUTO}"
+"""What a device may be, for messages."""
+TRIALS = 5
+"""Runs of each device by which "auto" compares them."""
 logger = logging.getLogger(__name__)
 _warned: set[int] = set()
 """Numbers of threads whose cap was said: once is enough for all networks of a process."""
-_FIX_FILE = "reinstall lrface or restore the file; a model file is never edited in place"
 
 
 def read_model(path: Path, sha256: str | None) -> bytes:
@@ -34,26 +36,28 @@ def read_model(path: Path, sha256: str | None) -> bytes:
     try:
         data = read_regular(path)
     except OSError as error:
-        raise ModelError(f"cannot read the model {path} ({error.strerror or error}): {_FIX_FILE}") from error
+        raise ModelError(f"cannot read the model {path} ({error.strerror or error}): {FIX_FILE}") from error
     _check_hash(data, sha256, str(path))
     return data
 
 
-def open_session(
-    data: bytes | Path, sha256: str | None, device: str = "cpu", threads: int = 1
-) -> onnxruntime.InferenceSession:
+def open_session(data: bytes | Path, sha256: str | None, device: str = "cpu", threads: int = 1) -> Session:
     """Opens an ONNX model on the device asked for, or not at all.
 
     Args:
         data: The model's bytes, or its file.
         sha256: What these bytes must hash to; None only for a model that the user names by path.
-        device: "cpu", "cuda", "cuda:<n>" or "coreml".
+        device: "cpu", "cuda", "cuda:<n>" or "coreml" (onnxruntime); "openvino" (OpenVINO on the CPU), "openvino:gpu" or
+            "openvino:npu"; "auto" for the one of them that runs this network fastest here, measured when it is opened.
         threads: Of the CPU, for one run; no more than `usable_cores` are used.
+
+    Returns:
+        A session whose `device` and `precision` say what runs it.
 
     Raises:
         ModelError: Unreadable, another hash, not ONNX, or a graph that keeps weights in other files.
         ArgumentError: The device is unknown.
-        ProviderError: Its provider is not the one in use.
+        ProviderError: It is not the one in use.
     """
     name = str(data) if isinstance(data, Path) else "the model"
     if isinstance(data, Path):
@@ -62,7 +66,8 @@ def open_session(
         _check_hash(data, sha256, name)
     if b"\n\x08location" in data:  # the key of TensorProto.external_data: such files would be loaded unhashed
         raise ModelError(f"{name} keeps weights in other files, whose hash is not checked: export it as one file")
-    return _session(data, name, device, threads)
+    used = cap_threads(threads)
+    return _fastest(data, name, used) if device == AUTO else _open(data, name, device, used)
 
 
 def usable_cores() -> int:
@@ -87,54 +92,68 @@ def cap_threads(threads: int) -> int:
     return used
 
 
-def _session(data: bytes, name: str, device: str, threads: int) -> onnxruntime.InferenceSession:
+def describe(session: Session) -> str:
+    """What runs a network, in words: "openvino in bfloat16"."""
+    return f"{session.device} in {session.precision}"
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver library is on this machine."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _open(data: bytes, name: str, device: str, threads: int) -> Session:
     kind, _, index = device.partition(":")
+    if device in OPENVINO_DEVICES:
+        return open_openvino(data, name, device, threads)
     if kind not in PROVIDERS or (index and not (kind == "cuda" and index.isdigit())):
-        raise ArgumentError(f"unknown device {device!r}: choose one of {', '.join(PROVIDERS)}, or cuda:<n>")
-    from lrface.models.runtime import onnxruntime as ort
+        raise ArgumentError(f"unknown device {device!r}: choose one of {DEVICES}")
+    return open_onnxruntime(data, name, kind, index, threads)
 
-    wanted = PROVIDERS[kind]
-    if wanted not in ort.get_available_providers():
-        raise ProviderError(_no_provider(kind, wanted, "this onnxruntime was built without it"))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = cap_threads(threads)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised below, with what to do
-    settings: dict[str, str] = {}
-    if kind == "cuda":
-        _preload_cuda(ort)
-        # no TF32, so that an embedding is the same on either device; no search for each new input size
-        settings = {"device_id": index or "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-    # Weights in other files are looked for in an empty folder: also those that the check of the bytes has not seen.
-    with tempfile.TemporaryDirectory(prefix="lrface-") as empty:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+
+def _fastest(data: bytes, name: str, threads: int) -> Session:
+    """The network on the device that runs it fastest here: the CPU by onnxruntime, unless another saves a tenth."""
+    from lrface.models.runtime import onnxruntime
+
+    plain = _open(data, name, "cpu", threads)
+    given = example(plain)
+    if given is None:
+        return plain
+    offered = onnxruntime.get_available_providers()
+    others = [kind for kind in ("cuda", "coreml") if PROVIDERS[kind] in offered]
+    if not has_nvidia_driver():  # onnxruntime would print pages of warnings
+        others = [kind for kind in others if kind != "cuda"]
+    sessions = [plain]
+    for device in [*others, *openvino_devices()]:
         try:
-            session = ort.InferenceSession(data, options, providers=[(wanted, settings)])
-        except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-            if kind != "cpu" and wanted.removesuffix("ExecutionProvider").lower() in str(error).lower():
-                raise ProviderError(_no_provider(kind, wanted, str(error))) from error
-            raise ModelError(f"{name} is not an ONNX model that onnxruntime can load ({error}): {_FIX_FILE}") from error
-    if session.get_providers()[0] != wanted:
-        raise ProviderError(_no_provider(kind, wanted, f"onnxruntime fell back to {session.get_providers()[0]}"))
-    return session
+            session = _open(data, name, device, threads)
+            session.run(None, given)  # the first run is slower
+        except Exception as error:  # each backend has exceptions of its own; what it cannot run, it does not run fast
+            logger.debug("device auto: %s cannot run %s (%s)", device, name, error)
+        else:
+            sessions.append(session)
+    best, least = plain, 0.9 * _seconds(plain, given)
+    for session in sessions[1:]:
+        if (took := _seconds(session, given)) < least:
+            best, least = session, took
+    logger.info("device auto: %s runs %s in %s", best.device, name, best.precision)
+    return best
 
 
-def _preload_cuda(ort: Any) -> None:
-    """Finds the CUDA libraries of the nvidia-* packages, which no loader looks for in site-packages."""
-    if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints what it misses
-            warnings.simplefilter("ignore")
-            ort.preload_dlls()
-
-
-def _no_provider(kind: str, wanted: str, why: str) -> str:
-    fix = {
-        "cuda": 'install the NVIDIA driver and `pip install "onnxruntime-gpu[cuda,cudnn]"` (no plain onnxruntime '
-        "beside it), or use device='cpu'; `lrface doctor` tells more",
-    }.get(kind, "use device='cpu'")
-    return f"device {kind!r} was asked for but {wanted} is not in use ({why}): {fix}"
+def _seconds(session: Session, given: Mapping[str, FloatArray]) -> float:
+    """The shortest of a few runs."""
+    times = []
+    for _ in range(TRIALS):
+        start = time.perf_counter()
+        session.run(None, given)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def _check_hash(data: bytes, sha256: str | None, name: str) -> None:
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
-        raise ModelError(f"{name} is altered: its SHA-256 is {found[:12]}…, expected {sha256[:12]}…: {_FIX_FILE}")
+        raise ModelError(f"{name} is altered: its SHA-256 is {found[:12]}…, expected {sha256[:12]}…: {FIX_FILE}")

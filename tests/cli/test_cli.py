@@ -175,6 +175,19 @@ def test_models(tmp_path):
     assert str(models_folder()) in listed.stderr
 
 
+def test_openvino_is_chosen_and_said(gallery, portrait):
+    listed = lrface("models", "list", "--device", "openvino")
+    assert listed.returncode == 0, listed.stderr
+    said = {line.split("\t")[0]: line.split("\t")[-1] for line in listed.stdout.splitlines()}
+    assert said["lrface-16"] == "openvino in int8"
+    assert said["lrface-detector"] in ("openvino in float32", "openvino in bfloat16")
+    found = lrface("identify", gallery, portrait, "--device", "openvino", "--json")
+    assert (found.returncode, json.loads(found.stdout)["faces"][0]["name"]) == (0, "Eileen Collins")
+    assert f"detector on {said['lrface-detector']}" in found.stderr
+    refused = lrface("identify", gallery, portrait, "--device", "openvno")
+    assert (refused.returncode, "choose one of cpu, cuda" in refused.stderr) == (1, True)
+
+
 def test_version_is_one(root):
     assert package.__version__ in lrface("--version").stdout
 

@@ -76,7 +76,16 @@ def test_altered_model_is_found(tmp_path, monkeypatch):
 def test_this_installation_is_sound():
     done = subprocess.run([sys.executable, "-m", "lrface", "doctor"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    for what in ("cv2", "onnxruntime", "device cpu", "calibration", "a picture", "Eileen Collins"):
+    for what in (
+        "cv2",
+        "onnxruntime",
+        "device cpu",
+        "device openvino",
+        "device auto",
+        "calibration",
+        "a picture",
+        "Eileen Collins",
+    ):
         assert what in done.stdout
 
 

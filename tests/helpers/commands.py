@@ -12,6 +12,6 @@ COMMANDS = [
     "enroll URL people", "thresholds URL", "thresholds GALLERY --models URL", "gallery URL", "gallery list URL",
     "gallery remove URL x", "gallery remove GALLERY URL", "gallery verify URL",
     "gallery compact URL",
-    "gallery verify GALLERY --URL", "models URL", "models list --models URL",
+    "gallery verify GALLERY --URL", "models URL", "models list --models URL", "models list --device URL",
     "models verify --models URL", "demo URL", "doctor URL",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: onnxruntime's telemetry is off, whoever of this checkout imports it."""
+"""Nothing leaves the machine: telemetry of onnxruntime and OpenVINO is off, whoever of this checkout imports them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EMBED = """
 import numpy as np, os, time
 from lrface.embedding.embedders import open_embedders
 from lrface.models.manifest import Manifest
-for embedder in open_embedders(Manifest.load()).values():
+for embedder in open_embedders(Manifest.load(), DEVICE).values():
     embedder.embed(np.full((1, 112, 112, 3), 127, np.uint8))
 time.sleep(1)  # telemetry has its own thread
 files = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")]
@@ -27,7 +27,9 @@ print("sockets", [file for file in files if file.startswith("socket:")])
 
 def run(code: str, home: Path, root: Path, *before: str) -> subprocess.CompletedProcess[str]:
     home.mkdir(exist_ok=True)
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    # OpenVINO's telemetry is off where a variable says that this is CI: the test must find it on
+    left_out = ("ORT_", "XDG_", "CI", "TF_BUILD", "JENKINS_URL")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     env |= {"HOME": str(home), "PYTHONPATH": str(root)}
     return subprocess.run(
         [*before, sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, cwd=root
@@ -35,10 +37,11 @@ def run(code: str, home: Path, root: Path, *before: str) -> subprocess.Completed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_embedding_leaves_no_file_at_home_and_opens_no_socket(tmp_path: Path, root: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_embedding_leaves_no_file_at_home_and_opens_no_socket(device: str, tmp_path: Path, root: Path) -> None:
     trace, home = tmp_path / "trace", tmp_path / "home"
     strace = ["strace", "-f", "-e", "trace=socket,connect,sendto", "-o", str(trace)] if shutil.which("strace") else []
-    done = run(EMBED, home, root, *strace)
+    done = run(EMBED.replace("DEVICE", repr(device)), home, root, *strace)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sockets []\n"
     assert list(home.rglob("*")) == []
@@ -52,9 +55,17 @@ def test_the_other_packages_switch_it_off_when_they_are_imported(package: str, t
     assert list((tmp_path / "home").rglob("*")) == []
 
 
-def test_lrface_imports_onnxruntime_in_one_place(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "folders", "only"),
+    [
+        ("onnxruntime", ["lrface"], {"lrface/models/runtime.py"}),
+        ("openvino", ["lrface", "training", "benchmarks"], set()),
+    ],
+)
+def test_they_are_imported_in_one_place(package: str, folders: list[str], only: set[str], root: Path) -> None:
+    """OpenVINO by `import_openvino` alone, which is no import statement."""
     found = set()
-    for file in (root / "lrface").rglob("*.py"):
+    for file in (file for folder in folders for file in (root / folder).rglob("*.py")):
         tree = ast.parse(file.read_text("utf-8"))
         typing_only = {
             id(inner)
@@ -65,9 +76,9 @@ def test_lrface_imports_onnxruntime_in_one_place(root: Path) -> None:
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if id(node) not in typing_only and any(name.split(".")[0] == "onnxruntime" for name in names):
+            if id(node) not in typing_only and any(name.split(".")[0] == package for name in names):
                 found.add(file.relative_to(root).as_posix())
-    assert found == {"lrface/models/runtime.py"}
+    assert found == only
 
 
 def test_doctor_says_if_the_app_came_first(tmp_path: Path, root: Path) -> None:
@@ -75,7 +86,22 @@ def test_doctor_says_if_the_app_came_first(tmp_path: Path, root: Path) -> None:
     late = run(code.format("import onnxruntime; "), tmp_path / "home", root).stdout
     assert "PROBLEM" in late
     assert "ORT_DISABLE_TELEMETRY=1" in late
-    assert run(code.format(""), tmp_path / "home", root).stdout.startswith("ok")
+    assert run(code.format(""), tmp_path / "home", root).stdout.count("ok") == 2
+    late = run(code.format("import openvino_telemetry; "), tmp_path / "home", root).stdout
+    assert "PROBLEM  telemetry: the app imported OpenVINO" in late
+
+
+def test_openvino_is_imported_without_its_telemetry(tmp_path: Path, root: Path) -> None:
+    code = """
+import sys
+from lrface.models.runtime import import_openvino
+import_openvino().Core()
+stand_in = [name for name in sys.modules if "telemetry_stub" in name]
+print(sys.modules["openvino_telemetry"], stand_in, "torch" in sys.modules)
+"""
+    done = run(code, tmp_path / "home", root)
+    assert done.stdout == "None ['openvino.tools.ovc.telemetry_stub'] False\n", done.stderr
+    assert list((tmp_path / "home").rglob("*")) == []
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "example.invalid"])

@@ -1,0 +1,213 @@
+"""Sessions of OpenVINO: on the device that was asked for, in a precision that is chosen and said."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from lrface.errors import ModelError, ProviderError
+from lrface.models.onnxruntime_session import Session, Tensor, open_onnxruntime
+from lrface.types import Array, FloatArray
+
+DEVICES = {"openvino": "CPU", "openvino:gpu": "GPU", "openvino:npu": "NPU"}
+LARGEST_ERROR = 0.04
+"""bfloat16 is used where no output of a test input differs more from float32, in norms: a cosine of 0.9992."""
+SHAPES = 8
+"""Compiled graphs that are kept for a device that takes one shape each."""
+SIDE = 320
+"""Height and width in pixels of a test input where the graph takes any."""
+_DRIVERS = {
+    "GPU": "install Intel's GPU driver (Linux: the packages intel-opencl-icd and libze-intel-gpu1), and let this user "
+    "open /dev/dri/renderD* (group render)",
+    "NPU": "install Intel's NPU driver (github.com/intel/linux-npu-driver), and let this user open /dev/accel/accel0",
+}
+
+
+def openvino_devices() -> list[str]:
+    """The keys of `DEVICES` that OpenVINO finds on this machine; none where it is not installed."""
+    try:
+        found = {each.partition(".")[0] for each in _core().available_devices}
+    except ProviderError:
+        return []
+    return [device for device, plugin in DEVICES.items() if plugin in found]
+
+
+def open_openvino(data: bytes, name: str, device: str, threads: int = 1) -> OpenVinoSession:
+    """Opens an ONNX model.
+
+    int8 files are run as they are. Others are run in float32; on processors on which OpenVINO itself would choose
+    bfloat16 (those that multiply in it: AMX), in that, if a test input gives nearly the same (`LARGEST_ERROR`). An NPU
+    has no float32: it runs in float16.
+
+    Args:
+        data: The model.
+        name: For messages.
+        device: A key of `DEVICES`.
+        threads: Of the CPU.
+
+    Raises:
+        ModelError: It is not ONNX, or OpenVINO cannot run it.
+        ProviderError: OpenVINO is not installed, finds no such device, or uses another.
+    """
+    core, plugin = _core(), DEVICES[device]
+    if device not in (here := openvino_devices()):
+        fix = _DRIVERS.get(plugin, "reinstall openvino")
+        other = "device='openvino'" if "openvino" in here else "device='cpu'"
+        raise ProviderError(f"device {device!r}: OpenVINO finds no {plugin} here: {fix}; or use {other}")
+    # The same checks as on any device: what onnxruntime refuses, or keeps weights in other files, ends here.
+    graph = open_onnxruntime(data, name, "cpu", optimise=False)
+    try:
+        model = core.read_model(data)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot load {name} ({_first_line(error)}): use device='cpu'") from error
+    precision = "float16" if plugin == "NPU" and graph.precision == "float32" else graph.precision
+    session = OpenVinoSession(core, model, name, device, precision, threads, graph)
+    if plugin != "CPU" or precision != "float32" or str(_own_choice(core)) != "<Type: 'bfloat16'>":
+        return session
+    faster = OpenVinoSession(core, model, name, device, "bfloat16", threads, graph)
+    return faster if _agree(session, faster) else session
+
+
+class OpenVinoSession:
+    """A `Session` of OpenVINO. Each thread has its own request, as two runs of one request would mix."""
+
+    def __init__(
+        self, core: Any, model: Any, name: str, device: str, precision: str, threads: int, graph: Session,
+        one_shape: bool | None = None,
+    ) -> None:  # fmt: skip
+        self.device, self.precision = device, precision
+        self._core, self._model, self._name = core, model, name
+        self._inputs, self._outputs = graph.get_inputs(), graph.get_outputs()
+        self._names = [output.name for output in self._outputs]
+        self._settings = _settings(DEVICES[device], precision, threads)
+        # an NPU compiles for one shape
+        self._one_shape = DEVICES[device] == "NPU" if one_shape is None else one_shape
+        self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._lock, self._own = threading.Lock(), threading.local()
+        if not self._one_shape:
+            self._compile(())
+
+    def get_inputs(self) -> Sequence[Tensor]:
+        """The inputs of the graph."""
+        return self._inputs
+
+    def get_outputs(self) -> Sequence[Tensor]:
+        """The outputs of the graph."""
+        return self._outputs
+
+    def run(self, wanted: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
+        """Runs the network: inputs by name -> the outputs that are named, or all."""
+        if self._one_shape:
+            rows = len(next(iter(feeds.values())))
+            parts = [self._infer({name: value[i : i + 1] for name, value in feeds.items()}) for i in range(rows)]
+            found = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        else:
+            found = self._infer(feeds)
+        return found if wanted is None else [found[self._names.index(name)] for name in wanted]
+
+    def _infer(self, feeds: Mapping[str, Array]) -> list[Array]:
+        key = tuple(next(iter(feeds.values())).shape) if self._one_shape else ()
+        compiled = self._compile(key)
+        own: dict[int, Any] = self._own.__dict__.setdefault("requests", {})
+        if len(own) > SHAPES:
+            own.clear()
+        kept = own.get(id(compiled))
+        if kept is None or kept[0] is not compiled:
+            kept = own[id(compiled)] = compiled, compiled.create_infer_request()
+        results = kept[1].infer(dict(feeds), share_inputs=True)
+        return [results[i] for i in range(len(self._names))]
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        with self._lock:
+            if shape in self._compiled:
+                self._compiled.move_to_end(shape)
+                return self._compiled[shape]
+            try:
+                model = self._model
+                if shape:
+                    model = model.clone()
+                    model.reshape(list(shape))
+                compiled = self._core.compile_model(model, DEVICES[self.device], self._settings)
+            except RuntimeError as error:
+                raise ModelError(
+                    f"OpenVINO cannot run {self._name} on {self.device!r} ({_first_line(error)}): use device='cpu'"
+                ) from error
+            used = compiled.get_property("EXECUTION_DEVICES")
+            if [each.partition(".")[0].strip("()") for each in used] != [DEVICES[self.device]]:
+                raise ProviderError(f"device {self.device!r}: OpenVINO fell back to {used}: use device='cpu'")
+            self._compiled[shape] = compiled
+            if len(self._compiled) > SHAPES:
+                self._compiled.popitem(last=False)
+            return compiled
+
+
+def example(session: Session, batch: int = 4) -> dict[str, FloatArray] | None:
+    """Noise of -1 to 1 that a network takes, or None where it has several inputs or other than pictures.
+
+    Args:
+        session: Of the network.
+        batch: Pictures, where it takes any number and their size is fixed.
+    """
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return None
+    first, channels, *sides = inputs[0].shape
+    any_size = not all(isinstance(side, int) for side in sides)
+    shape = [
+        first if isinstance(first, int) else 1 if any_size else batch,
+        channels if isinstance(channels, int) else 3,
+        *(side if isinstance(side, int) else SIDE for side in sides),
+    ]
+    return {inputs[0].name: np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)}
+
+
+def _agree(exact: OpenVinoSession, faster: OpenVinoSession) -> bool:
+    given = example(exact)
+    try:
+        pairs = [] if given is None else list(zip(exact.run(None, given), faster.run(None, given), strict=True))
+    except RuntimeError:  # it takes something else than this test input
+        return False
+    return bool(pairs) and all(
+        float(np.linalg.norm(a - b)) <= LARGEST_ERROR * float(np.linalg.norm(a)) for a, b in pairs
+    )
+
+
+def _settings(plugin: str, precision: str, threads: int) -> dict[str, Any]:
+    # int8 is in the file: what it leaves in floating point stays float32
+    found: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float16": "f16"}.get(precision, "f32"),
+    }
+    if plugin == "NPU":
+        found["INFERENCE_PRECISION_HINT"] = "f16"
+    if plugin == "CPU":
+        # not pinned: several processes would all be pinned to the same cores
+        found |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    return found
+
+
+def _own_choice(core: Any) -> Any:
+    return core.get_property("CPU", "INFERENCE_PRECISION_HINT")
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, out of a message that begins with places in OpenVINO's source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if not line.startswith("[")), type(error).__name__)[:200]
+
+
+@cache
+def _core() -> Any:
+    from lrface.models.runtime import import_openvino
+
+    try:
+        return import_openvino().Core()
+    except ImportError as error:
+        raise ProviderError(
+            f"OpenVINO is not installed ({error}): pip install 'lrface[openvino]', or use device='cpu'"
+        ) from error
