@@ -18,7 +18,7 @@ from lrface.alignment import align
 from lrface.detection import open_detector
 from lrface.detection.decode import STRIDES, decode_scrfd, decode_yunet
 from lrface.detection.input_tensor import InputSpec
-from lrface.errors import ModelError, ProviderError
+from lrface.errors import ArgumentError, ModelError
 from lrface.geometry import box_iou
 from lrface.metrics.average_precision import PictureResult, average_precision
 from lrface.models.manifest import Manifest
@@ -114,7 +114,7 @@ def test_the_bundled_detector_keeps_faces_apart_that_touch() -> None:
 
 @pytest.mark.parametrize("min_face", [3.9, 0, -8, float("nan")])
 def test_a_smallest_face_that_is_too_small_is_refused(min_face: float) -> None:
-    with pytest.raises(ModelError, match="4 pixels or more"):
+    with pytest.raises(ArgumentError, match="4 pixels or more"):
         fake([], [], min_face=min_face)
 
 
@@ -196,7 +196,7 @@ def test_one_changed_byte_is_refused(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ProviderError):
+    with pytest.raises(ArgumentError):
         open_detector(device="abacus")
 
 
