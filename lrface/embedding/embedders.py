@@ -200,22 +200,45 @@ def embed_faces(
         The faces in the order of the detections. A face that no network serves (below `MIN_NATIVE_PX`), or whose
         landmarks form no face (native_px 0), has an empty embedding.
     """
-    alignments = align_faces(detections.landmarks)
-    sizes = [0.0 if alignment is None else alignment.native_px for alignment in alignments]
-    found: list[Embedded | None] = [None] * len(sizes)
-    rows = [(i, a) for i, a in enumerate(alignments) if a is not None and networks.network_for(sizes[i]) is not None]
-    if rows:
-        crops = np.stack([alignment.crop(image) for _, alignment in rows])
-        for (i, _), one in zip(rows, networks.embed_crops(crops, [sizes[i] for i, _ in rows]), strict=True):
-            found[i] = one
-    faces = []
-    for i, one in enumerate(found):
-        error = None if detections.landmark_errors is None else float(detections.landmark_errors[i])
-        one = one or Embedded("", networks.ranges[0].level, np.zeros(0, np.float32), None)
-        quality = one.quality if penalty is None else alignment_adjusted_quality(one.quality, error, penalty)
-        place = _box(detections, i), float(detections.scores[i]), detections.landmarks[i]
-        faces.append(Face(*place, sizes[i], one.level, one.vector, quality=quality, network=one.network))
-    return faces
+    return embed_faces_of([(image, detections)], networks, penalty)[0]
+
+
+def embed_faces_of(
+    pictures: Sequence[tuple[ImageArray, Detections]], networks: Networks, penalty: AlignmentPenalty | None = None
+) -> list[list[Face]]:
+    """As `embed_faces`, for several pictures at once: one run of each network for the faces of all of them.
+
+    Args:
+        pictures: Each a picture and the detections of its faces.
+        networks: Those in use.
+        penalty: What a poor alignment costs of a face's quality; None for nothing.
+
+    Returns:
+        For each picture its faces, in the order of the detections.
+    """
+    alignments = [align_faces(detections.landmarks) for _, detections in pictures]
+    crops, widths, places = [], [], []
+    for p, (image, _) in enumerate(pictures):
+        for i, alignment in enumerate(alignments[p]):
+            if alignment is not None and networks.network_for(alignment.native_px) is not None:
+                crops.append(alignment.crop(image))
+                widths.append(alignment.native_px)
+                places.append((p, i))
+    embedded = networks.embed_crops(np.stack(crops), widths) if crops else []
+    found = dict(zip(places, embedded, strict=True))
+    unembedded = Embedded("", networks.ranges[0].level, np.zeros(0, np.float32), None)
+    results: list[list[Face]] = []
+    for p, (_, detections) in enumerate(pictures):
+        faces = []
+        for i, alignment in enumerate(alignments[p]):
+            error = None if detections.landmark_errors is None else float(detections.landmark_errors[i])
+            one = found.get((p, i)) or unembedded
+            quality = one.quality if penalty is None else alignment_adjusted_quality(one.quality, error, penalty)
+            place = _box(detections, i), float(detections.scores[i]), detections.landmarks[i]
+            width = 0.0 if alignment is None else alignment.native_px
+            faces.append(Face(*place, width, one.level, one.vector, quality=quality, network=one.network))
+        results.append(faces)
+    return results
 
 
 def _box(detections: Detections, i: int) -> Box:

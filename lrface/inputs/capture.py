@@ -14,7 +14,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 MAX_FRAME_PIXELS = 40_000_000
 """Width times height of one frame of a video."""
 
-OPEN_TIMEOUT_MS = READ_TIMEOUT_MS = 10_000
+TIMEOUT_S = 10.0
+"""For opening a stream, and for each read."""
 
 
 class Capture(Protocol):
@@ -31,8 +32,8 @@ def is_url(source: object) -> bool:
     return isinstance(source, str) and _URL.match(source) is not None
 
 
-def open_with_opencv(source: str | int) -> Capture:
-    """Opens a camera by its index, or a file or URL by FFmpeg."""
+def open_with_opencv(source: str | int, timeout_s: float = TIMEOUT_S) -> Capture:
+    """Opens a camera by its index, or a file or URL by FFmpeg (with a time-out for opening it and for each read)."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg prints URLs; what fails is reported by lrface
     import cv2
 
@@ -43,7 +44,8 @@ def open_with_opencv(source: str | int) -> Capture:
             return cv2.VideoCapture(source)
         if not is_url(source):
             return cv2.VideoCapture(source, cv2.CAP_FFMPEG)
-        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+        limit = round(1000 * timeout_s)
+        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
         return cv2.VideoCapture(source, cv2.CAP_FFMPEG, options)
     finally:
         log.setLogLevel(level)

@@ -7,6 +7,7 @@ cannot interrupt a read: a reader that hangs is left behind and a new one starte
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from enum import Enum, StrEnum
 
@@ -48,6 +49,7 @@ class Reader:
         self._fresh = threading.Condition()
         self._count = 0
         self._newest: ImageArray | None = None
+        self._read_at = 0.0
         self._done = False
         self._stop = False
         self.error: VideoError | None = None
@@ -60,7 +62,7 @@ class Reader:
             try:
                 while not self._stop and (image := read_frame(capture)) is not None:
                     with self._fresh:
-                        self._newest, self._count = image, self._count + 1
+                        self._newest, self._count, self._read_at = image, self._count + 1, time.monotonic()
                         self._fresh.notify_all()
             finally:
                 capture.release()
@@ -71,8 +73,10 @@ class Reader:
                 self._done = True
                 self._fresh.notify_all()
 
-    def newer_than(self, count: int, timeout_s: float, closed: threading.Event) -> tuple[int, ImageArray] | Outcome:
-        """The newest frame and its number (from 1), as soon as there is one after number `count`."""
+    def newer_than(
+        self, count: int, timeout_s: float, closed: threading.Event
+    ) -> tuple[int, ImageArray, float] | Outcome:
+        """The newest frame after number `count`, as soon as there is one: its number (from 1), and when it was read."""
         waited = 0.0
         with self._fresh:
             while self._count <= count or self._newest is None:
@@ -85,7 +89,7 @@ class Reader:
                 if not self._fresh.wait(_POLL_S):
                     waited += _POLL_S
             image, self._newest = self._newest, None
-            return self._count, image
+            return self._count, image, self._read_at
 
     def stop(self) -> None:
         """Asks the thread to release the source; waits a moment, since a camera can be opened only once."""
@@ -107,8 +111,9 @@ def newest_frames(
     wait: Callable[[float], object],
     clock: Callable[[], float],
     report: Callable[[StreamEventKind, str], None],
-) -> Iterator[tuple[int, float, ImageArray]]:
-    """Gives (number of the frame as read, seconds since the first, image) until `closed` is set.
+    patient: bool = False,
+) -> Iterator[tuple[int, float, ImageArray, float]]:
+    """Gives (number of the frame as read, seconds since the first, image, when it was read) until `closed` is set.
 
     Args:
         name: The source, fit to be shown.
@@ -118,9 +123,10 @@ def newest_frames(
         wait: Waits so many seconds, or until `closed` is set.
         clock: Monotonic seconds.
         report: Told each event's kind and message.
+        patient: Whether a source that never worked is tried again, too.
 
     Raises:
-        VideoError: The first attempt to connect failed.
+        VideoError: The first attempt to connect failed, and it is not `patient`.
     """
     start: float | None = None
     base = attempt = 0
@@ -135,14 +141,14 @@ def newest_frames(
                     break
                 if count == 0:
                     report(StreamEventKind.CONNECTED, "connected" if start is None else "connected again")
-                count, image = got
+                count, image, read_at = got
                 start = clock() if start is None else start
-                yield base + count - 1, clock() - start, image
+                yield base + count - 1, clock() - start, image, read_at
         finally:
             reader.stop()
         if got is Outcome.CLOSED:
             return
-        if start is None:
+        if start is None and not patient:
             raise reader.error or VideoError(
                 f"{name}: gave no frame. Check address, user, password and network; does another program show it?"
             )
@@ -153,7 +159,7 @@ def newest_frames(
             hung.append(reader)
         delay = backoff_s(attempt)
         attempt += 1
-        kind, why = StreamEventKind.LOST, "connection lost"
+        kind, why = StreamEventKind.LOST, "connection lost" if count else "does not answer"
         if got is Outcome.HUNG:
             kind, why = StreamEventKind.STALLED, f"no frame for {stall_s:g} s"
         report(kind, f"{why}; trying again in {delay:.0f} s")

@@ -13,24 +13,25 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from lrface.inputs.capture import MAX_FRAME_PIXELS, Capture, is_url, open_with_opencv, read_frame
+from lrface.inputs.capture import MAX_FRAME_PIXELS, TIMEOUT_S, Capture, is_url, open_with_opencv, read_frame
 
 _PROPERTIES = (0, 3, 4, 5, 7, 40, 41, 48)  # cv2.CAP_PROP_*: position, width, height, fps, frames, SAR, orientation
 _HEADER = struct.Struct(f"<II{len(_PROPERTIES)}d")  # height and width of the frame that follows, then the properties
 _OPENED = (1, 0)  # instead of height and width: the stream is open, no frame follows
 _START = (
     "import json, sys; given = json.loads(sys.stdin.buffer.readline()); sys.path[:] = given['path']; "
-    "from lrface.inputs.stream_process import serve; serve(given['source'])"
+    "from lrface.inputs.stream_process import serve; serve(given['source'], given['timeout_s'])"
 )
 
 
-def open_source(source: str | int) -> Capture:
+def open_source(source: str | int, timeout_s: float = TIMEOUT_S) -> Capture:
     """Opens a camera or file by OpenCV, a stream in a process of its own.
 
     An application whose `sys.executable` is not Python (a frozen one, an embedded interpreter) cannot start one: there
@@ -38,8 +39,8 @@ def open_source(source: str | int) -> Capture:
     """
     python = Path(sys.executable or "").name.lower().startswith(("python", "pypy"))
     if isinstance(source, str) and is_url(source) and python and not getattr(sys, "frozen", False):
-        return StreamProcess(source)
-    return open_with_opencv(source)
+        return StreamProcess(source, timeout_s)
+    return open_with_opencv(source, timeout_s)
 
 
 class StreamProcess:
@@ -47,9 +48,10 @@ class StreamProcess:
 
     Args:
         source: The URL.
+        timeout_s: For opening it, and for each read; then the stream counts as ended.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, timeout_s: float = TIMEOUT_S) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START],
             stdin=subprocess.PIPE,
@@ -60,8 +62,9 @@ class StreamProcess:
         )
         self._values: dict[int, float] = {}
         path = [os.path.abspath(entry) for entry in sys.path]  # "" is the current folder
+        given = {"path": path, "source": source, "timeout_s": timeout_s}
         with suppress(OSError):  # it ended at once: the header is missing then
-            self._stdin.write(json.dumps({"path": path, "source": source}).encode() + b"\n")
+            self._stdin.write(json.dumps(given).encode() + b"\n")
         self._opened = self._header() == _OPENED
 
     @property
@@ -110,17 +113,45 @@ class StreamProcess:
         return True
 
 
-def serve(source: str) -> None:
+class _Watchdog:
+    """Ends this process where the driver does not return, also where its own time-out does not work."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._since: float | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._since = None
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(min(1.0, self._limit_s))
+            since = self._since
+            if since is not None and time.monotonic() - since > self._limit_s:
+                os._exit(1)
+
+
+def serve(source: str, timeout_s: float = TIMEOUT_S) -> None:
     """The other process: opens the stream and writes its frames to stdout, until either ends."""
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing else may write among the frames
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    capture = open_with_opencv(source)
+    driver = _Watchdog(1.5 * timeout_s + 1)
+    with driver:
+        capture = open_with_opencv(source, timeout_s)
     if not capture.isOpened():
         os._exit(1)
     with suppress(OSError):  # the reader is gone
         _send(out, _header_of(capture, *_OPENED))
-        while (image := read_frame(capture)) is not None:
+        while True:
+            with driver:
+                image = read_frame(capture)
+            if image is None:
+                break
             height, width = image.shape[:2]
             _send(out, _header_of(capture, height, width))
             _send(out, np.ascontiguousarray(image).data.cast("B"))

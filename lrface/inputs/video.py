@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -38,11 +39,13 @@ class Frame:
         index: Number of the frame in its source, from 0; a live source leaves gaps where frames were passed over.
         time_s: Seconds since the first frame: the clip's own time, or a live source's clock.
         image: uint8 [h, w, 3], BGR, with square pixels, rotated as asked: boxes refer to this picture.
+        read_at: `time.monotonic()` when it was read: how late a result is follows from it.
     """
 
     index: int
     time_s: float
     image: ImageArray
+    read_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +66,17 @@ class VideoSource:
 
     Args:
         source: Path of a video (GIFs too), index of a camera (0 or "0"), or URL ("rtsp://...").
-        live: Whether only the newest frame matters. None: yes for cameras and URLs.
+        live: Whether only the newest frame matters. None: yes for cameras and URLs. False for a URL that ends (a video
+            on a server): every frame is given.
+        patient: Whether a live source that does not answer the first time is tried again, too, instead of an error.
         stride: Of a file, give every n-th frame.
         aspect: Width to height of the picture as it should be seen ("4:3", 1.78), before `rotate`; for recorders that
             store 704x576 or 352x288 and do not say how wide a pixel is. None: as the stream says, else square pixels.
         rotate: Degrees clockwise by which every frame is rotated: 0, 90, 180 (a camera mounted upside down) or 270.
-        stall_s: Seconds without a frame after which a live source counts as hung.
+        stall_s: Seconds without a frame after which a live source counts as hung; also the time-out of each opening and
+            each read of a URL.
         on_event: Called with each StreamEvent in the iterating thread. None: they go to the log "lrface.video".
-        open_capture: Opens a source. By default OpenCV, for a URL in a process of its own.
+        open_capture: Opens a source. None: OpenCV, for a URL in a process of its own.
         wait: Waits until the event is set, for so many seconds at most.
         clock: Monotonic seconds.
 
@@ -83,7 +89,7 @@ class VideoSource:
     Raises:
         ArgumentError: `stride`, `aspect` or `rotate` is out of range.
         VideoError: A file is missing, is not a video, holds no frame or too large ones; or a live source did not
-            answer the first time. (Once it has, it is reconnected without end.)
+            answer the first time and is not `patient`. (Once it has, it is reconnected without end.)
     """
 
     def __init__(
@@ -91,12 +97,13 @@ class VideoSource:
         source: str | int | os.PathLike[str],
         *,
         live: bool | None = None,
+        patient: bool = False,
         stride: int = 1,
         aspect: str | float | None = None,
         rotate: int = 0,
         stall_s: float = 10.0,
         on_event: Callable[[StreamEvent], None] | None = None,
-        open_capture: Callable[[str | int], Capture] = open_source,
+        open_capture: Callable[[str | int], Capture] | None = None,
         wait: Callable[[threading.Event, float], object] = threading.Event.wait,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -115,7 +122,8 @@ class VideoSource:
         self._aspect, self._rotate = parse_aspect(aspect), check_rotation(rotate)
         self._stall_s = stall_s
         self._on_event = on_event or _log_event
-        self._open_capture = open_capture
+        self._patient = patient
+        self._open_capture = open_capture or partial(open_source, timeout_s=stall_s)
         self._wait = wait
         self._clock = clock
         self._closed = threading.Event()
@@ -148,9 +156,10 @@ class VideoSource:
             wait=lambda seconds: self._wait(self._closed, seconds),
             clock=self._clock,
             report=self._report,
+            patient=self._patient,
         )
-        for index, time_s, image in frames:
-            yield Frame(index, time_s, image)
+        for index, time_s, image, read_at in frames:
+            yield Frame(index, time_s, image, read_at)
 
     def _file_frames(self) -> Iterator[Frame]:
         capture, self._capture = self._capture or self._connect(), None
@@ -164,7 +173,7 @@ class VideoSource:
                 time_s = max(0.0, told_s + offset_s)
                 read += 1
                 if (read - 1) % self.stride == 0:
-                    yield Frame(read - 1, time_s, image)
+                    yield Frame(read - 1, time_s, image, time.monotonic())
         finally:
             capture.release()
         if self._closed.is_set():

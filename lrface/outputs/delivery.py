@@ -12,7 +12,7 @@ from lrface.errors import LrfaceError
 from lrface.outputs.outbox import Outbox, Waiting
 
 LONGEST_WAIT_S = 300.0
-_FLUSH_S = 1.0  # given to a receiver to take the last events when the run ends
+CLOSING_S = 0.8  # given to receivers to take the last events when the run ends
 _log = logging.getLogger("lrface.events")
 
 
@@ -58,7 +58,7 @@ class Delivery:
     ended (or was killed) is sent by the next one. An event whose answer was lost is sent again, with the same id.
 
     Args:
-        outbox: Open; closed by its owner, after this.
+        outbox: Open; closed by its owner, after `stop` and `join`.
         transport: To the receiver.
         report: Told in words when the receiver is lost, and when it takes events again; by default the log
             "lrface.events" is.
@@ -87,11 +87,14 @@ class Delivery:
         """Says that there may be new events."""
         self._wake.set()
 
-    def close(self) -> None:
-        """Gives the receiver a moment to take what waits, then ends; a receiver that hangs is not waited for."""
+    def stop(self) -> None:
+        """Asks the thread to end when the receiver has taken what waits, or does not take it."""
         self._closing.set()
         self._wake.set()
-        self._thread.join(_FLUSH_S)
+
+    def join(self, timeout_s: float) -> None:
+        """Waits until the thread has ended; one whose receiver hangs is not waited for any longer."""
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,1 @@
+"""Several cameras in one process: what `cameras.toml` says, and the run that follows from it."""

@@ -1,0 +1,166 @@
+"""Reading a TOML file with types: what is wrong is told with its line and field."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from lrface.errors import LrfaceError
+
+Place: TypeAlias = "tuple[str | int, ...]"
+_T = TypeVar("_T")
+_MAX_BYTES = 2**20
+
+
+class TomlFile:
+    """A TOML file.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        path: The file.
+        root: Its outermost table.
+
+    Raises:
+        LrfaceError: It cannot be read, or is no TOML.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with open(path, "rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+        except OSError as error:
+            raise LrfaceError(f"cannot read {path} ({error.strerror}): check the path") from error
+        try:
+            if len(data) > _MAX_BYTES:
+                raise LrfaceError(f"{path} is longer than {_MAX_BYTES // 2**20} MiB: it is no list of cameras")
+            self._text = data.decode("utf-8").replace("\r\n", "\n")
+            values = tomllib.loads(self._text)
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            raise LrfaceError(f"{path} is no TOML: {error}") from error
+        self.root = Table(self, (), values)
+
+    def error(self, place: Place, why: str) -> LrfaceError:
+        """The error for a field, with the line in which its value begins."""
+        return LrfaceError(f"{self.path}, line {self._line(place)}: {_written(place)}{why}")
+
+    def _line(self, place: Place) -> int:
+        """The line, from 1: after the longest beginning of the file that is valid and does not hold the field yet."""
+        lines = self._text.split("\n")
+        line = 1
+        for end in range(1, len(lines) + 1):
+            try:
+                values: Any = tomllib.loads("\n".join(lines[:end]))
+            except tomllib.TOMLDecodeError:
+                continue  # inside a value of several lines
+            if _holds(values, place):
+                return line if lines[line - 1].strip() else end
+            line = end + 1
+        return 1
+
+
+def _holds(values: Any, place: Place) -> bool:
+    for key in place:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def _written(place: Place) -> str:
+    """The field as it is said in a message: `cameras[2].rotate: `, numbers from 1."""
+    text = ""
+    for key in place:
+        text += f"[{key + 1}]" if isinstance(key, int) else f".{key}" if text else key
+    return f"{text}: " if text else ""
+
+
+class Table:
+    """A table of a TOML file, read field by field.
+
+    Args:
+        file: Where it is from.
+        place: Where in the file.
+        values: Its values.
+    """
+
+    def __init__(self, file: TomlFile, place: Place, values: dict[str, Any]) -> None:
+        self.file, self.place, self._values = file, place, values
+        self._known: list[str] = []
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def error(self, key: str | None, why: str) -> LrfaceError:
+        """An error for one field, or for the whole table."""
+        return self.file.error(self.place if key is None else (*self.place, key), why)
+
+    def value(self, key: str, kinds: tuple[type, ...], expected: str, default: _T) -> Any | _T:
+        """The value of a field of one of these types; `default` where there is none (`...`: then it is an error)."""
+        self._known.append(key)
+        if key not in self._values:
+            if default is Ellipsis:
+                raise self.error(None, f"has no `{key}`: add one, {expected}")
+            return default
+        value = self._values[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise self.error(key, f"give {expected}, not {str(value)[:60]!r}")
+        return value
+
+    def text(self, key: str, expected: str = "a text", default: Any = ...) -> Any:
+        """A text that is not empty."""
+        value = self.value(key, (str,), expected, default)
+        if value == "":
+            raise self.error(key, f"is empty: give {expected}")
+        return value
+
+    def number(self, key: str, low: float, high: float, default: Any = ...) -> Any:
+        """A number from `low` to `high`."""
+        expected = f"a number from {low:g} to {high:g}"
+        value = self.value(key, (int, float), expected, default)
+        if value is not default and not low <= value <= high:
+            raise self.error(key, f"give {expected}, not {value!r}")
+        return float(value) if value is not default else value
+
+    def whole(self, key: str, choices: Sequence[int] | range, default: Any = ...) -> Any:
+        """An integer out of `choices`."""
+        shown = f"{choices[0]} to {choices[-1]}" if isinstance(choices, range) else ", ".join(map(str, choices))
+        value = self.value(key, (int,), f"a whole number: {shown}", default)
+        if value is not default and value not in choices:
+            raise self.error(key, f"give one of {shown}, not {value!r}")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        return bool(self.value(key, (bool,), "true or false", default))
+
+    def list(self, key: str, expected: str, default: Any = ...) -> Any:
+        """A list."""
+        return self.value(key, (list,), expected, default)
+
+    def table(self, key: str) -> Table | None:
+        """A table, or None where there is none."""
+        values = self.value(key, (dict,), f"a table, [{key}]", None)
+        return None if values is None else Table(self.file, (*self.place, key), values)
+
+    def tables(self, key: str) -> list[Table]:
+        """A list of tables, empty where there is none."""
+        values = self.value(key, (list,), f"tables, [[{key}]]", [])
+        for i, each in enumerate(values):
+            if not isinstance(each, dict):
+                raise self.file.error((*self.place, key, i), f"give tables, [[{key}]], not {str(each)[:60]!r}")
+        return [Table(self.file, (*self.place, key, i), each) for i, each in enumerate(values)]
+
+    def end(self) -> None:
+        """Refuses fields that nobody asked for: a misspelt one would be without effect."""
+        for key in self._values:
+            if key not in self._known:
+                near = difflib.get_close_matches(key, self._known, 1)
+                hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(self._known)}"
+                raise self.error(key, f"is unknown; {hint}")

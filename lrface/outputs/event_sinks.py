@@ -1,0 +1,92 @@
+"""All receivers of events together: JSON lines, and deliveries out of an outbox."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from lrface.outputs.delivery import CLOSING_S, Delivery, Transport
+from lrface.outputs.outbox import Outbox
+from lrface.outputs.sinks import JsonLines
+
+
+class EventSinks:
+    """Gives each event an `id` and hands it to every receiver. A context manager.
+
+    Args:
+        lines: A file of JSON lines, closed with this; None: none.
+        outbox: Path of the outbox; only opened where there are transports.
+        transports: To the receivers.
+        report: Told in words when a receiver is lost, and when it takes events again.
+
+    Raises:
+        LrfaceError: The outbox cannot be used.
+    """
+
+    def __init__(
+        self,
+        lines: JsonLines | None = None,
+        outbox: str | os.PathLike[str] | None = None,
+        transports: Sequence[Transport] = (),
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        self._lines = lines
+        self._outbox = Outbox(outbox) if outbox is not None and transports else None
+        self._deliveries = [Delivery(self._outbox, each, report=report) for each in transports] if self._outbox else []
+
+    def __enter__(self) -> EventSinks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Stores events for every receiver; they are on the disk when this returns.
+
+        Args:
+            records: Events, as `TrackEvent.to_dict` gives them.
+
+        Returns:
+            The records as they are sent, each with its `id`.
+
+        Raises:
+            LrfaceError: The disk is full, or a file cannot be written.
+        """
+        named = [{"id": uuid.uuid4().hex, **record} for record in records]
+        if self._lines is not None:
+            for record in named:
+                self._lines.write(record)
+        if self._outbox is not None and named:
+            self._outbox.put([each.name for each in self._deliveries], named)
+            for each in self._deliveries:
+                each.wake()
+        return named
+
+    def waiting(self) -> dict[str, int]:
+        """How many events wait for each receiver."""
+        return {each.name: self._outbox.waiting(each.name) for each in self._deliveries} if self._outbox else {}
+
+    def close(self) -> dict[str, int]:
+        """Gives the receivers a moment to take what waits; the rest is sent by the next run with this outbox.
+
+        Returns:
+            How many events wait for each receiver.
+        """
+        deadline = time.monotonic() + CLOSING_S
+        for each in self._deliveries:
+            each.stop()
+        for each in self._deliveries:
+            each.join(max(0.0, deadline - time.monotonic()))
+        left = self.waiting()
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+        if self._lines is not None:
+            self._lines.close()
+        return left
