@@ -108,11 +108,14 @@ def load_settings(path: str | os.PathLike[str], environment: Mapping[str, str] =
             raise file.error(("cameras", i, "name"), f"another camera is called {camera.name!r}: choose another name")
     events = file.root.table("events") or Table(file, ("events",), {})
     outbox = folder / events.text("outbox", "a path", f"{file.path.stem}.outbox")
-    webhooks = tuple(_webhook(table, folder, environment) for table in events.tables("webhooks"))
-    if len({webhook.url for webhook in webhooks}) < len(webhooks):
-        raise events.error("webhooks", "two have the same `url`: leave one out")
+    webhooks: list[WebhookSettings] = []
+    for table in events.tables("webhooks"):
+        webhook = _webhook(table, folder, environment)
+        if webhook.url in [other.url for other in webhooks]:
+            raise table.error("url", "another webhook has the same one: leave one out")
+        webhooks.append(webhook)
     mqtt = events.table("mqtt")
-    settings = Settings(tuple(cameras), outbox, webhooks, None if mqtt is None else _mqtt(mqtt, folder, environment))
+    settings = Settings(tuple(cameras), outbox, tuple(webhooks), None if mqtt is None else _mqtt(mqtt, folder, environment))
     events.end()
     file.root.end()
     return settings

@@ -116,7 +116,7 @@ class Table:
     def text(self, key: str, expected: str = "a text", default: Any = ...) -> Any:
         """A text that is not empty."""
         value = self.value(key, (str,), expected, default)
-        if value == "":
+        if value == "" and key in self:
             raise self.error(key, f"is empty: give {expected}")
         return value
 
