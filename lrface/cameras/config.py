@@ -115,7 +115,9 @@ def load_settings(path: str | os.PathLike[str], environment: Mapping[str, str] =
             raise table.error("url", "another webhook has the same one: leave one out")
         webhooks.append(webhook)
     mqtt = events.table("mqtt")
-    settings = Settings(tuple(cameras), outbox, tuple(webhooks), None if mqtt is None else _mqtt(mqtt, folder, environment))
+    settings = Settings(
+        tuple(cameras), outbox, tuple(webhooks), None if mqtt is None else _mqtt(mqtt, folder, environment)
+    )
     events.end()
     file.root.end()
     return settings

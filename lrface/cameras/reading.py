@@ -25,7 +25,6 @@ class CameraReader:
 
     Attributes:
         camera: Which.
-        ended: Whether there will be no further frame.
         error: Why it ended, where it could not be read.
         answers: Whether the source gives frames now.
     """
@@ -38,14 +37,18 @@ class CameraReader:
         open_capture: Callable[[str | int], Capture] | None = None,
     ) -> None:
         self.camera = camera
-        self.ended = False
         self.error: VideoError | None = None
         self.answers = False
         self._news, self._report, self._open_capture = news, report, open_capture
         self._frame: Frame | None = None
-        self._closed = False
+        self._closed = self._finished = False
         self._source: VideoSource | None = None
         self._thread = threading.Thread(target=self._run, name=f"lrface-{camera.name}"[:15], daemon=True)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there will be no further frame."""
+        return self._finished and self._frame is None
 
     def start(self) -> None:
         """Starts reading."""
@@ -83,7 +86,7 @@ class CameraReader:
             self.error = VideoError(f"{self.camera.name}: reading failed ({type(error).__name__}): report it")
         finally:
             with self._news:
-                self.ended, self.answers = True, False
+                self._finished, self.answers = True, False
                 self._news.notify_all()
 
     def _read(self) -> None:

@@ -118,7 +118,8 @@ def newest_frames(
     Args:
         name: The source, fit to be shown.
         connect: Opens the source or raises VideoError.
-        stall_s: Seconds without a frame after which the source counts as hung (the first may take twice as long).
+        stall_s: Seconds without a frame after which the source counts as hung (the first of a connection may
+            take twice as long).
         closed: Ends the iteration when set.
         wait: Waits so many seconds, or until `closed` is set.
         clock: Monotonic seconds.
@@ -136,7 +137,7 @@ def newest_frames(
         count, connected_at = 0, clock()
         try:
             while True:
-                got = reader.newer_than(count, stall_s if start is not None else 2 * stall_s, closed)
+                got = reader.newer_than(count, stall_s if count else 2 * stall_s, closed)
                 if isinstance(got, Outcome):
                     break
                 if count == 0:

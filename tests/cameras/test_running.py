@@ -1,0 +1,221 @@
+"""Several cameras in one process: one batch for all faces, no camera waits for another, nothing is lost at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tiny_models
+from camera_fakes import NameTracking, paced, told
+from fakes import FakeCapture, picture
+
+from lrface.cameras.config import Camera
+from lrface.cameras.running import watch_cameras
+from lrface.cameras.zones import Zone
+from lrface.errors import GalleryInUseError, VideoError
+from lrface.outputs.event_sinks import EventSinks
+from lrface.outputs.webhook import Webhook
+
+ADA, BOB = tiny_models.scene(("Ada", 20, 20, 32)), tiny_models.scene(("Bob", 120, 60, 40))
+
+
+@pytest.fixture(scope="module")
+def matcher(tmp_path_factory):
+    models = tiny_models.write_models(tmp_path_factory.mktemp("models"))
+    with tiny_models.open_matcher(":memory:", models) as opened:
+        for name in ("Ada", "Bob", "Cid"):
+            opened.enroll(name, [tiny_models.portrait(name, photo) for photo in range(3)])
+        yield opened
+
+
+class Run:
+    """A run over cameras whose captures are given; ends after some events, or when all have ended."""
+
+    def __init__(self, matcher, captures, cameras=None, stop=lambda run: False, sinks=None, **options):
+        self.events, self.told, self.batches = [], [], []
+        self.stop = stop
+        self._captures = {name: list(each) if isinstance(each, list) else [each] for name, each in captures.items()}
+        cameras = cameras or [Camera(name, f"rtsp://{name}/", stall_s=0.4) for name in captures]
+        embed = matcher.networks.embed_crops
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(matcher.networks), "embed_crops", self._counted(embed))
+            started = time.monotonic()
+            try:
+                self.reports = watch_cameras(
+                    matcher,
+                    cameras,
+                    lambda camera: NameTracking(matcher, camera),
+                    sinks=sinks or EventSinks(),
+                    on_events=self._events,
+                    on_stream_event=lambda camera, event: self.told.append((camera.name, str(event.kind))),
+                    open_capture=self._open,
+                    **options,
+                )
+            except KeyboardInterrupt:
+                self.reports = []
+            self.seconds = time.monotonic() - started
+
+    def _counted(self, embed):
+        def counted(_, crops, widths):
+            self.batches.append(len(crops))
+            if self.stop(self):
+                raise KeyboardInterrupt
+            return embed(crops, widths)
+
+        return counted
+
+    def _events(self, records):
+        self.events += records
+
+    def _open(self, source):
+        scripts = self._captures[source.split("/")[2]]
+        return scripts.pop(0) if scripts else FakeCapture([], opened=False)
+
+
+def after(seconds):
+    began = time.monotonic()
+    return lambda run: time.monotonic() - began > seconds
+
+
+def test_faces_of_all_cameras_go_through_the_networks_together(matcher):
+    run = Run(
+        matcher,
+        {"a": FakeCapture(paced(ADA, 500)), "b": FakeCapture(paced(BOB, 500))},
+        stop=lambda run: 2 in run.batches and len(run.events) > 1,
+    )
+    assert max(run.batches) == 2
+    assert told(run.events, "a") == [("identified", "Ada"), ("left", "Ada")]
+    assert told(run.events, "b") == [("identified", "Bob"), ("left", "Bob")]
+    assert len({event["id"] for event in run.events}) == 4
+
+
+FAULTS = {
+    "never answers": lambda: FakeCapture([], opened=False),
+    "hangs at once": lambda: FakeCapture([threading.Event()]),
+    "hangs later": lambda: FakeCapture([BOB, threading.Event()]),
+    "ends": lambda: FakeCapture([BOB]),
+    "breaks": lambda: FakeCapture([BOB, cv2.error("rtsp://user:s3cret@host/")]),
+    "empty pictures": lambda: FakeCapture([np.zeros((0, 0, 3), np.uint8)]),
+    "changes its size": lambda: FakeCapture([BOB, *paced(picture(32, 24), 30), *paced(BOB, 30)]),
+    "other types": lambda: FakeCapture([np.zeros((48, 64), np.uint8), np.zeros((48, 64, 4), np.uint8)]),
+    "gigantic": lambda: FakeCapture([BOB], props={3: 30_000, 4: 30_000}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_camera_with_a_fault_delays_no_other(matcher, fault):
+    run = Run(matcher, {"bad": FAULTS[fault](), "good": FakeCapture(paced(ADA, 10_000))}, stop=after(0.6))
+    assert told(run.events, "good") == [("identified", "Ada"), ("left", "Ada")]
+    assert len(run.batches) >= 10  # 60 frames on an idle core
+    assert run.seconds < 0.6 + 1.5
+    seen = [name for _, name in told(run.events, "bad")]
+    assert seen in ([], ["Bob", "Bob"])
+
+
+def test_a_lost_camera_is_connected_again_and_names_the_same_people(matcher):
+    def answers(run):
+        return ("a", "connected") in run.told[1:]
+
+    captures = [FakeCapture(paced(ADA, 3)), FakeCapture(paced(ADA, 10_000))]
+    run = Run(matcher, {"a": captures}, stop=answers)
+    assert run.told[:3] == [("a", "connected"), ("a", "lost"), ("a", "connected")]
+    assert told(run.events, "a")[0] == ("identified", "Ada")
+    assert {name for _, name in told(run.events, "a")} == {"Ada"}
+
+
+def test_tracks_of_a_camera_that_is_gone_are_ended(matcher):
+    now = iter(range(0, 10**6, 20))  # seconds: every look at the clock finds the last frame long ago
+    hung = threading.Event()
+    run = Run(
+        matcher,
+        {"a": FakeCapture([ADA, hung]), "b": FakeCapture(paced(BOB, 10_000))},
+        stop=lambda run: ("left", "Ada") in told(run.events, "a"),
+        clock=lambda: next(now),
+    )
+    assert told(run.events, "a") == [("identified", "Ada"), ("left", "Ada")]
+    hung.set()
+
+
+def test_zones_masks_and_sizes_choose_what_is_embedded(matcher):
+    both = tiny_models.scene(("Ada", 20, 20, 32), ("Bob", 220, 60, 40))
+    left = ((0, 0), (0.5, 0), (0.5, 1), (0, 1))
+    cameras = [
+        Camera("zone", "rtsp://zone/", zones=(Zone("left", left),)),
+        Camera("mask", "rtsp://mask/", masks=(Zone("left", left),)),
+        Camera("size", "rtsp://size/", min_face=36),
+        Camera("none", "rtsp://none/", zones=(Zone("left", left, 36),)),
+    ]
+    run = Run(
+        matcher,
+        {camera.name: FakeCapture(paced(both, 10_000)) for camera in cameras},
+        cameras,
+        stop=lambda run: len(run.batches) > 20,
+    )
+    names = {camera.name: {name for _, name in told(run.events, camera.name)} for camera in cameras}
+    assert names == {"zone": {"Ada"}, "mask": {"Bob"}, "size": {"Bob"}, "none": set()}
+
+
+def test_every_frame_of_a_file_is_seen_and_the_run_ends_with_it(matcher, tmp_path):
+    captures = {}
+    cameras = []
+    for name, count in (("first", 30), ("second", 7)):
+        (tmp_path / f"{name}.mp4").write_bytes(b"x")
+        cameras.append(Camera(name, str(tmp_path / f"{name}.mp4")))
+        captures[name] = [FakeCapture([ADA] * count)]
+    cameras.append(Camera("missing", str(tmp_path / "missing.mp4")))
+    events = []
+    reports = watch_cameras(
+        matcher,
+        cameras,
+        lambda camera: NameTracking(matcher, camera),
+        sinks=EventSinks(),
+        on_events=events.extend,
+        open_capture=lambda path: captures[Path(path).stem].pop(),
+    )
+    assert told(events, "first") == [("identified", "Ada"), ("left", "Ada")]
+    assert [report.frames for report in reports] == [30, 7, 0]
+    assert [report.events for report in reports] == [2, 2, 0]
+    assert isinstance(reports[2].error, VideoError)
+    assert reports[0].error is reports[1].error is None
+    median, late = reports[0].latency.percentiles()
+    assert 0 < median <= late < 10
+    assert "p99" in str(reports[0].latency)
+
+
+def test_a_gallery_in_use_costs_frames_only(matcher, monkeypatch):
+    real, calls = type(matcher.gallery).search_index, []
+
+    def busy(gallery):
+        calls.append(1)
+        if len(calls) < 5:
+            raise GalleryInUseError("busy")
+        return real(gallery)
+
+    monkeypatch.setattr(type(matcher.gallery), "search_index", busy)
+    run = Run(matcher, {"a": FakeCapture(paced(ADA, 10_000))}, stop=lambda run: len(run.batches) > 9)
+    assert told(run.events, "a") == [("identified", "Ada"), ("left", "Ada")]
+
+
+def test_an_interrupted_run_ends_within_two_seconds_with_all_its_events(matcher, tmp_path):
+    never = threading.Event()
+    captures = {
+        "good": FakeCapture(paced(ADA, 10_000)),
+        "dead": FakeCapture([], opened=False),
+        "hung": FakeCapture([BOB, never]),
+        "hung too": FakeCapture([never]),
+    }
+    hooks = [Webhook(f"http://127.0.0.1:9/{i}") for i in range(3)]
+    with EventSinks(outbox=tmp_path / "outbox", transports=hooks) as sinks:
+        run = Run(matcher, captures, stop=after(0.7), sinks=sinks)
+        started = time.monotonic()
+        left = sinks.close()
+    assert run.seconds - 0.7 + time.monotonic() - started < 2.0
+    assert sorted(told(run.events, "good") + told(run.events, "hung")) == sorted(
+        [("identified", "Ada"), ("left", "Ada"), ("identified", "Bob"), ("left", "Bob")]
+    )
+    assert set(left.values()) == {4}
+    never.set()
