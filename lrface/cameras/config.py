@@ -154,7 +154,7 @@ def _camera(table: Table, folder: Path, environment: Mapping[str, str]) -> Camer
 
 def _zone(table: Table, with_size: bool) -> Zone:
     expected = "three or more corners [x, y], each from 0 to 1"
-    corners = table.list("polygon", expected)
+    corners = table.array("polygon", expected)
     if len(corners) < 3:
         raise table.error("polygon", f"give {expected}, not {len(corners)}")
     for number, corner in enumerate(corners, 1):

@@ -140,8 +140,8 @@ class Table:
         """True or false."""
         return bool(self.value(key, (bool,), "true or false", default))
 
-    def list(self, key: str, expected: str, default: Any = ...) -> Any:
-        """A list."""
+    def array(self, key: str, expected: str, default: Any = ...) -> Any:
+        """An array."""
         return self.value(key, (list,), expected, default)
 
     def table(self, key: str) -> Table | None:
