@@ -151,7 +151,7 @@ class Table:
 
     def tables(self, key: str) -> list[Table]:
         """A list of tables, empty where there is none."""
-        values = self.value(key, (list,), f"tables, [[{key}]]", [])
+        values: list[Any] = self.value(key, (list,), f"tables, [[{key}]]", [])
         for i, each in enumerate(values):
             if not isinstance(each, dict):
                 raise self.file.error((*self.place, key, i), f"give tables, [[{key}]], not {str(each)[:60]!r}")
