@@ -231,7 +231,7 @@ class FaceMatcher:
             reason = Reason.EMPTY_GALLERY
         else:
             ranked = self._ranked(face, matches, population)[:CANDIDATES]
-            candidates = [Candidate(match.name, match.similarity, 10.0**log_rate) for log_rate, match in ranked]
+            candidates = [Candidate(m.name, m.similarity, 10.0**log_rate, m.person_id) for log_rate, m in ranked]
             best = ranked[0][1]
             how = face.network, face.native_px, best.photos, population, self.fpir if fpir is None else fpir
             similarity, threshold = best.similarity, self.calibration.threshold(*how)
@@ -259,6 +259,7 @@ class FaceMatcher:
             candidates=tuple(candidates),
             basis=basis,
             gallery_size=population.size,
+            person=None if name is None else best.person_id,
             quality=face.quality,
             network=face.network,
         )

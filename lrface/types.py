@@ -163,11 +163,13 @@ class Candidate:
         name: The person.
         similarity: Cosine, -1..1, higher is closer.
         false_match_rate: The share of strangers who look at least so similar to a person enrolled with as many photos.
+        person: The person's UUID, `Person.id`; "" from a gallery that gives none.
     """
 
     name: str
     similarity: float
     false_match_rate: float
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +184,7 @@ class Identification(Face):
         candidates: The people who look most like it, best first, at most five.
         basis: Where the threshold came from, in words; empty without a candidate.
         gallery_size: Enrolled people.
+        person: The named person's UUID, `Person.id`, never used again for somebody else; None where nobody is named.
     """
 
     name: str | None
@@ -191,6 +194,7 @@ class Identification(Face):
     candidates: tuple[Candidate, ...] = ()
     basis: str = ""
     gallery_size: int = 0
+    person: str | None = None
 
     @property
     def false_match_rate(self) -> float | None:
@@ -228,6 +232,7 @@ class Identification(Face):
         """The fields of docs/json.md, ready for JSON: all but the embedding (biometric data, large) and prose."""
         return {
             "name": self.name,
+            "person": self.person,
             "similarity": _rounded(self.similarity),
             "false_match_rate": _digits(self.false_match_rate),
             "threshold": _rounded(self.threshold),
@@ -240,7 +245,12 @@ class Identification(Face):
             "level": int(self.level),
             "quality": _rounded(self.quality),
             "candidates": [
-                {"name": c.name, "similarity": _rounded(c.similarity), "false_match_rate": _digits(c.false_match_rate)}
+                {
+                    "name": c.name,
+                    "person": c.person,
+                    "similarity": _rounded(c.similarity),
+                    "false_match_rate": _digits(c.false_match_rate),
+                }
                 for c in self.candidates
             ],
         }

@@ -17,7 +17,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 SAYS = (
     r"two people.*Not the same person",
     r"(\(\d.*\(\d+,\)\n){2}",
-    r"enrolled\n(.*\n)*Ada match",
+    r"enrolled\n(.*\n)*Ada [0-9a-f-]{36} match",
     r"no such file",
     r"0\.0 Ada\n(.*\n)*4 \[\('Ada', \d\)\]",
     r"Ada 1\n",

@@ -53,6 +53,9 @@ def test_people_are_named_strangers_are_not(matcher: FaceMatcher) -> None:
     assert ana.threshold is not None
     assert ana.similarity >= ana.threshold
     assert ana.candidates[0].name == "ana"
+    ids = {person.name: person.id for person in matcher.people()}
+    assert (ana.person, stranger.person) == (ids["ana"], None)
+    assert {c.name: c.person for c in stranger.candidates} == ids
     assert ana.embedding.shape == (DIM,)
     assert stranger.similarity is not None
     assert stranger.threshold is not None

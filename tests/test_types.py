@@ -90,12 +90,13 @@ def test_an_identification_is_frozen_and_speaks_json_without_the_embedding() -> 
         similarity=0.7,
         threshold=0.5,
         reason="match",
-        candidates=(Candidate("Zoë", 0.7, 1e-5), Candidate("Bo", 0.1, 0.25)),
+        candidates=(Candidate("Zoë", 0.7, 1e-5, "id-z"), Candidate("Bo", 0.1, 0.25, "id-b")),
+        person="id-z",
     )
     said = json.loads(json.dumps(found.to_dict()))
-    assert said["name"] == "Zoë"
+    assert (said["name"], said["person"]) == ("Zoë", "id-z")
     assert said["box"] == [1, 2, 3, 4]
-    assert said["candidates"][1] == {"name": "Bo", "similarity": 0.1, "false_match_rate": 0.25}
+    assert said["candidates"][1] == {"name": "Bo", "person": "id-b", "similarity": 0.1, "false_match_rate": 0.25}
     assert "embedding" not in said
     assert "array" not in repr(found)
     with pytest.raises(dataclasses.FrozenInstanceError):

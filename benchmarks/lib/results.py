@@ -34,12 +34,22 @@ def machine() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line, as one may type it in the checkout."""
+    """The command line, as one may type it in the checkout; folders outside of it are `/path/to/<name>`."""
     script = Path(sys.argv[0]).resolve()
     if script.is_relative_to(ROOT / "benchmarks"):
         module = ".".join(script.relative_to(ROOT).with_suffix("").parts)
-        return " ".join(["python -m", module, *sys.argv[1:]])
-    return " ".join(["python", *sys.argv])
+        return " ".join(["python -m", module, *map(_without_machine, sys.argv[1:])])
+    return " ".join(["python", *map(_without_machine, sys.argv)])
+
+
+def _without_machine(argument: str) -> str:
+    """An absolute path without the folders of this machine: relative to the checkout, or with its last name only."""
+    option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    path = Path(value)
+    if not path.is_absolute():
+        return argument
+    inside = path.is_relative_to(ROOT)
+    return f"{option}{equals}{path.relative_to(ROOT) if inside else Path('/path/to') / path.name}"
 
 
 def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
