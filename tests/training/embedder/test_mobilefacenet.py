@@ -201,7 +201,6 @@ def test_a_network_of_many_widths_is_exported_with_figures_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.embedder.distill.draw_curves", lambda run: None)
-    monkeypatch.setattr("training.embedder.export.LARGE_SAMPLE", 4)
     world = _small()
     distill(RECIPE, *world, tmp_path / "run")
     export(tmp_path / "run", tmp_path / "models", *world)
