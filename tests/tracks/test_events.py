@@ -21,7 +21,7 @@ PLACE = {"track": 3, "time_s": 1.23456, "frame": 31, "box": (1.0, 2.0, 33.333, 4
         ),
         (
             TrackEvent(TrackEventKind.IDENTIFIED, **PLACE, camera="door", wall_time=datetime(2026, 5, 1, 9, tzinfo=UTC),
-                       person="id", name="Ada", similarity=0.612345, threshold=0.5, views=2.345, best_view_quality=0.7),
+                       person="id", name="Ada", similarity=0.612341, threshold=0.5, views=2.345, best_view_quality=0.7),
             {"event": "identified", "camera": "door", "wall_time": "2026-05-01T09:00:00.000+00:00", "person": "id",
              "name": "Ada", "similarity": 0.61234, "threshold": 0.5, "views": 2.35, "unknown": None,
              "best_view_quality": 0.7},
