@@ -153,6 +153,10 @@ class Reason(StrEnum):
     TOO_SMALL = "too small"
     NO_FACE = "landmarks form no face"
     EMPTY_GALLERY = "gallery is empty"
+    TIE = "two people are equally likely"
+    """Of a track."""
+    TAKEN = "another track has this name"
+    """Of a track: nobody is in view twice, and the other track is the likelier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,9 @@ class Identification(Face):
         basis: Where the threshold came from, in words; empty without a candidate.
         gallery_size: Enrolled people.
         person: The named person's UUID, `Person.id`, never used again for somebody else; None where nobody is named.
+        track: Number of the face's track in its run, whose decision this is; None where no track is followed. The
+            embedding, quality, network and level are then those of the track.
+        views: Effective views behind a track's decision; None without a track.
     """
 
     name: str | None
@@ -195,6 +202,8 @@ class Identification(Face):
     basis: str = ""
     gallery_size: int = 0
     person: str | None = None
+    track: int | None = None
+    views: float | None = None
 
     @property
     def false_match_rate(self) -> float | None:
@@ -205,6 +214,8 @@ class Identification(Face):
         """The decision in a few sentences: why this name or none, on what evidence, and who else was close."""
         quality = "" if self.quality is None else f", quality {self.quality:.2f}"
         face = f"The face is {self.native_px:.0f} px wide, seen at level {self.level}{quality}."
+        if self.views is not None:
+            face += f" The decision is that of track {self.track}, from {self.views:.1f} effective views."
         if not self.candidates or self.similarity is None or self.threshold is None:
             return f"Unknown: {self.reason}. {face}"
         best, *others = self.candidates
@@ -244,6 +255,7 @@ class Identification(Face):
             "network": self.network,
             "level": int(self.level),
             "quality": _rounded(self.quality),
+            **({} if self.track is None else {"track": self.track}),
             "candidates": [
                 {
                     "name": c.name,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from lrface.decisions.curves import NEVER, CurveRecord, ImpostorCurve
 from lrface.decisions.rates import fmr_for
+from lrface.decisions.tracks import TrackBand, TrackBandRecord, track_bands
 from lrface.embedding.quality import AlignmentPenalty
 from lrface.errors import CalibrationError
 from lrface.models.manifest import CALIBRATION, Manifest, Share, Width
@@ -84,6 +85,7 @@ class Calibration:
         impostor_mean: Mean similarity of two photos of different people of the cohort, by the enrolment network.
         alignment_penalty: What a poor alignment costs of a face's quality.
         bands: By network, rising.
+        tracks: Those of tracks, by network, rising; empty in a calibration without them.
     """
 
     space: str
@@ -93,6 +95,7 @@ class Calibration:
     impostor_mean: float
     alignment_penalty: AlignmentPenalty
     bands: Mapping[str, tuple[WidthBand, ...]]
+    tracks: Mapping[str, tuple[TrackBand, ...]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path, sha256: str | None = None) -> Calibration:
@@ -115,7 +118,7 @@ class Calibration:
             raise CalibrationError(f"{path} is not a calibration of schema {SCHEMA}: update lrface, or {_FIX}")
         try:
             record = msgspec.convert(data, _Record)
-            bands = _bands(record.probes)
+            bands, tracks = _bands(record.probes), track_bands(record.tracks)
         except ValueError as error:
             raise CalibrationError(f"{path} is malformed ({error}): {_FIX}") from error
         return cls(
@@ -126,6 +129,7 @@ class Calibration:
             record.impostor_mean,
             AlignmentPenalty(record.alignment_penalty.usual_error, record.alignment_penalty.rate),
             bands,
+            tracks,
         )
 
     @classmethod
@@ -280,6 +284,7 @@ class _Record(msgspec.Struct, frozen=True):
     impostor_mean: Annotated[float, Meta(ge=-1, le=1)]
     alignment_penalty: _PenaltyRecord
     probes: list[_BandRecord]
+    tracks: list[TrackBandRecord] = []
 
 
 def _bands(records: list[_BandRecord]) -> dict[str, tuple[WidthBand, ...]]:

@@ -33,9 +33,10 @@ from lrface.models.safe_files import read_json
 from lrface.models.writing import write_calibration
 from training.data.faces import FaceSet
 from training.data.views import moved_view
+from training.embedder.calibrate_tracks import track_statistics
+from training.embedder.impostor_curves import curve_of, strangers_of
 from training.recipe import Degradation
 
-FALSE_MATCH_RATES = (0.9, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 PHOTOS = (1, 2, 3, 4, 5, 7, 10)
 
 WIDTHS = (8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 32.0, 48.0)
@@ -176,11 +177,23 @@ def statistics(
                 "network": band.network,
                 "widths": [band.low, band.high],
                 "min_quality": _min_quality(band, templates[1], person),
-                "curves": [_curve(band, made, count, person) for count, made in templates.items()],
+                "curves": [
+                    curve_of(
+                        (band.vectors @ made.vectors.T)[strangers_of(person[band.rows], np.array(made.owners))], count
+                    )
+                    for count, made in templates.items()
+                ],
             }
             for band in tqdm(probes, desc="curves", unit="band")
         ],
-    }
+        "tracks": [
+            track_statistics(
+                band.network, (band.low, band.high), band.vectors, band.quality, person[band.rows],
+                {count: (np.array(made.owners), made.vectors) for count, made in templates.items()}, rng,
+            )
+            for band in tqdm(probes, desc="tracks", unit="band")
+        ],
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,34 +211,16 @@ def _templates(clean: Array, groups: Mapping[str, Rows], count: int) -> Template
     return Templates(owners, chosen, fuse(np.stack(sums)) if sums else np.zeros((0, clean.shape[1]), np.float32))
 
 
-def _curve(band: Probes, made: Templates, count: int, person: npt.NDArray[np.str_]) -> dict[str, Any]:
-    strangers = (band.vectors @ made.vectors.T)[_strangers(person[band.rows], np.array(made.owners))]
-    similarity = np.quantile(strangers, 1 - np.array(FALSE_MATCH_RATES), method="higher")
-    scale, shape = fit_tail(strangers[strangers > similarity[-1]] - similarity[-1])
-    return {
-        "photos": count, "comparisons": len(strangers), "fmr": list(FALSE_MATCH_RATES),
-        "similarity": similarity.astype(float).round(5).tolist(),
-        "tail": {"scale": round(scale, 5), "shape": round(shape, 4)},
-    }  # fmt: skip
-
-
 def _min_quality(band: Probes, single: Templates, person: npt.NDArray[np.str_]) -> float | None:
     """See `gate`; by comparisons with templates of one photo, never of the probe's own."""
     if band.quality is None:
         return None
     owners, subject = np.array(single.owners), person[band.rows]
     scores = band.vectors @ single.vectors.T
-    threshold = np.quantile(scores[_strangers(subject, owners)], 1 - LOST_FAR)
+    threshold = np.quantile(scores[strangers_of(subject, owners)], 1 - LOST_FAR)
     photo = np.array([photos[0] for photos in single.photos])
     own = (subject[:, None] == owners[None, :]) & (band.rows[:, None] != photo[None, :])
     return gate(band.quality, ((scores >= threshold) & own).sum(axis=1))
-
-
-def _strangers(subject: npt.NDArray[np.str_], owners: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
-    """Which comparisons are of two people of one source, bool ``[probes, templates]``."""
-    sources = [np.array([name.split("/")[0] for name in names]) for names in (subject, owners)]
-    other: npt.NDArray[np.bool_] = (subject[:, None] != owners[None, :]) & (sources[0][:, None] == sources[1][None, :])
-    return other
 
 
 def _penalty(path: Path) -> dict[str, float]:
@@ -236,31 +231,6 @@ def _penalty(path: Path) -> dict[str, float]:
     except (OSError, ValueError):  # none yet, or a damaged one, in whose place this one is made
         found = None
     return found or {"usual_error": usual.usual_error, "rate": usual.rate}
-
-
-def fit_tail(excess: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """A generalised Pareto distribution by probability-weighted moments (Hosking and Wallis 1987, eq. 8, k = -shape).
-
-    With a0 the mean and a1 = E[x (1 - F(x))], shape = 2 - a0 / (a0 - 2 a1) and scale = 2 a0 a1 / (a0 - 2 a1).
-
-    Args:
-        excess: float ``[n]``, above 0: similarities beyond the point where the tail begins.
-
-    Returns:
-        Scale and shape; exponential (shape 0) where there are fewer than 50 values.
-
-    Raises:
-        ValueError: no value above 0.
-    """
-    values = np.sort(np.asarray(excess, np.float64))
-    if len(values) == 0 or values[0] <= 0:
-        raise ValueError("no two people alike enough to fit a tail: add people to the validation split")
-    mean = float(values.mean())
-    if len(values) < 50:
-        return mean, 0.0
-    weighted = float((values * np.arange(len(values) - 1, -1, -1)).mean() / (len(values) - 1))
-    shape = float(np.clip(2 - mean / (mean - 2 * weighted), -0.5, 0.5))
-    return mean * (1 - shape), shape
 
 
 def gate(quality: npt.NDArray[np.float64], hits: Rows) -> float:

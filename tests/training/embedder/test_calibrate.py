@@ -15,8 +15,9 @@ from lrface.models.manifest import Manifest
 from lrface.models.writing import write_calibration
 from training.common.manifest import add_model, sha256
 from training.data.faces import FaceSet
-from training.embedder.calibrate import FALSE_MATCH_RATES, Probes, bands_of, calibrate, fit_tail, gate, statistics
+from training.embedder.calibrate import Probes, bands_of, calibrate, gate, statistics
 from training.embedder.export import to_onnx
+from training.embedder.impostor_curves import FALSE_MATCH_RATES, fit_tail
 from training.embedder.students import Student
 
 

@@ -1,0 +1,106 @@
+"""Thresholds for tracks: how alike strangers look when several of their views are fused.
+
+A track is made of probes of one band and one validation person, each of another photo; its template is the runtime's.
+Curves are measured of tracks of 1 to 16 views, and kept by how many effective views the runtime counts in such tracks.
+A track is decided after each of its views: ``repeats`` is how many times the rate of one decision the rate of any of
+them is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lrface.decisions.curves import CurveRecord
+from lrface.tracks.template import TrackTemplate, View, fuse_views
+from training.embedder.impostor_curves import curve_of, strangers_of
+
+VIEWS = (1, 2, 4, 8, 16)
+PHOTOS = (1, 2, 5, 10)
+TRACKS = 500
+"""Of a band, drawn with replacement."""
+
+LEAST_PEOPLE = 10
+"""Longer tracks are left out where fewer people have more probes than that (or all tracks of a person are equal)."""
+
+REPEATED_AT = 1e-3
+"""The false-match rate at which ``repeats`` is measured."""
+
+Array = npt.NDArray[np.float32]
+Names = npt.NDArray[np.str_]
+
+
+def track_statistics(
+    network: str,
+    widths: tuple[float, float | None],
+    vectors: Array,
+    quality: npt.NDArray[np.float64] | None,
+    person: Names,
+    templates: Mapping[int, tuple[Names, Array]],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """A band of ``tracks`` of a ``calibration.json``.
+
+    Args:
+        network: that embedded the probes.
+        widths: of the probes, from and to.
+        vectors: of the probes, unit length ``[n, dim]``.
+        quality: of the probes ``[n]``, or None.
+        person: of the probes ``[n]``, "<source>/<identity>".
+        templates: by photos, owners ``[m]`` and unit vectors ``[m, dim]``.
+        rng: draws tracks.
+    """
+    groups = [np.flatnonzero(person == name) for name in np.unique(person)]
+    counts = [n for n in VIEWS if n == 1 or sum(len(rows) > n for rows in groups) >= LEAST_PEOPLE]
+    able = [rows for rows in groups if counts[-1] == 1 or len(rows) > counts[-1]]
+    width = max(6.0, widths[0])
+    drawn = [rng.permutation(able[i])[: counts[-1]] for i in rng.integers(0, len(able), TRACKS)]
+    subjects = np.array([person[rows[0]] for rows in drawn])
+    same = _same_person(vectors, groups)
+    curves, rates = [], []
+    for n in counts:
+        fused = [_fuse(vectors, quality, rows[:n], width, network) for rows in drawn]
+        if n == 1:
+            probes, of_whom = vectors, person
+        else:
+            probes, of_whom = np.stack([each.vector for each in fused]), subjects
+        views = float(np.median([each.effective_views(same) for each in fused]))
+        for photos in [count for count in PHOTOS if count in templates]:
+            owners, made = templates[photos]
+            curve = curve_of((probes @ made.T)[strangers_of(of_whom, owners)], photos)
+            curves.append({"views": round(views, 3), **curve})
+        owners, made = templates[1]
+        scores = (np.stack([each.vector for each in fused]) @ made.T)[strangers_of(subjects, owners)]
+        first = next(curve for curve in curves if curve["views"] == round(views, 3) and curve["photos"] == 1)
+        rates.append(_log_rates(first, scores))
+    ever = np.min(np.stack(rates), axis=0)
+    repeats = float((ever <= np.log10(REPEATED_AT)).mean()) / REPEATED_AT
+    return {
+        "network": network, "widths": list(widths), "same_person": round(same, 5),
+        "repeats": round(min(float(len(counts)), max(1.0, repeats)), 3), "curves": curves,
+    }  # fmt: skip
+
+
+def _fuse(
+    vectors: Array, quality: npt.NDArray[np.float64] | None, rows: npt.NDArray[np.int64], width: float, network: str
+) -> TrackTemplate:
+    known = [None] * len(rows) if quality is None else quality[rows].tolist()
+    return fuse_views([View(vectors[row], q, width, network) for row, q in zip(rows.tolist(), known, strict=True)])
+
+
+def _same_person(vectors: Array, groups: list[npt.NDArray[np.int64]]) -> float:
+    """Mean similarity of two probes of one person, each person counted once."""
+    means = []
+    for rows in groups:
+        if (n := len(rows)) > 1:
+            total = vectors[rows].sum(axis=0, dtype=np.float64)
+            means.append((float(total @ total) - n) / (n * (n - 1)))
+    return float(np.clip(np.mean(means), -0.9, 0.9))
+
+
+def _log_rates(curve: Mapping[str, Any], scores: Array) -> npt.NDArray[np.float64]:
+    return msgspec.convert({key: curve[key] for key in curve if key != "views"}, CurveRecord).curve().log_fmr_of(scores)
