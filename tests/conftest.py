@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from network_watch import outside
+from network_watch import outside, wanted, without_route
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy, torch or faiss start their pools
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
@@ -30,10 +30,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def _nothing_leaves_this_machine() -> Iterator[None]:
-    """Fail a test that reached for anything but loopback, also where the code under test swallowed the refusal."""
+    """Fail a test that reached for anything but loopback, also where the code under test swallowed the refusal.
+
+    A process that outlives its test is blamed on the next one.
+    """
     outside.clear()
+    wanted.clear()
+    before = without_route()
     yield
     assert not outside, f"sockets beyond this machine: {outside}"
+    assert without_route() - before == sum(wanted), (
+        "a library or another process tried to reach a host beyond this machine"
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")

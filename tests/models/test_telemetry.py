@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from network_watch import outside
+from network_watch import isolated, outside, wanted, without_route
 
 EMBED = """
 import numpy as np, os, time
@@ -110,3 +110,13 @@ def test_these_tests_cannot_leave_the_machine(host: str) -> None:
         socket.create_connection((host, 9), timeout=0.1)
     assert [host in line for line in outside] == [True]
     outside.clear()  # or this test would fail, as it should
+
+
+@pytest.mark.skipif(not isolated, reason="the kernel gives this run no network of its own")
+@pytest.mark.parametrize("kind", ["STREAM", "DGRAM"])
+def test_other_processes_of_these_tests_are_watched_too(kind: str) -> None:
+    code = f"from socket import *\ntry: socket(AF_INET, SOCK_{kind}).connect(('192.0.2.1', 9))\nexcept OSError: pass"
+    before = without_route()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    wanted.append(without_route() - before)
+    assert wanted == [1]
