@@ -116,7 +116,10 @@ class VideoSink(AbstractContextManager["VideoSink", None]):
         self.close()
 
     def _start(self, image: ImageArray) -> None:
-        import av
+        try:
+            import av
+        except ImportError as error:
+            raise VideoError("annotated video needs PyAV: `pip install av`, or leave out --out") from error
 
         scale = min(1.0, _MAX_SIDE / max(image.shape))
         height, width = (max(1, round(scale * side)) for side in image.shape[:2])

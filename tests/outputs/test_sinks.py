@@ -264,3 +264,10 @@ def test_many_people_are_counted_not_kept(tmp_path):
 def test_faces_at_the_border(tmp_path, box):
     picture_of, _ = sheet_of(tmp_path, [(0.0, [identification("Ada", 0.6, box)])])
     assert picture_of is not None
+
+
+def test_without_pyav_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(VideoError, match="pip install av"), VideoSink(tmp_path / "a.mp4", 10) as sink:
+        sink.write(np.zeros((48, 64, 3), np.uint8), 0.0)
+    assert list(tmp_path.iterdir()) == []
