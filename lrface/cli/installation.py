@@ -9,6 +9,7 @@ import click
 from lrface.cli.options import DEVICE_HELP, MODELS
 from lrface.cli.output import note, say
 from lrface.errors import LrfaceError
+from lrface.redaction import shown
 
 
 @click.command()
@@ -17,7 +18,7 @@ def demo(out: str) -> None:
     """Make a surveillance clip, enrol one of its two people, identify both."""
     from lrface.cli.demo import run
 
-    run(Path(out), say)
+    run(Path(out), lambda line: say(shown(line)))
 
 
 @click.group()

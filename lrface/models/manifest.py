@@ -254,17 +254,14 @@ class Manifest:
         return read_model(self.folder / entry.file, entry.sha256)
 
     def verify(self) -> list[ModelStatus]:
-        """Reads and hashes every model, and the calibration where the manifest names its hash."""
-        files = [(entry.name, entry.file, entry.sha256) for entry in self.entries]
-        if self.calibration_sha256 is not None:
-            files.append(("calibration", CALIBRATION, self.calibration_sha256))
+        """Reads and hashes every model."""
         found = []
-        for name, file, sha256 in files:
+        for entry in self.entries:
             try:
-                read_model(self.folder / file, sha256)
-                found.append(ModelStatus(name, file, True, "ok"))
+                self.read(entry)
+                found.append(ModelStatus(entry.name, entry.file, True, "ok"))
             except ModelError as error:
-                found.append(ModelStatus(name, file, False, str(error)))
+                found.append(ModelStatus(entry.name, entry.file, False, str(error)))
         return found
 
 

@@ -16,6 +16,7 @@ from lrface.types import ImageArray
 LINES = "identifications.jsonl"  # the file of JSON lines in the folder of every run
 JPEG_MAX_SIDE = 65_500  # of libjpeg, pixels
 _DISK_IS_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", -1), errno.EFBIG)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")  # one letter is a drive of Windows
 _RUN = re.compile(r"run-(\d{1,9})")
 
 
@@ -39,9 +40,11 @@ def run_folder(parent: str | os.PathLike[str]) -> Path:
         parent: Made with the same mode where it is missing.
 
     Raises:
-        LrfaceError: It cannot be made.
+        LrfaceError: It is a URL, or cannot be made.
     """
     folder = Path(parent)
+    if _URL.match(os.fspath(parent)):  # a folder of this name would keep the password in it
+        raise LrfaceError(f"cannot write to {os.fspath(parent)}: this is a URL, name a folder for the results")
     with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         runs = (_RUN.fullmatch(name) for name in os.listdir(folder))

@@ -171,5 +171,16 @@ def test_no_process_prints_a_secret(command):
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("command", ["demo --out URL", "identify GALLERY PICTURE --out URL"])
+def test_no_folder_is_named_by_a_url(tmp_path, monkeypatch, capfd, enrolled, portrait, command):
+    monkeypatch.chdir(tmp_path)
+    words = {"URL": URLS[0], "GALLERY": str(enrolled), "PICTURE": str(portrait)}
+    assert app.run([words.get(word, word) for word in command.split()]) == 1
+    out, err = capfd.readouterr()
+    assert "name a folder" in err
+    assert SECRET not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_stream_where_the_gallery_belongs_is_explained(enrolled):
     refused(lrface("watch", f"rtsp://u:{SECRET}@h/live", enrolled), "the gallery comes first")

@@ -13,7 +13,7 @@ import pytest
 from fakes import identification, picture
 from shell import ENVIRONMENT
 
-from lrface.errors import ImageError, LrfaceError
+from lrface.errors import ImageError, LrfaceError, VideoError
 from lrface.inputs.video import VideoSource
 from lrface.outputs.contact_sheet import MAX_ROWS, TILES, ContactSheet
 from lrface.outputs.files import JPEG_MAX_SIDE, run_folder, write_picture
