@@ -17,8 +17,10 @@ from lrface.cameras.zones import Zone
 from lrface.errors import LrfaceError
 from lrface.inputs.capture import is_url
 from lrface.inputs.correction import ROTATIONS, parse_aspect
+from lrface.models.safe_files import read_regular
 from lrface.outputs.mqtt import Broker
 from lrface.outputs.webhook import check_webhook_url, secret_bytes
+from lrface.redaction import escape
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_SECRET = 4096  # bytes of a file that holds a secret
@@ -137,7 +139,7 @@ def _camera(table: Table, folder: Path, environment: Mapping[str, str]) -> Camer
     except LrfaceError as error:
         raise table.error("aspect", str(error)) from error
     camera = Camera(
-        table.text("name"),
+        _name(table),
         source,
         table.whole("rotate", ROTATIONS, 0),
         aspect,
@@ -164,20 +166,27 @@ def _zone(table: Table, with_size: bool) -> Zone:
     polygon = tuple((float(x), float(y)) for x, y in corners)
     if np.linalg.matrix_rank(np.subtract(polygon, polygon[0])) < 2:
         raise table.error("polygon", "the corners lie in one place or line: no face can be inside")
-    name = table.text("name", default="")
-    zone = Zone(name, polygon, table.number("min_face", 0, 10_000, 0.0) if with_size else 0.0)
+    zone = Zone(_name(table, ""), polygon, table.number("min_face", 0, 10_000, 0.0) if with_size else 0.0)
     table.end()
     return zone
 
 
+def _name(table: Table, default: Any = ...) -> str:
+    name: str = table.text("name", default=default)
+    if escape(name) != name:
+        raise table.error("name", f"{name!a} holds a character that is not drawn: take it out")
+    return name
+
+
 def _webhook(table: Table, folder: Path, environment: Mapping[str, str]) -> WebhookSettings:
-    url = _filled_in(table, "url", table.text("url", "an http:// or https:// URL"), environment)
+    written = table.text("url", "an http:// or https:// URL")
+    url = _filled_in(table, "url", written, environment)
     secret = _secret(table, "secret", folder, environment)
     try:
         check_webhook_url(url)
         key = None if secret is None else secret_bytes(secret)
-    except LrfaceError as error:
-        raise table.error(None, str(error)) from None
+    except LrfaceError as error:  # it may tell the URL, in which a secret may be that does not look like one
+        raise table.error(None, str(error).replace(url, written)) from None
     table.end()
     return WebhookSettings(url, key)
 
@@ -226,11 +235,10 @@ def _secret(table: Table, name: str, folder: Path, environment: Mapping[str, str
     if given is None:
         return None
     try:
-        with open(folder / given, "rb") as file:
-            secret = file.read(_MAX_SECRET + 1).decode().strip()
+        secret = read_regular(folder / given, _MAX_SECRET).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise table.error(f"{name}_file", f"cannot read {folder / given}: check the path") from error
-    if not secret or len(secret) > _MAX_SECRET or not secret.isprintable():
+    if not secret or not secret.isprintable():
         raise table.error(f"{name}_file", f"{folder / given} must hold the secret, one line, and nothing else")
     return secret
 

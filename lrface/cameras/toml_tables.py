@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from lrface.errors import LrfaceError
+from lrface.models.safe_files import read_regular
 
 Place: TypeAlias = "tuple[str | int, ...]"
 _T = TypeVar("_T")
-_MAX_BYTES = 2**20
+_MAX_BYTES = 2**18
+_LONGEST_VALUE = 40  # lines of one value; of a longer one a line near it is told
 
 
 class TomlFile:
@@ -32,16 +34,13 @@ class TomlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with open(path, "rb") as file:
-                data = file.read(_MAX_BYTES + 1)
+            data = read_regular(path, _MAX_BYTES)
         except OSError as error:
-            raise LrfaceError(f"cannot read {path} ({error.strerror}): check the path") from error
+            raise LrfaceError(f"cannot read {path} ({error.strerror or error}): check the path") from error
         try:
-            if len(data) > _MAX_BYTES:
-                raise LrfaceError(f"{path} is longer than {_MAX_BYTES // 2**20} MiB: it is no list of cameras")
             self._text = data.decode("utf-8").replace("\r\n", "\n")
             values = tomllib.loads(self._text)
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
             raise LrfaceError(f"{path} is no TOML: {error}") from error
         self.root = Table(self, (), values)
 
@@ -52,16 +51,34 @@ class TomlFile:
     def _line(self, place: Place) -> int:
         """The line, from 1: after the longest beginning of the file that is valid and does not hold the field yet."""
         lines = self._text.split("\n")
-        line = 1
-        for end in range(1, len(lines) + 1):
-            try:
-                values: Any = tomllib.loads("\n".join(lines[:end]))
-            except tomllib.TOMLDecodeError:
-                continue  # inside a value of several lines
-            if _holds(values, place):
-                return line if lines[line - 1].strip() else end
-            line = end + 1
-        return 1
+        before, after = 0, len(lines)  # lines of a beginning that does not hold the field, and of one that does
+        while after - before > 1:
+            middle = (before + after) // 2
+            end, values = middle, _beginning(lines, middle)
+            while values is None and end < min(after - 1, middle + _LONGEST_VALUE):  # inside a value of several lines
+                end, values = end + 1, _beginning(lines, end + 1)
+            if values is None or _holds(values, place):
+                after = middle
+            else:
+                before = end
+        while after < len(lines) and not lines[after - 1].strip():
+            after += 1
+        return after
+
+
+def _beginning(lines: list[str], count: int) -> Any:
+    """What the first lines of a file say; None where they end inside a value."""
+    try:
+        return tomllib.loads("\n".join(lines[:count]))
+    except ValueError:
+        return None
+
+
+def _brief(value: object) -> str:
+    try:
+        return str(value)[:60]
+    except ValueError:  # Python writes no numbers of thousands of digits
+        return "such a long number"
 
 
 def _holds(values: Any, place: Place) -> bool:
@@ -110,7 +127,7 @@ class Table:
             return default
         value = self._values[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise self.error(key, f"give {expected}, not {str(value)[:60]!r}")
+            raise self.error(key, f"give {expected}, not {_brief(value)!r}")
         return value
 
     def text(self, key: str, expected: str = "a text", default: Any = ...) -> Any:
@@ -125,7 +142,7 @@ class Table:
         expected = f"a number from {low:g} to {high:g}"
         value = self.value(key, (int, float), expected, default)
         if value is not default and not low <= value <= high:
-            raise self.error(key, f"give {expected}, not {value!r}")
+            raise self.error(key, f"give {expected}, not {_brief(value)}")
         return float(value) if value is not default else value
 
     def whole(self, key: str, choices: Sequence[int] | range, default: Any = ...) -> Any:
@@ -133,7 +150,7 @@ class Table:
         shown = f"{choices[0]} to {choices[-1]}" if isinstance(choices, range) else ", ".join(map(str, choices))
         value = self.value(key, (int,), f"a whole number: {shown}", default)
         if value is not default and value not in choices:
-            raise self.error(key, f"give one of {shown}, not {value!r}")
+            raise self.error(key, f"give one of {shown}, not {_brief(value)}")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
@@ -154,7 +171,7 @@ class Table:
         values: list[Any] = self.value(key, (list,), f"tables, [[{key}]]", [])
         for i, each in enumerate(values):
             if not isinstance(each, dict):
-                raise self.file.error((*self.place, key, i), f"give tables, [[{key}]], not {str(each)[:60]!r}")
+                raise self.file.error((*self.place, key, i), f"give tables, [[{key}]], not {_brief(each)!r}")
         return [Table(self.file, (*self.place, key, i), each) for i, each in enumerate(values)]
 
     def end(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from lrface.cameras.config import load_settings
@@ -135,6 +137,11 @@ MQTT = '[events.mqtt]\nhost = "h"\n'
         (CAMERA + MQTT + 'topic = "a/#"', 6, ["events.mqtt.topic"]),
         (CAMERA + '[events.mqtt]\nhost = "mqtt://h"', 5, ["events.mqtt.host"]),
         (CAMERA + MQTT + 'ca_file = "gone"', 6, ["events.mqtt.ca_file"]),
+        (CAMERA + "min_face = 0x" + "f" * 5000, 4, ["cameras[1].min_face", "such a long number"]),
+        ('[[cameras]]\nname = "a\\u200b"\nsource = 0', 2, ["cameras[1].name", "not drawn"]),
+        (CAMERA + ZONE + 'polygon = [[0, 0], [1, 0], [1, 1]]\nname = "\\u001b[2J"', 6, ["zones[1].name", "not drawn"]),
+        (CAMERA + MQTT + 'password_file = "a\\u0000b"', 6, ["events.mqtt.password_file", "cannot read"]),
+        ("".join(f'[[cameras]]\nname = "{i}"\nsource = {i}\n' for i in range(900)) + "rotate = 7", 2701, ["rotate"]),
     ],
 )
 def test_errors_name_line_and_field_and_no_secret(tmp_path, text, line, words):
@@ -148,12 +155,27 @@ def test_errors_name_line_and_field_and_no_secret(tmp_path, text, line, words):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"[[cameras]\n", "line 1"), (b"a = 1\na = 2\n", "line 2"), (b"\xff\xfe", "no TOML"), (b"#" * 2**21, "longer")],
+    [
+        (b"[[cameras]\n", "line 1"),
+        (b"a = 1\na = 2\n", "line 2"),
+        (b"\xff\xfe", "no TOML"),
+        (b"#" * 2**21, "more than"),
+        (b"a = " + b"9" * 5000, "no TOML"),
+    ],
 )
 def test_what_is_no_toml(tmp_path, data, message):
     (tmp_path / "cameras.toml").write_bytes(data)
     with pytest.raises(LrfaceError, match=message):
         load_settings(tmp_path / "cameras.toml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_no_file_of_cameras_and_holds_no_secret(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LrfaceError, match="regular file"):
+        load_settings(tmp_path / "pipe")
+    with pytest.raises(LrfaceError, match="password_file"):
+        load(tmp_path, CAMERA + MQTT + 'user = "u"\npassword_file = "pipe"')
 
 
 def test_a_file_that_is_not_there(tmp_path):
