@@ -22,6 +22,7 @@ def page(results: Path, plot: str) -> str:
         _end_to_end(required("end_to_end", results)),
         _detection(required("detection", results)),
         _landmarks(required("landmarks", results)),
+        _devices(required("devices", results)),
         _methods(required("sweep-methods", results)),
         "## Accuracy by the width of the face\n\n"
         f"![Accuracy against the width of the face, a line for each network]({plot})\n\n"
@@ -235,4 +236,27 @@ def _landmarks(result: dict[str, Any]) -> str:
         f"Protocol: {result['protocol']}. The table shows the error of the alignment that follows from the landmarks,"
         " by the width of the aligned crop; in brackets the share of faces found, in %. Command:"
         " `python -m benchmarks.landmarks`.\n\n" + table(["detector", *(f"{size} px" for size in sizes)], lines)
+    )
+
+
+def _devices(result: dict[str, Any]) -> str:
+    by = {(r["model"], r["batch"], r["runs_on"]): r for r in result["rows"]}
+    lines = []
+    for model, batch in dict.fromkeys((r["model"], r["batch"]) for r in result["rows"]):
+        mine = [r for key, r in by.items() if key[:2] == (model, batch) and not key[2].endswith("any batch")]
+        if batch not in (1, 4, 32):
+            continue
+        usual = mine[0]
+        for r in mine[1:]:
+            runs_on = r["runs_on"].removeprefix("openvino in ")
+            lines.append([
+                model, str(batch), runs_on, f"{usual['ms']:.2f}", f"{r['ms']:.2f}", f"{r['speed']:.2f}",
+                f"{r['cosine']:.5f}",
+            ])  # fmt: skip
+    return (
+        "## OpenVINO beside onnxruntime\n\n"
+        f"Protocol: {result['protocol']}. Processor: {result['machine']['cpu']}, which multiplies in bfloat16 and int8"
+        " (AMX); others differ, so measure yours. Time of a face, or of a picture of 640x640. The cosine is the least"
+        " between the two outputs. edgeface_xs is one of the teachers. Command: `python -m benchmarks.devices`.\n\n"
+        + table(["model", "batch", "precision", "onnxruntime, ms", "OpenVINO, ms", "times as fast", "cosine"], lines)
     )

@@ -22,6 +22,10 @@ MIN_NATIVE_PX = 6.0
 BATCH = 64
 """Faces in one run of a network, to bound its memory."""
 
+LARGE_SIDE, LARGE_BATCH = 64, 4
+"""A processor runs a network of floating point whose input has more pixels a side with so many faces at most: the
+maps of more do not fit its caches, and a face then takes a quarter to a third longer (`benchmarks/devices.py`)."""
+
 
 class Embedder:
     """One embedder of a manifest.
@@ -36,6 +40,8 @@ class Embedder:
         self.entry, self.level, self.dim = entry, entry.level, entry.dim
         data = read_model(folder / entry.file, entry.sha256)
         self._session = open_session(data, entry.sha256, device, threads)
+        on_processor = self._session.device in ("cpu", "openvino") and self._session.precision != "int8"
+        self._batch = LARGE_BATCH if on_processor and self.level > LARGE_SIDE else BATCH
         inputs = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name: o.shape for o in self._session.get_outputs()}
         fits = list(inputs.get(entry.input.name, []))[1:] == [3, entry.level, entry.level]
@@ -80,8 +86,8 @@ class Embedder:
             raise ImageError(f"crops are {crops.dtype} {crops.shape}: pass uint8 [n, 112, 112, 3] BGR from align()")
         wanted = [self.entry.output] + ([self.entry.quality] if self.entry.quality is not None else [])
         out, quality = np.empty((len(crops), self.dim), np.float32), np.empty(len(crops), np.float32)
-        for start in range(0, len(crops), BATCH):
-            part = slice(start, start + BATCH)
+        for start in range(0, len(crops), self._batch):
+            part = slice(start, start + self._batch)
             out[part], *rest = self._session.run(wanted, {self.entry.input.name: self._tensor(crops[part])})
             quality[part] = rest[0] if rest else 0.0
         norms = np.linalg.norm(out, axis=1, keepdims=True)

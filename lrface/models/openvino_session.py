@@ -17,8 +17,11 @@ from lrface.types import Array, FloatArray
 DEVICES = {"openvino": "CPU", "openvino:gpu": "GPU", "openvino:npu": "NPU"}
 LARGEST_ERROR = 0.04
 """bfloat16 is used where no output of a test input differs more from float32, in norms: a cosine of 0.9992."""
+SIZES = (1, 4, 8)
+"""Batches for which graphs of one picture size are compiled, others are filled up: on one thread int8 graphs take 1.3
+to 1.5 times as long if they are compiled for any batch; larger batches save little (`benchmarks/devices.py`)."""
 SHAPES = 8
-"""Compiled graphs that are kept for a device that takes one shape each."""
+"""Compiled graphs that are kept, where the graph takes pictures of any size and the device only one shape (an NPU)."""
 SIDE = 320
 """Height and width in pixels of a test input where the graph takes any."""
 _DRIVERS = {
@@ -66,7 +69,7 @@ def open_openvino(data: bytes, name: str, device: str, threads: int = 1) -> Open
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot load {name} ({_first_line(error)}): use device='cpu'") from error
     precision = "float16" if plugin == "NPU" and graph.precision == "float32" else graph.precision
-    session = OpenVinoSession(core, model, name, device, precision, threads, graph)
+    session = OpenVinoSession(core, model, name, device, precision, threads, graph, any_shape=plugin != "NPU")
     if plugin != "CPU" or precision != "float32" or str(_own_choice(core)) != "<Type: 'bfloat16'>":
         return session
     faster = OpenVinoSession(core, model, name, device, "bfloat16", threads, graph)
@@ -74,23 +77,36 @@ def open_openvino(data: bytes, name: str, device: str, threads: int = 1) -> Open
 
 
 class OpenVinoSession:
-    """A `Session` of OpenVINO. Each thread has its own request, as two runs of one request would mix."""
+    """A `Session` of OpenVINO. Each thread has its own request, as two runs of one request would mix.
+
+    Args:
+        core: OpenVINO's.
+        model: The graph as it read it.
+        name: For messages.
+        device: A key of `DEVICES`.
+        precision: "float32", "bfloat16", "float16" or "int8".
+        threads: Of the CPU.
+        graph: The same network, opened by onnxruntime: its inputs and outputs.
+        any_shape: Whether the device runs a graph that was compiled for any shape.
+        sizes: See `SIZES`; empty for one graph for any batch.
+    """
 
     def __init__(
         self, core: Any, model: Any, name: str, device: str, precision: str, threads: int, graph: Session,
-        one_shape: bool | None = None,
+        any_shape: bool = True, sizes: tuple[int, ...] = SIZES,
     ) -> None:  # fmt: skip
         self.device, self.precision = device, precision
         self._core, self._model, self._name = core, model, name
         self._inputs, self._outputs = graph.get_inputs(), graph.get_outputs()
         self._names = [output.name for output in self._outputs]
         self._settings = _settings(DEVICES[device], precision, threads)
-        # an NPU compiles for one shape
-        self._one_shape = DEVICES[device] == "NPU" if one_shape is None else one_shape
+        first, *rest = self._inputs[0].shape
+        one_size = len(self._inputs) == 1 and not isinstance(first, int) and all(isinstance(n, int) for n in rest)
+        self._sizes = sizes if one_size else () if any_shape else (1,)
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._lock, self._own = threading.Lock(), threading.local()
-        if not self._one_shape:
-            self._compile(())
+        if one_size or not self._sizes:
+            self._compile((self._sizes[0], *(n for n in rest if isinstance(n, int))) if self._sizes else ())
 
     def get_inputs(self) -> Sequence[Tensor]:
         """The inputs of the graph."""
@@ -102,16 +118,25 @@ class OpenVinoSession:
 
     def run(self, wanted: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
         """Runs the network: inputs by name -> the outputs that are named, or all."""
-        if self._one_shape:
-            rows = len(next(iter(feeds.values())))
-            parts = [self._infer({name: value[i : i + 1] for name, value in feeds.items()}) for i in range(rows)]
-            found = [np.concatenate(each) for each in zip(*parts, strict=True)]
-        else:
-            found = self._infer(feeds)
+        found = self._in_pieces(feeds) if self._sizes else self._infer(feeds)
         return found if wanted is None else [found[self._names.index(name)] for name in wanted]
 
+    def _in_pieces(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Runs a batch in pieces of the sizes for which there are graphs, the last one filled up with its last row."""
+        parts, start = [], 0
+        (name, value), *_ = feeds.items()
+        while start < len(value):
+            left = len(value) - start
+            size = next((size for size in self._sizes if size >= left), self._sizes[-1])
+            piece = value[start : start + size]
+            if len(piece) < size:
+                piece = np.concatenate([piece, np.repeat(piece[-1:], size - len(piece), axis=0)])
+            parts.append([each[:left] for each in self._infer({name: piece})])
+            start += size
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
     def _infer(self, feeds: Mapping[str, Array]) -> list[Array]:
-        key = tuple(next(iter(feeds.values())).shape) if self._one_shape else ()
+        key = tuple(next(iter(feeds.values())).shape) if self._sizes else ()
         compiled = self._compile(key)
         own: dict[int, Any] = self._own.__dict__.setdefault("requests", {})
         if len(own) > SHAPES:

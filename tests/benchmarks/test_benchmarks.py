@@ -22,6 +22,7 @@ SMALL = {
     "detector_pyramid": ["--every", "500", "--every-face", "500"],
     "open_set": ["--limit", "44", "--people", "20", "--searches", "100", "--widths", "24", "8", "--probes", "40"],
     "quality": ["--limit", "4"],
+    "devices": ["--batches", "1", "2", "--turns", "1", "--more"],
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
 }

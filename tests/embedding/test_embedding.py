@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from tiny_models import DIM, TinyDetector, embedder_bytes, face, portrait, scene, write_models
 
-from lrface.embedding.embedders import BATCH, Embedder, Networks, embed_faces, open_embedders, open_networks
+from lrface.embedding.embedders import (
+    BATCH,
+    LARGE_BATCH,
+    Embedder,
+    Networks,
+    embed_faces,
+    open_embedders,
+    open_networks,
+)
 from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
 from lrface.errors import ArgumentError, ImageError, ModelError
 from lrface.models.manifest import Manifest
@@ -156,3 +164,27 @@ def test_a_detectors_slip_costs_only_its_own_face(networks: Networks) -> None:
     slip, fine = embed_faces(picture, both, networks)
     assert (slip.native_px, len(slip.embedding)) == (0, 0)
     assert len(fine.embedding) == DIM
+
+
+@pytest.mark.parametrize(("folder", "level", "device", "most"), [
+    ("models/float32", 112, "cpu", LARGE_BATCH),
+    ("models/float32", 112, "openvino", LARGE_BATCH),
+    ("models/float32", 16, "cpu", BATCH),
+    ("models", 112, "cpu", BATCH),  # int8
+])  # fmt: skip
+def test_a_large_network_runs_few_faces_at_a_time(
+    folder: str, level: int, device: str, most: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder(Manifest.load(root / folder).embedders[level], root / folder, device)
+    assert embedder.runs_on.endswith("int8") == (folder == "models")
+    seen, run = [], embedder._session.run
+
+    def watched(wanted: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        seen.extend(len(value) for value in feeds.values())
+        return run(wanted, feeds)
+
+    monkeypatch.setattr(embedder._session, "run", watched)
+    crops = np.stack([face(f"p{i}") for i in range(10)])
+    found = embedder.embed(crops)
+    assert (max(seen), sum(seen)) == (min(most, 10), 10)
+    np.testing.assert_allclose(found[9], embedder.embed(crops[9:])[0], atol=2e-2)
