@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -12,12 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from lrface.errors import LrfaceError
 from lrface.outputs.records import json_line
 
 MAX_WAITING = 100_000  # events for one receiver: about 60 MB
 _APPLICATION = 0x6C726F62  # "lrob": tells an outbox from any other SQLite file
 _VERSION = 1
+_log = logging.getLogger("lrface.events")
 _SCHEMA = """
 CREATE TABLE event (
   number INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
@@ -40,6 +44,16 @@ class Waiting:
     number: int
     id: str
     body: str
+
+
+def _whole(number: int, name: bytes | None, body: bytes | None) -> Waiting | None:
+    """A row of the outbox; None if it is damaged."""
+    try:
+        event = Waiting(number, (name or b"").decode(), (body or b"").decode())
+        whole = isinstance(msgspec.json.decode(event.body), dict) and event.id.isprintable()
+    except (ValueError, RecursionError):
+        return None
+    return event if whole else None
 
 
 class Outbox:
@@ -100,10 +114,17 @@ class Outbox:
 
     def next(self, receiver: str) -> Waiting | None:
         """The event that is to be sent next: the oldest one of those that were refused least often."""
-        query = "SELECT number, id, body FROM event WHERE receiver = ? ORDER BY attempts, number LIMIT 1"
+        query = (
+            "SELECT number, CAST(id AS BLOB), CAST(body AS BLOB) FROM event WHERE receiver = ? "
+            "ORDER BY attempts, number LIMIT 1"
+        )
         with self._using(), self._lock:
-            row = self._database.execute(query, (receiver,)).fetchone()
-        return None if row is None else Waiting(*row)
+            while (row := self._database.execute(query, (receiver,)).fetchone()) is not None:
+                if event := _whole(*row):
+                    return event
+                self._database.execute("DELETE FROM event WHERE number = ?", (row[0],))  # or it would block the others
+                _log.warning("%s: a damaged event was left out", self.path)
+        return None
 
     def delivered(self, event: Waiting) -> None:
         """Forgets an event that its receiver has taken."""

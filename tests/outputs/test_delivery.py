@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -141,6 +142,22 @@ def test_the_oldest_events_of_a_receiver_that_is_away_too_long_are_dropped(tmp_p
             outbox.put(["a", "b"] if i == 3 else ["a"], [event(i)])
         assert (outbox.waiting("a"), outbox.next("a").id, outbox.dropped) == (10, "event-15", 15)
         assert outbox.next("b").id == "event-3"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["body = substr(body, 2)", "body = '[]'", "body = CAST(x'7bff7d' AS TEXT)", "body = zeroblob(9)", "id = x'ff'",
+     "id = 'a' || char(10)", "body = '" + "[" * 20_000 + "'"],
+)  # fmt: skip
+def test_a_damaged_event_is_left_out_and_blocks_no_other(tmp_path, caplog, value):
+    path = tmp_path / "outbox"
+    with Outbox(path) as outbox:
+        outbox.put(["a"], [event(i) for i in range(3)])
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(f"UPDATE event SET {value} WHERE number = 1")
+    with Outbox(path) as outbox:
+        assert [outbox.next("a").id, outbox.waiting("a")] == ["event-1", 2]
+    assert "damaged event" in caplog.text
 
 
 def gallery(path):
