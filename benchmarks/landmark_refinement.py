@@ -1,4 +1,4 @@
-"""What landmark refinement is worth: validation people in small scenes, found, aligned, compared.
+"""The gain of landmark refinement: validation people in small scenes, found, aligned, compared.
 
     python -m benchmarks.landmark_refinement
 

@@ -214,7 +214,7 @@ class FaceMatcher:
     def decide(
         self, face: Face, matches: Sequence[Match], population: Population, fpir: float | None = None
     ) -> Identification:
-        """Says who a face is. Templates of more photos draw strangers closer too, so people are ranked by false match.
+        """Says who a face is. Templates of more photos are closer to strangers too: people rank by false-match rate.
 
         Args:
             face: Embedded by one of the networks.

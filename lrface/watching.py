@@ -73,7 +73,7 @@ def watch(
         source: Open.
         out: Folder in which a new one is made for this run (`run-0001`, `run-0002` ...), with `annotated.mp4`,
             `identifications.jsonl` (frames with faces) and `contact-sheet.jpg`. It is made with the first frame.
-        on_sighting: Called when a person, or a stranger, comes into view. Strangers are not told apart.
+        on_sighting: Called when a person, or a stranger, comes into view. All strangers count as one.
         on_frame: Called with each frame and its identifications.
         progress: Shows a progress bar on stderr.
 

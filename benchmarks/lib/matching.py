@@ -1,4 +1,4 @@
-"""From face crops to scores, for tests that are larger than a gallery file is meant for.
+"""From face crops to scores, for tests that are larger than a gallery file can be.
 
 The networks, the choice among them and the templates are the runtime's own code. One thing differs: no face is too
 small; one that is narrower than all that a network serves goes to the network of the smallest faces.

@@ -1,4 +1,4 @@
-"""Networks of others: they are fed the small face brought back to the size of their input."""
+"""Networks of others: they are fed the small face enlarged to the size of their input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shrunk(crops: Crops, size: int) -> Crops:
 
 
 def upscaled(crops: Crops, size: int) -> Crops:
-    """Crops shrunk by area and brought back to 112 by bicubic interpolation, as a teacher would be fed."""
+    """Crops shrunk by area and enlarged to 112 by bicubic interpolation, as a teacher would be fed."""
     if size == crops.shape[1]:
         return crops
     return np.stack([cv2.resize(crop, (112, 112), interpolation=cv2.INTER_CUBIC) for crop in shrunk(crops, size)])

@@ -13,7 +13,7 @@ from training.detector.scenes import held_out, is_empty_set
 
 
 def held_out_scenes(folder: Path, empty: bool = False) -> list[ImageArray]:
-    """The scenes that the detector's training does not see, uint8 [h, w, 3] each; only those without people if told."""
+    """The scenes that the detector's training does not see, uint8 [h, w, 3]; on request only those without people."""
     peopled = {line.partition(",")[0] for line in (folder / "boxes.csv").read_text().splitlines()}
     with zipfile.ZipFile(folder / "scenes.zip") as pack:
         names = [name for name in sorted(pack.namelist()) if name.endswith(".webp") and held_out(name)]

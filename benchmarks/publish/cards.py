@@ -79,14 +79,14 @@ def _landmarker(entry: Entry, result: dict[str, Any]) -> str:
         f" {result['ms_a_face_and_iteration']:.2f} ms a face, cropping included, in batches, on one thread"
         " (`python -m benchmarks.landmark_refinement`).\n\n"
         + table(HEADER, [figures(row) for row in result["rows"]])
-        + "\n\nWhat the expected error is worth: rank correlation with the similarity of two photos of a person; their"
-        " FNMR in % at FMR 1 %, of all and without the poorest fifth; accuracy in % on the third of all pairs with the"
-        " largest expected error.\n\n" + table(ERROR_HEADER, [error_figures(row) for row in result["rows"]])
+        + "\n\nHow well the expected error predicts: rank correlation with the similarity of two photos of a person;"
+        " their FNMR in % at FMR 1 %, of all and without the poorest fifth; accuracy in % on the third of all pairs"
+        " with the largest expected error.\n\n" + table(ERROR_HEADER, [error_figures(row) for row in result["rows"]])
     )
 
 
 def filled(models: Path, results: Path) -> dict[Path, str]:
-    """The text of each card with its section anew.
+    """The text of each card with its section written again.
 
     Raises:
         SystemExit: it is no models folder, or a card has no such section.

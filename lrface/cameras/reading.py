@@ -20,7 +20,7 @@ class CameraReader:
     Args:
         camera: Which.
         news: Notified when there is a frame, or the source has ended.
-        report: Told what happens to the source, in the reading thread.
+        report: Called with what happens to the source, in the reading thread.
         open_capture: See VideoSource.
 
     Attributes:
@@ -67,11 +67,11 @@ class CameraReader:
             self._closed = True
             source = self._source
             self._news.notify_all()
-        if source is not None and source.live:  # a file is let go by its own thread
+        if source is not None and source.live:  # a file is released by its own thread
             source.close()
 
     def join(self, timeout_s: float) -> None:
-        """Waits until the camera is let go; one whose driver hangs is not waited for any longer."""
+        """Waits until the camera is released; if its driver hangs, the wait ends."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 

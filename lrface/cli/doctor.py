@@ -46,7 +46,7 @@ _FAMILIES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
         status: OK, NOTE (something that not everybody needs is missing) or PROBLEM.
@@ -62,7 +62,7 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether lrface can do its work in spite of it."""
+        """Whether lrface works all the same."""
         return self.status != PROBLEM
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Looks at everything, cheapest first; never raises."""
+    """Makes all checks, the quickest first; never raises."""
     yield Finding(OK, "lrface", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield from check_telemetry()
     imported = [check_import(module, package) for module, package in _MODULES.items()]
@@ -102,7 +102,7 @@ def check_telemetry() -> Iterator[Finding]:
     """Whether onnxruntime and OpenVINO are imported with their telemetry off; before any other check imports them."""
     try:
         from lrface.models import runtime
-    except Exception:  # told by check_import: a broken native module may raise anything
+    except Exception:  # reported by check_import: a broken native module may raise anything
         return
     if runtime.IMPORTED_WITHOUT_SWITCH:
         fix = f"set {runtime.TELEMETRY_VARIABLE}=1 in the environment, or import lrface.models.runtime first"
@@ -169,7 +169,7 @@ def check_devices() -> Iterator[Finding]:
         read = {entry.name: (manifest.read(entry), entry.sha256) for entry in manifest.entries}
         name, model = next(iter(read.items()))
     except (LrfaceError, StopIteration):
-        return  # told by check_models
+        return  # reported by check_models
     onnxruntime.set_default_logger_severity(4)  # it shouts about libraries that machines without a GPU lack
     has_gpu = shutil.which("nvidia-smi") is not None
     for device, provider in PROVIDERS.items():

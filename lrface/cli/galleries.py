@@ -81,7 +81,7 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
 
 @click.group()
 def gallery() -> None:
-    """See who is enrolled; take people out."""
+    """List, remove and check the people of a gallery."""
 
 
 @gallery.command("list")
@@ -129,7 +129,7 @@ def gallery_compact(gallery: str) -> None:
 
 @gallery.command("verify")
 @GALLERY
-@click.option("--remove-damaged", is_flag=True, help="Delete what is damaged, so that all else can be used again.")
+@click.option("--remove-damaged", is_flag=True, help="Delete what is damaged, so that the rest can be used again.")
 def gallery_verify(gallery: str, remove_damaged: bool) -> None:
     """Compare every person and photo of GALLERY with the checksums, and list what is damaged."""
     from lrface.gallery import Gallery

@@ -186,7 +186,7 @@ def clock(seconds: float) -> str:
 
 
 def _pictures(given: tuple[str, ...]) -> Iterator[Path]:
-    """The files given, and those in the folders given, but for what earlier runs of lrface wrote there."""
+    """The files given, and those in the folders given, without what earlier runs of lrface wrote there."""
     from lrface.inputs.folders import list_pictures
     from lrface.outputs.files import is_run_folder
 

@@ -23,7 +23,7 @@ def demo(out: str) -> None:
 
 @click.group()
 def models() -> None:
-    """See the models and check their hashes."""
+    """List the models and check their hashes."""
 
 
 @models.command("list")

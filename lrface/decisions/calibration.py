@@ -32,10 +32,10 @@ SCHEMA = 3
 _FIX = "restore calibration.json, or make one for these models with `python -m training calibrate`"
 
 OWN_PEOPLE = 20
-"""With so many people, a gallery's own impostor scores count (the mean of fewer strays too far)."""
+"""From so many people on, a gallery's own impostor scores count; the mean of fewer people varies too much."""
 
 MAX_SHIFT, MIN_SHIFT = 1.0, -0.1
-"""Bounds of the shift of all thresholds by a gallery's own people: caution may cost everything, trust only little."""
+"""Bounds of the shift of all thresholds by a gallery's own people: they may rise a lot, but fall only a little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class OnnxDetector:
             images: uint8 [h, w, 3], BGR, each.
 
         Returns:
-            What `detect` gives for each (but for rounding in the last digits).
+            What `detect` gives for each (except for rounding in the last digits).
 
         Raises:
             ModelError: As for `detect`.

@@ -32,7 +32,7 @@ MIN_FACE = 4.0
 """Smallest `min_face`, source pixels: pictures are enlarged twice at most, which still finds more faces."""
 
 PANORAMA = 2.5
-"""Long side by short side above which a picture counts as a panorama: wider than what one camera or telephone takes."""
+"""Long side by short side above which a picture counts as a panorama: wider than what one camera or phone takes."""
 
 STEP = 4
 """Each level has the scale of the level before divided by this number."""

@@ -1,4 +1,4 @@
-"""What an embedder's quality is worth where the alignment is poor."""
+"""The quality that an embedder states, corrected for poor alignment."""
 
 from __future__ import annotations
 

@@ -21,19 +21,19 @@ DOMINANT = 2.0
 """A photo with several faces is taken if the widest is at least so many times as wide as the next."""
 
 CLEAR = 0.7
-"""A find counts beside others only with so much of the best one's score."""
+"""Of several detections one counts only if its score is at least this share of the best one's."""
 
 MIN_ENROL_PX = 16.0
 """A face to enrol must be at least so wide (source pixels of the canonical crop): the smallest network's input."""
 
 MIN_ENROL_SCORE = 0.65
-"""A face to enrol needs this detection score: search may look at a doubtful find, but enrolled it would stay. Of
+"""A face to enrol needs this detection score: search may use a doubtful detection, but an enrolled one would stay. Of
 validation faces of 24 px and more 1 % score less; what the detector finds in galaxies and textures mostly does."""
 
 UPRIGHT_SCORE, TURNED_SCORE, TURNED_MARGIN = 0.88, 0.8, 0.05
-"""A find that scores less than the first may lie on its side or upside down: the photo is searched turned, and a turned
-one is taken if it scores the second, and the third more than the photo as it is. Upright portraits score .88 and more,
-the same upside down .87 and less."""
+"""A detection that scores less than the first may lie on its side or upside down: the photo is searched turned, and a
+turned one is taken if it scores the second, and the third more than the photo as it is. Upright portraits score .88 and
+more, the same upside down .87 and less."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

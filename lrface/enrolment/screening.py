@@ -1,4 +1,4 @@
-"""Photos that would hurt a gallery: too poor, somebody else's face, or one that looks like everybody."""
+"""Photos that would cause mistakes: too poor, somebody else's face, or one that looks like everybody."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EnrolmentGate:
         self._names, self._vectors, self._photos = list(index.names), index.templates, index.photos
 
     def rejection_reason(self, name: str, native_px: float, vector: FloatArray, quality: float | None) -> str | None:
-        """Why a photo should not be enrolled, with the fix; None if nothing speaks against it.
+        """Why a photo should not be enrolled, with the fix; None if it can be enrolled.
 
         Args:
             name: Of the person it is said to show.

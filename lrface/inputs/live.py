@@ -123,7 +123,7 @@ def newest_frames(
         closed: Ends the iteration when set.
         wait: Waits so many seconds, or until `closed` is set.
         clock: Monotonic seconds.
-        report: Told each event's kind and message.
+        report: Called with each event's kind and message.
         patient: Whether a source that never worked is tried again, too.
 
     Raises:

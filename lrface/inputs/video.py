@@ -138,7 +138,7 @@ class VideoSource:
         self.close()
 
     def close(self) -> None:
-        """Ends the iteration and lets go of the file or camera."""
+        """Ends the iteration and closes the file or camera."""
         self._closed.set()
         if self._capture is not None:
             self._capture.release()

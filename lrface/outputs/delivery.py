@@ -42,7 +42,7 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""
         ...
 
 
@@ -60,7 +60,7 @@ class Delivery:
     Args:
         outbox: Open; closed by its owner, after `stop` and `join`.
         transport: To the receiver.
-        report: Told in words when the receiver is lost, and when it takes events again; by default the log
+        report: Called with a message when the receiver is lost, and when it takes events again; by default the log
             "lrface.events" is.
         wait: Waits until the event is set, for so many seconds at most.
     """

@@ -21,7 +21,7 @@ class EventSinks:
         lines: A file of JSON lines, closed with this; None: none.
         outbox: Path of the outbox; only opened where there are transports.
         transports: To the receivers.
-        report: Told in words when a receiver is lost, and when it takes events again.
+        report: Called with a message when a receiver is lost, and when it takes events again.
 
     Raises:
         LrfaceError: The outbox cannot be used.

@@ -23,7 +23,7 @@ def frame_record(
         source: Path of the picture or video, or the stream without its credentials.
         index: Number of the frame, from 0; 0 of a picture.
         time_s: Seconds since the first frame; None of a picture.
-        faces: Those to be told of.
+        faces: Those that the record holds.
         explain: Whether each face holds its `explanation` in words, too.
     """
     return {

@@ -100,7 +100,7 @@ class Webhook:
         except urllib.error.HTTPError as error:
             status = error.code
             error.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:  # the text may hold the URL: not told
+        except (OSError, http.client.HTTPException, ValueError) as error:  # the text may hold the URL: not shown
             reason = getattr(error, "reason", error)
             return Answer.AWAY, f"does not answer ({type(reason).__name__})"
         if 200 <= status < 300:

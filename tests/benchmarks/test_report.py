@@ -76,11 +76,11 @@ def test_data_that_stand_in_for_others_are_marked() -> None:
 
 def test_the_script_makes_a_page_of_a_folder(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.publish.report", "--results", str(tmp_path)]
-    nothing = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    nothing = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert nothing.returncode == 1
     assert "run a benchmark first" in nothing.stderr
     write_result("some", {"rows": RESULT["rows"], "plots": RESULT["plots"]}, tmp_path)
-    subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=300)
     assert "93.67" in (tmp_path / "report.html").read_text()
 
 

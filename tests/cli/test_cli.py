@@ -143,7 +143,7 @@ def test_watch_that_is_stopped_leaves_whole_files(tmp_path, gallery, portrait, n
         time.sleep(0.05)
     time.sleep(0.5)
     running.send_signal(number)
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=300)
     assert running.returncode == code, told
     assert "Traceback" not in told
     assert "what was finished is kept" in told

@@ -121,7 +121,7 @@ def test_identify_that_is_stopped_leaves_whole_files(tmp_path, enrolled, portrai
     wait_for_line(running)
     time.sleep(0.3)
     running.send_signal(number)
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=300)
     assert running.returncode == 128 + number, told
     assert "Traceback" not in told
     folder = tmp_path / "out" / RUN
@@ -150,7 +150,7 @@ def test_service_managers_send_two_signals(tmp_path, enrolled, portrait):
     wait_for_bytes(tmp_path / "out" / RUN / "identifications.jsonl", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
         running.send_signal(number)
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=300)
     assert running.returncode in (143, 129)
     assert "Traceback" not in told
     assert (tmp_path / "out" / RUN / "contact-sheet.jpg").exists()

@@ -215,7 +215,7 @@ def test_no_credentials_on_stderr_from_ffmpeg():
         "    try:\n        next(iter(lrface.VideoSource(url, stall_s=5)))\n"
         "    except lrface.VideoError as error:\n        print(error)\n"
     ).replace("%s", SECRET)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.count("does not answer") == 2
     assert done.stderr == ""
     assert SECRET not in done.stdout

@@ -150,7 +150,7 @@ def validation_people(people: set[str]) -> set[str]:
 
 
 def _write_cache(folder: Path, faces: Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]) -> None:
-    """Stream crops to disk; the table is written last, so a cache without it is begun anew."""
+    """Stream crops to disk; the table is written last, so a cache without it is made again."""
     raw = folder / "crops.raw"
     rows = []
     with raw.open("wb") as out:

@@ -133,7 +133,7 @@ class Trainer:
                 value.copy_(theirs[name])
 
     def save(self, file: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint, complete or not at all."""
         part = file.with_suffix(".part")
         state = {
             "recipe": asdict(self.recipe), "step": self.step, "network": self.network.state_dict(),

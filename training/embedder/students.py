@@ -1,6 +1,6 @@
 """Students: one residual trunk on a 16x16 map, and a stem for each input size.
 
-Every level's network is the same but for its stem and its widths, so that the assistant and the students of HORKD's
+Every level's network is the same except for its stem and its widths, so that the assistant and the students of HORKD's
 two stages share the architecture. All convolutions are dense 3x3 on small maps (fast with AVX-512 and AMX),
 every BatchNorm folds into the convolution before it, and LeakyReLU fuses into it in onnxruntime.
 """

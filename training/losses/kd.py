@@ -36,7 +36,7 @@ class Kd(Loss):
         super().__init__()
         positive(temperature=temperature)
         self.temperature = temperature
-        self.register_buffer("centres", unit_centres(centres), persistent=False)  # given anew with each run
+        self.register_buffer("centres", unit_centres(centres), persistent=False)  # given again with each run
         same_space(student_dim, self.centres.shape[1])
 
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class ThirdOrder(Loss):
         a_{ijk} = \left\langle \frac{f_i - f_j}{\|f_i - f_j\|}, \frac{f_k - f_j}{\|f_k - f_j\|} \right\rangle
 
     Potential and penalty are the paper's; the unit length of features is inferred, the mean replaces its sum. Triplets
-    are O(n^3): vertices j are drawn anew for each batch.
+    are O(n^3): new vertices j are drawn for each batch.
 
     Args:
         anchors: vertices a batch, at most; time and memory are O(anchors n^2).

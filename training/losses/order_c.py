@@ -49,7 +49,7 @@ class CentreOrder(Loss):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum {momentum}: give one from 0 up to, not including, 1")
         self.momentum = momentum
-        # Given anew with each run, so no checkpoint needs them.
+        # Given again with each run, so no checkpoint needs them.
         self.register_buffer("guide_centres", unit_centres(centres), persistent=False)
         classes = len(self.guide_centres)
         self.register_buffer("student_centres", torch.zeros(classes, student_dim))

@@ -14,7 +14,7 @@ class RkdAngle(ThirdOrder):
     .. math:: L = \operatorname{mean}_{i \ne j, k \ne j} \operatorname{huber}(a_{ijk}^t, a_{ijk}^s)
 
     of HORKD's order 3, but of features as the networks emit them, not at unit length. Weigh it 2 beside 1 of
-    ``rkd_distance``, as RKD does. Vertices j are drawn anew for each batch.
+    ``rkd_distance``, as RKD does. New vertices j are drawn for each batch.
 
     Args:
         anchors: vertices a batch, at most; time and memory are O(anchors n^2).
