@@ -55,7 +55,7 @@ from lrface.decisions.rates import fmr_for
 from lrface.detection import open_detector
 from lrface.embedding.embedders import Networks, open_networks
 from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, EnrolmentGate
-from lrface.gallery import Contract, Gallery, PhotoTemplates
+from lrface.gallery import Contract, Gallery, PhotoTemplate
 from lrface.matcher import CANDIDATES, FaceMatcher
 from lrface.metrics import wilson_interval
 from lrface.models.manifest import Manifest
@@ -147,7 +147,7 @@ def enrol(matcher: FaceMatcher, people: People, enrolled: dict[str, Rows]) -> No
     matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
     for name, rows in enrolled.items():
         level = people.networks.enrolment.level
-        matcher.gallery.add(name, [PhotoTemplates(f"{row}", 112.0, {level: people.photos[row]}) for row in rows])
+        matcher.gallery.add(name, [PhotoTemplate(f"{row}", 112.0, people.photos[row]) for row in rows])
 
 
 def enrol_small(
@@ -169,7 +169,7 @@ def enrol_small(
             if not gate or screen.rejection_reason(name, width, vectors[i], quality[i]) is None
         ]
         if kept:
-            matcher.gallery.add(name, [PhotoTemplates(f"{rows[i]}", width, {embedder.level: vectors[i]}) for i in kept])
+            matcher.gallery.add(name, [PhotoTemplate(f"{rows[i]}", width, vectors[i]) for i in kept])
             screen.add(name, [vectors[i] for i in kept])
             photos += len(kept)
     return photos, len(matcher.gallery)

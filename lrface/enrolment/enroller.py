@@ -16,7 +16,7 @@ from lrface.enrolment.portraits import Portrait, cut_portrait, fingerprint
 from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
 from lrface.enrolment.screening import EnrolmentGate
 from lrface.errors import EnrolmentError, ImageError
-from lrface.gallery import Gallery, PhotoTemplates, normalise_name
+from lrface.gallery import Gallery, PhotoTemplate, normalise_name
 from lrface.inputs.folders import HIDDEN, SYSTEM, reason_to_leave_out
 from lrface.inputs.images import Source
 from lrface.types import FloatArray
@@ -102,7 +102,7 @@ class Enroller:
                 reports.append(PhotoReport(label, name, ALREADY))
             if bar is not None:
                 bar.update()
-        taken: list[PhotoTemplates] = []
+        taken: list[PhotoTemplate] = []
         for (row, portrait), (vector, quality) in zip(ready.items(), self._embed(list(ready.values())), strict=True):
             px = portrait.native_px
             reason = None if self.force else gate.rejection_reason(name, px, vector, quality)
@@ -111,7 +111,7 @@ class Enroller:
                 reports[row] = replace(seen, status=REFUSED, reason=reason)
                 continue
             reports[row] = replace(seen, status=ENROLLED)
-            taken.append(PhotoTemplates(portrait.sha256, px, {self.embedder.level: vector}))
+            taken.append(PhotoTemplate(portrait.sha256, px, vector, quality))
         stored = {photo.sha256 for photo in taken}
         for row, sha256 in copies.items():  # a copy shares the fate of the photo that it is a copy of
             if sha256 not in stored:
@@ -119,7 +119,7 @@ class Enroller:
                 reports[row] = replace(refused, photo=reports[row].photo)
         if taken:
             self.gallery.add(name, taken)
-            gate.add(name, [photo.embeddings[self.embedder.level] for photo in taken])
+            gate.add(name, [photo.embedding for photo in taken])
         return reports
 
     def _portrait(self, name: str, source: Source, ready: Collection[str]) -> Portrait | str | None:

@@ -7,6 +7,6 @@ from lrface.gallery.index import Match
 from lrface.gallery.local import Gallery, Person
 from lrface.gallery.names import normalise_name
 from lrface.gallery.reading import DamagedEntry
-from lrface.gallery.records import PhotoTemplates
+from lrface.gallery.records import PhotoTemplate
 
-__all__ = ["Contract", "DamagedEntry", "Gallery", "Match", "Person", "PhotoTemplates", "normalise_name"]
+__all__ = ["Contract", "DamagedEntry", "Gallery", "Match", "Person", "PhotoTemplate", "normalise_name"]

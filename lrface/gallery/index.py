@@ -1,20 +1,24 @@
-"""The gallery's search index: FAISS indexes in memory, rebuilt from SQLite, never read from a file."""
+"""The gallery's search index: templates in memory, brought up to date by what has changed, never read from a file."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from lrface.decisions.calibration import Population
+from lrface.decisions.rates import fmr_for
 from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
-from lrface.gallery.contract import Contract
+from lrface.gallery.blocks import Block, Entries, Probes, append, found_places, take_out
 from lrface.gallery.reading import StoredPerson
+from lrface.gallery.scan import closest
+from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 
 
@@ -27,12 +31,16 @@ class Match:
         similarity: Cosine of the probe and the person's template.
         photos: How many photos the template was made of.
         person_id: The person's UUID.
+        fpir: Share of strangers that may be named as anybody of the person's group; None for the gallery's.
+        among: How many people that rate is shared by; 0 for all.
     """
 
     name: str
     similarity: float
     photos: int
     person_id: str = ""
+    fpir: float | None = None
+    among: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,65 +48,117 @@ class PersonTemplates:
     """What a search needs of a person.
 
     Attributes:
+        row: In the table of people.
         id: UUID, never used again.
         name: The person.
         photos: How many are enrolled.
         total: The sum of the photos' embeddings, float32 [dim].
+        checksum: Of the table's row.
+        groups: The person's.
+        retain_until: The last day on which the person may be searched; None without.
+        negatives: float32 [n, dim], faces that are not this person's; None without.
     """
 
+    row: int
     id: str
     name: str
     photos: int
     total: FloatArray
+    checksum: bytes
+    groups: tuple[str, ...] = ()
+    retain_until: str | None = None
+    negatives: FloatArray | None = None
 
     @classmethod
     def of(cls, person: StoredPerson) -> PersonTemplates:
         """Of a person as stored."""
-        vectors = [vector for photo in person.photos for vector in photo.embeddings.values()]
-        return cls(person.id, person.name, len(person.photos), np.stack(vectors).sum(axis=0))
+        photos = person.photos
+        total = photos[0].embedding if len(photos) == 1 else np.stack([p.embedding for p in photos]).sum(axis=0)
+        negatives = np.stack(person.negatives) if person.negatives else None
+        details = person.details
+        return cls(
+            person.row,
+            person.id,
+            person.name,
+            len(photos),
+            total,
+            person.checksum,
+            details.groups,
+            details.retain_until,
+            negatives,
+        )
+
+    def is_searched(self, settings: Settings, today: dt.date) -> bool:
+        """Whether the person is looked for on a day: kept so long, and of no group or of one that is valid."""
+        if self.retain_until is not None and self.retain_until < today.isoformat():
+            return False
+        groups = [settings.groups[name] for name in self.groups if name in settings.groups]
+        return not groups or any(group.is_valid(today) for group in groups)
 
 
-class SearchIndex:
-    """All people of one moment, one template a person. Immutable: a search needs no lock while a newer one is built.
+@dataclass(frozen=True, slots=True)
+class _Extra:
+    """What few people have.
 
     Attributes:
-        names: Of the people, in the order of enrolment.
-        ids: Their UUIDs.
-        photos: int [people], behind each template.
-        templates: float32 [people, dim], of unit length.
-        population: What the thresholds need to know of them.
+        groups: The person's.
+        retain_until: The last day.
+        negatives: Faces that are not the person's.
+        checksum: Of somebody who is not searched today; None for who is in a block.
     """
 
-    def __init__(
-        self, people: Collection[PersonTemplates], contract: Contract, stored_fpir: float | None = None
-    ) -> None:
-        """Of all people, in the order of enrolment.
+    groups: tuple[str, ...] = ()
+    retain_until: str | None = None
+    negatives: FloatArray | None = None
+    checksum: bytes | None = None
 
-        Args:
-            people: Who they are.
-            contract: Of the gallery.
-            stored_fpir: The gallery's; see `fpir`.
 
-        Raises:
-            GalleryError: Somebody has no usable template.
-        """
-        self.names, self.ids = [person.name for person in people], [person.id for person in people]
-        self.photos = np.array([person.photos for person in people], np.int64)
-        sums = np.stack([person.total for person in people]) if people else np.zeros((0, contract.dim), np.float32)
-        self.templates = fuse(sums)
-        if not (np.linalg.norm(self.templates, axis=1) > 0).all():
-            raise GalleryError("the gallery holds a person without a usable template: restore a copy, or enrol anew")
-        self._stored_fpir = stored_fpir
-        self.population = Population(len(people), _impostor_mean(sums, self.photos))
-        self._groups: dict[int, tuple[NDArray[np.int64], Any]] = {}
-        for count in np.unique(self.photos).tolist():
-            rows = np.flatnonzero(self.photos == count)
-            index = faiss.IndexFlatIP(contract.dim)
-            index.add(self.templates[rows])
-            self._groups[count] = rows, index
+@dataclass(frozen=True)
+class SearchIndex:
+    """All people of one moment, one template a person. Immutable: a search needs no lock while a newer one is made.
+
+    Attributes:
+        dim: Length of a template.
+        settings: The gallery's groups and the rest.
+        stored_fpir: The gallery's; see `fpir`.
+        today: The day for which groups and retention were looked at.
+    """
+
+    dim: int
+    settings: Settings = field(default_factory=Settings)
+    stored_fpir: float | None = None
+    today: dt.date = field(default_factory=dt.date.today)
+    _shelves: Mapping[int, tuple[tuple[Block, int], ...]] = field(default_factory=dict)
+    _extras: Mapping[int, _Extra] = field(default_factory=dict)
+    _means: tuple[NDArray[np.float64], float] = (np.zeros(0), 0.0)
+    _group_sizes: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.names)
+        """How many people are searched."""
+        return sum(count for blocks in self._shelves.values() for _, count in blocks)
+
+    @property
+    def people(self) -> int:
+        """How many people there are, also those who are not searched today."""
+        return len(self) + sum(extra.checksum is not None for extra in self._extras.values())
+
+    @property
+    def names(self) -> list[str]:
+        """Of the people who are searched, in the order of enrolment."""
+        names = list(chain.from_iterable(block.names[:count] for block, count in self._blocks()))
+        return [names[place] for place in self._order()]
+
+    @property
+    def photos(self) -> NDArray[np.int64]:
+        """int [people], behind each template, in the order of enrolment."""
+        counts = [np.full(count, photos) for photos, blocks in self._shelves.items() for _, count in blocks]
+        return np.concatenate([np.zeros(0, np.int64), *counts])[self._order()]
+
+    @property
+    def templates(self) -> FloatArray:
+        """float32 [people, dim], of unit length, in the order of enrolment."""
+        found = [block.templates(slice(count)) for block, count in self._blocks()]
+        return np.concatenate([np.zeros((0, self.dim), np.float32), *found])[self._order()]
 
     @property
     def fpir(self) -> float | None:
@@ -107,45 +167,169 @@ class SearchIndex:
         Raises:
             GalleryError: What is stored is not a rate.
         """
-        fpir = self._stored_fpir
+        fpir = self.stored_fpir
         if fpir is not None and not 0.0 < fpir < 1.0:
             raise GalleryError(f"the gallery's fpir is {fpir}: choose one with `lrface thresholds GALLERY --fpir`")
         return fpir
+
+    @property
+    def population(self) -> Population:
+        """What the thresholds need to know of the people."""
+        size, (total, squares) = len(self), self._means
+        if size < 2:
+            return Population(size)
+        # With m the mean of a person's photos: the mean of m_p . m_q for p != q is (|sum m|^2 - sum |m|^2) / n(n-1).
+        return Population(size, float((np.square(total).sum() - squares) / (size * (size - 1))))
+
+    def depends_on_day(self) -> bool:
+        """Whether another day may change who is searched."""
+        dated = any(group.valid_from or group.valid_until for group in self.settings.groups.values())
+        return dated or any(extra.retain_until is not None for extra in self._extras.values())
+
+    def checksums(self, rows: Iterable[int]) -> list[bytes]:
+        """Of the people who are known, by their rows in the table of people."""
+        found = []
+        for row in rows:
+            extra = self._extras.get(row)
+            if extra is not None and extra.checksum is not None:
+                found.append(extra.checksum)
+                continue
+            for blocks in self._shelves.values():
+                found += [block.checksums[place].tobytes() for block, place in found_places(blocks, row)]
+        return found
+
+    def changed(
+        self, people: Mapping[int, PersonTemplates | None], settings: Settings, stored_fpir: float | None
+    ) -> SearchIndex:
+        """The index of a later moment. What it costs depends on who has changed, not on how many people there are.
+
+        Args:
+            people: Who is new or changed; None for who is gone. By row in the table of people.
+            settings: The gallery's; groups are those of this index.
+            stored_fpir: The gallery's.
+
+        Raises:
+            GalleryError: Somebody has no usable template.
+        """
+        shelves, extras, sizes = dict(self._shelves), dict(self._extras), dict(self._group_sizes)
+        total, squares = (self._means[0].copy(), self._means[1]) if len(self) else (np.zeros(self.dim), 0.0)
+        for photos, blocks in self._shelves.items() if people and len(self) else ():
+            gone = [(block, place) for row in people for block, place in found_places(blocks, row)]
+            if gone:
+                means = np.concatenate([_means(block, slice(place, place + 1)) for block, place in gone])
+                total, squares = total - means.sum(axis=0), squares - float(np.square(means).sum())
+                shelves[photos] = take_out(blocks, {int(block.rows[place]) for block, place in gone})
+        for row in people:
+            old = extras.pop(row, None)
+            if old is not None and old.checksum is None:
+                for group in old.groups:
+                    sizes[group] -= 1
+        by_photos: dict[int, list[PersonTemplates]] = {}
+        for row, person in people.items():
+            if person is None:
+                continue
+            searched = person.is_searched(settings, self.today)
+            if searched:
+                by_photos.setdefault(person.photos, []).append(person)
+                for group in person.groups:
+                    sizes[group] = sizes.get(group, 0) + 1
+            if person.groups or person.retain_until is not None or person.negatives is not None or not searched:
+                checksum = None if searched else person.checksum
+                extras[row] = _Extra(person.groups, person.retain_until, person.negatives, checksum)
+        for photos, added in by_photos.items():
+            before = shelves.get(photos, ())
+            shelves[photos] = after = append(before, _entries(added, photos))
+            left = len(added)
+            for block, count in reversed(after):  # as stored, so that taking out takes away just that
+                start = max(0, count - left)
+                means = _means(block, slice(start, count))
+                total, squares, left = total + means.sum(axis=0), squares + float(np.square(means).sum()), left - count + start
+                if not left:
+                    break
+        kept = {photos: blocks for photos, blocks in shelves.items() if blocks}
+        return SearchIndex(self.dim, settings, stored_fpir, self.today, kept, extras, (total, squares), sizes)
 
     def candidates(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
         """For each probe the k closest people of each number of photos.
 
         Among people with as many photos the closer one is always the likelier, so the k likeliest of all are among
-        these, whatever the thresholds.
+        these, whatever the thresholds. Whoever is less like the probe than one of the own negative examples is, is left
+        out.
 
         Args:
             embeddings: float32 [n, dim], unit length.
             k: At least 1.
         """
         found: list[list[Match]] = [[] for _ in range(len(embeddings))]
-        if not len(embeddings):
+        if not len(embeddings) or not self._shelves:
             return found
-        faiss.omp_set_num_threads(1)  # the setting is each thread's own; more threads are slower at these sizes
-        probes = np.ascontiguousarray(embeddings, np.float32)
-        for count, (rows, index) in self._groups.items():
-            similarities, places = index.search(probes, min(k, len(rows)))
-            for matches, scores, people in zip(found, similarities.tolist(), rows[places].tolist(), strict=True):
-                matches += [
-                    Match(self.names[row], score, count, self.ids[row])
-                    for score, row in zip(scores, people, strict=True)
-                ]
+        probes = Probes.of(embeddings)
+        vetoes = sum(extra.negatives is not None for extra in self._extras.values())
+        for photos, blocks in self._shelves.items():
+            for number, nearest in enumerate(closest(blocks, probes, k + vetoes)):
+                probe, taken = probes.vectors[number], 0
+                for block, place, similarity in nearest:
+                    match = self._match(block, place, similarity, photos, probe)
+                    if match is not None and taken < k:
+                        found[number].append(match)
+                        taken += 1
         return found
 
     def search(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
         """See `Gallery.search`."""
-        closest = self.candidates(embeddings, k)
-        return [sorted(matches, key=lambda match: -match.similarity)[:k] for matches in closest]
+        return [sorted(found, key=lambda match: -match.similarity)[:k] for found in self.candidates(embeddings, k)]
+
+    def similarities(self, vector: FloatArray) -> dict[int, FloatArray]:
+        """Cosines of one probe with all people, exact to about 0.01: float32 [people] by number of photos."""
+        probes = Probes.of(vector[None])
+        return {
+            photos: np.concatenate([block.similarities(count, probes)[0][:, 0] for block, count in blocks])
+            for photos, blocks in self._shelves.items()
+        }
+
+    def _match(self, block: Block, place: int, similarity: float, photos: int, probe: FloatArray) -> Match | None:
+        fpir, among = None, 0
+        extra = self._extras.get(int(block.rows[place])) if self._extras else None
+        if extra is not None:
+            if extra.negatives is not None and float((extra.negatives @ probe).max()) > similarity:
+                return None
+            fpir, among = self._rate(extra.groups)
+        identity = str(uuid.UUID(bytes=block.ids[place].tobytes()))
+        return Match(block.names[place], similarity, photos, identity, fpir, among)
+
+    def _rate(self, groups: Sequence[str]) -> tuple[float | None, int]:
+        """The rate of the person's groups, and of how many people; of several the strictest."""
+        rates = []
+        for name in groups:
+            group = self.settings.groups.get(name)
+            if group is not None and group.fpir is not None and group.is_valid(self.today):
+                size = self._group_sizes.get(name, 1)
+                rates.append((fmr_for(group.fpir, size), group.fpir, size))
+        return min(rates)[1:] if rates else (None, 0)
+
+    def _blocks(self) -> Iterable[tuple[Block, int]]:
+        return chain.from_iterable(self._shelves.values())
+
+    def _order(self) -> NDArray[np.intp]:
+        rows = np.concatenate([np.zeros(0, np.int64), *(block.rows[:count] for block, count in self._blocks())])
+        return np.argsort(rows, kind="stable")
 
 
-def _impostor_mean(sums: FloatArray, photos: NDArray[np.int64]) -> float | None:
-    """With m the mean of a person's photos, the mean of m_p . m_q for p != q is (|sum m|^2 - sum |m|^2) / n(n-1)."""
-    n = len(sums)
-    if n < 2:
-        return None
-    each = sums.astype(np.float64) / photos[:, None]
-    return float((np.square(each.sum(axis=0)).sum() - np.square(each).sum()) / (n * (n - 1)))
+def _means(block: Block, places: slice) -> NDArray[np.float64]:
+    """The means of people's embeddings, float64 [n, dim], as the block holds them."""
+    return block.templates(places).astype(np.float64) * block.lengths[places, None].astype(np.float64)
+
+
+def _entries(people: Sequence[PersonTemplates], photos: int) -> Entries:
+    sums = np.stack([person.total for person in people]).astype(np.float32, copy=False)
+    templates = fuse(sums)
+    if not (np.abs(np.linalg.norm(templates, axis=1) - 1) < 1e-3).all():
+        raise GalleryError("the gallery holds a person without a usable template: restore a copy, or enrol anew")
+    return Entries(
+        [person.name for person in people],
+        np.array([person.row for person in people], np.int64),
+        np.frombuffer(bytes.fromhex("".join(person.id for person in people).replace("-", "")), np.uint8).reshape(-1, 16),
+        np.frombuffer(b"".join(person.checksum for person in people), np.uint8).reshape(-1, 16),
+        np.linalg.norm(sums, axis=1) / np.float32(photos),
+        templates,
+    )

@@ -1,30 +1,35 @@
-"""A gallery on one machine: SQLite is the truth, a FAISS index in memory answers searches."""
+"""A gallery on one machine: SQLite is the truth, an index in memory answers searches."""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from types import TracebackType
+from typing import Any, TypeVar
 
 from lrface.decisions.rates import check_fpir
 from lrface.errors import ContractError, GalleryError, GalleryInUseError
+from lrface.gallery.audit import AuditEntry
 from lrface.gallery.contract import Contract
 from lrface.gallery.index import Match, PersonTemplates, SearchIndex
+from lrface.gallery.keys import Key
 from lrface.gallery.names import normalise_name
-from lrface.gallery.reading import DamagedEntry, Snapshot
-from lrface.gallery.records import PhotoTemplates, usable_photo
-from lrface.gallery.schema import State
+from lrface.gallery.reading import DamagedEntry, Moment
+from lrface.gallery.records import Details, PhotoTemplate, usable_photo
+from lrface.gallery.settings import Group, Settings
 from lrface.gallery.store import Store
 from lrface.types import FloatArray
 
-PATIENCE_S = 0.05  # how long a search waits for another process when it has an index already
+PATIENCE_S = 0.02  # how long a search waits for a writer when it has an index already
 GRACE_S = 10.0  # how long a search goes on with its index while the file is missing or cannot be read
 _QUIET_S = 1.0  # commits of others take less: nothing is said of them
 
+_T = TypeVar("_T")
 _log = logging.getLogger("lrface.gallery")
 
 
@@ -36,11 +41,19 @@ class Person:
         id: UUID, never used again, also if somebody of the same name is enrolled after a removal.
         name: Normalised.
         photos: How many photos are enrolled.
+        tags: Words, sorted.
+        groups: Names of the gallery's groups, sorted.
+        metadata: Any JSON object.
+        retain_until: The last day on which the person may be searched and kept, ISO 8601; None without.
     """
 
     id: str
     name: str
     photos: int
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    retain_until: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -49,41 +62,58 @@ class Person:
 class Gallery:
     """People and their templates. Thread-safe; several processes may share the file.
 
+    Wherever a person is asked for (`who`), the name or the id does.
+
     Attributes:
         contract: The models that the templates were made with.
     """
 
     def __init__(self, store: Store) -> None:
-        self.contract = store.contract
         try:
-            _ = self.contract.level
+            _ = store.contract.level
         except ContractError:
             store.close()
             raise
         self._store = store
         self._lock = threading.RLock()
         self._index: SearchIndex | None = None
-        self._snapshot: Snapshot[PersonTemplates] = Snapshot(State(), {}, (), -1)
+        self._moment = Moment()
+        self._stale = False
         self._unread_since: float | None = None
         self._said = False
 
+    @property
+    def contract(self) -> Contract:
+        """The models that the templates were made with."""
+        return self._store.contract
+
     @classmethod
-    def open(cls, path: str | PathLike[str], contract: Contract | None = None, *, create: bool = True) -> Gallery:
+    def open(
+        cls,
+        path: str | PathLike[str],
+        contract: Contract | None = None,
+        *,
+        create: bool = True,
+        key: Key | None = None,
+    ) -> Gallery:
         """Opens a gallery.
 
         Args:
             path: The file, or ":memory:".
             contract: The loaded models' (`Contract.of(manifest)`); None to open an existing gallery as it is.
             create: Whether to make the file where there is none; without a contract it is never made.
+            key: 32 bytes, or a function that gives them, by which names, templates and crops are encrypted. None for
+                the one that the environment names (`LRFACE_GALLERY_KEY`, `LRFACE_GALLERY_KEY_FILE`), else a gallery
+                that is not encrypted.
 
         Raises:
-            GalleryError: Not a gallery, damaged, of an older or newer lrface, or not accessible; or there is no file,
-                and none is to be made.
+            GalleryError: Not a gallery, damaged, of a newer lrface, of another key, or not accessible; or there is no
+                file, and none is to be made.
             ContractError: Made with other models.
         """
-        return cls(Store(path, contract, create))
+        return cls(Store(path, contract, create, key))
 
-    def add(self, name: str, photos: Sequence[PhotoTemplates]) -> int:
+    def add(self, name: str, photos: Sequence[PhotoTemplate]) -> int:
         """Enrols photos of a person, all of them or none; when it returns, they are on the disk.
 
         A photo belongs to one person: under two names, either would be found with the same similarity.
@@ -97,7 +127,7 @@ class Gallery:
 
         Raises:
             EnrolmentError: The name is not usable.
-            ContractError: A template has another dimension or level than the gallery's.
+            ContractError: A template has another dimension than the gallery's.
             GalleryError: Nothing to add, a photo of somebody else, or the file cannot be written (a full disk);
                 nothing is stored then.
         """
@@ -105,13 +135,12 @@ class Gallery:
         if not photos:
             raise GalleryError(f"no photo of {clean} to enrol: pass at least one")
         for photo in photos:
-            self._check(photo)
-        with self._lock:
-            added = self._store.add(clean, photos)
-            self._index = None
-        return added
+            self._check(photo.embedding)
+            if fault := usable_photo(photo, self.contract.dim):
+                raise GalleryError(f"a photo cannot be enrolled, {fault}: embed the photo again")
+        return self._write(lambda: self._store.add(clean, photos))
 
-    def remove(self, name: str) -> int:
+    def remove(self, who: str) -> int:
         """Deletes a person and every template; the bytes in the file are overwritten with zeros.
 
         Copies that SQLite made of them while it moved rows may be left: `compact` leaves none.
@@ -122,11 +151,129 @@ class Gallery:
         Raises:
             GalleryError: There is no such person, or the file cannot be written.
         """
+        return self._write(lambda: self._store.remove(who))
+
+    def remove_photo(self, who: str, sha256: str) -> None:
+        """Deletes one photo of a person, as `photos` lists it; its first characters do.
+
+        Raises:
+            GalleryError: No such person or photo, several that begin so, or the only one of the person.
+        """
+        self._write(lambda: self._store.remove_photo(who, sha256))
+
+    def rename(self, who: str, name: str) -> None:
+        """Gives a person another name; the id stays.
+
+        Raises:
+            EnrolmentError: The name is not usable.
+            GalleryError: No such person, or somebody else has the name.
+        """
         clean = normalise_name(name)
-        with self._lock:
-            photos = self._store.remove(clean)
-            self._index = None
-        return photos
+        self._write(lambda: self._store.rename(who, clean))
+
+    def merge(self, who: str, into: str) -> None:
+        """Makes two entries one: photos, tags, groups and metadata of `who` go to `into`, whose name and id stay.
+
+        Raises:
+            GalleryError: No such person, or both are the same.
+        """
+        self._write(lambda: self._store.merge(who, into))
+
+    def set_tags(self, who: str, tags: Iterable[str]) -> None:
+        """Replaces the tags of a person.
+
+        Raises:
+            GalleryError: No such person, or they are too long.
+        """
+        words = tuple(sorted({str(tag) for tag in tags}))
+        self._write(lambda: self._store.edit(who, lambda old: replace(old, tags=words), "tags changed"))
+
+    def set_groups(self, who: str, groups: Iterable[str]) -> None:
+        """Puts a person into these groups and no others.
+
+        Raises:
+            GalleryError: No such person or group.
+        """
+        names = tuple(sorted({str(name) for name in groups}))
+        self._write(lambda: self._store.edit(who, lambda old: replace(old, groups=names), "groups changed"))
+
+    def set_metadata(self, who: str, metadata: Mapping[str, Any]) -> None:
+        """Replaces the metadata of a person, any JSON object.
+
+        Raises:
+            GalleryError: No such person, no JSON, or too long.
+        """
+        given = dict(metadata)
+        self._write(lambda: self._store.edit(who, lambda old: replace(old, metadata=given), "metadata changed"))
+
+    def set_retention(self, who: str, until: str | None) -> None:
+        """Says until which day (2027-03-31, inclusive) a person is searched and kept; None for no limit.
+
+        Raises:
+            GalleryError: No such person or day.
+        """
+        self._write(lambda: self._store.edit(who, lambda old: replace(old, retain_until=until), "retention changed"))
+
+    def expire(self, today: dt.date | None = None) -> list[str]:
+        """Deletes everybody whose last day is over; returns their ids.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        return self._write(lambda: self._store.expire((today or dt.date.today()).isoformat()))
+
+    def add_negative(self, who: str, embedding: FloatArray) -> None:
+        """Says that a face is not this person, who was named for it: faces more like it than like them are not any more.
+
+        Args:
+            who: The person who was named.
+            embedding: float32 [dim] of unit length, of the face (`Identification.embedding`).
+
+        Raises:
+            ContractError: Another dimension.
+            GalleryError: No such person, or not of unit length.
+        """
+        self._check(embedding)
+        if fault := usable_photo(PhotoTemplate("x", 1.0, embedding), self.contract.dim):
+            raise GalleryError(f"a face cannot be a negative example, {fault}: embed it again")
+        self._write(lambda: self._store.add_negative(who, embedding))
+
+    def groups(self) -> Mapping[str, Group]:
+        """The groups by name.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        return self._store.settings().groups
+
+    def set_group(self, name: str, group: Group | None) -> None:
+        """Makes or changes a group; None deletes one in which nobody is.
+
+        Raises:
+            EnrolmentError: The name is not usable.
+            GalleryError: Not a rate or a day, somebody is in it, or the file cannot be written.
+        """
+        clean = normalise_name(name)
+        self._write(lambda: self._store.set_group(clean, group))
+
+    @property
+    def settings(self) -> Settings:
+        """What was chosen for the gallery.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        return self._store.settings()
+
+    def set_keep_crops(self, keep: bool) -> None:
+        """Whether the aligned crops of photos enrolled from now on are kept, so that other models can embed them.
+
+        False deletes those that were kept.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        self._write(lambda: self._store.set_keep_crops(keep))
 
     def compact(self) -> None:
         """Rewrites the file without the space of deleted people (the disk must have room for a copy).
@@ -135,6 +282,14 @@ class Gallery:
             GalleryError: The file cannot be written.
         """
         self._store.compact()
+
+    def snapshot(self, target: str | PathLike[str]) -> None:
+        """Copies the gallery of this moment into a new file, also while others write.
+
+        Raises:
+            GalleryError: The target is there already, or cannot be written.
+        """
+        self._store.snapshot(target)
 
     def verify(self) -> list[DamagedEntry]:
         """Compares every row with its checksum, and gives what is damaged; empty for a whole gallery.
@@ -150,10 +305,7 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be written.
         """
-        with self._lock:
-            damaged = self._store.remove_damaged()
-            self._index = None
-        return damaged
+        return self._write(self._store.remove_damaged)
 
     def people(self) -> list[Person]:
         """Everybody, by name.
@@ -161,11 +313,33 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be read.
         """
-        with self._lock:
-            self.search_index()
-            found = self._snapshot.people.values()
-        people = [Person(p.id, p.name, p.photos) for p in found]
-        return sorted(people, key=lambda person: person.name)
+        self.search_index()  # which compares all checksums
+        return [_person(p.id, p.name, p.photos, p.details) for p in self._store.people()]
+
+    def person(self, who: str) -> Person:
+        """One person.
+
+        Raises:
+            GalleryError: There is no such person, or it is damaged.
+        """
+        found = self._store.person(who)
+        return _person(found.id, found.name, len(found.photos), found.details)
+
+    def photos(self, who: str) -> tuple[PhotoTemplate, ...]:
+        """A person's photos, in the order of enrolment.
+
+        Raises:
+            GalleryError: There is no such person, or it is damaged.
+        """
+        return self._store.person(who).photos
+
+    def audit_log(self) -> list[AuditEntry]:
+        """Who did what when, the oldest first; without names, templates or hashes of photos.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        return self._store.audit_log()
 
     def owner(self, sha256: str) -> str | None:
         """The person for whom a photo is enrolled; None for a photo that is not.
@@ -192,9 +366,7 @@ class Gallery:
             GalleryError: The file cannot be written.
         """
         check_fpir(fpir)
-        with self._lock:
-            self._store.set_fpir(fpir)
-            self._index = None
+        self._write(lambda: self._store.set_fpir(fpir))
 
     def search(self, embeddings: FloatArray, k: int = 5) -> list[list[Match]]:
         """The people closest to each probe, by cosine.
@@ -218,29 +390,23 @@ class Gallery:
         return self.search_index().search(embeddings, k)
 
     def search_index(self) -> SearchIndex:
-        """The people of this moment, as searched; made anew if this or another process has written since.
+        """The people of this moment, as searched; brought up to date if this or another process has written since.
 
-        While another process holds the file, or while it is missing or half copied (for `GRACE_S` seconds), the last
-        one is used; a warning is logged.
+        While another thread or process holds the file, or while it is missing or half copied (for `GRACE_S` seconds),
+        the last one is used; a warning is logged.
         """
-        with self._lock:
-            last = self._index
-            if last is None:
-                return self._refresh(None)
-            try:
-                current = self._refresh(PATIENCE_S) if self._store.changed(PATIENCE_S) else last
-            except GalleryError as error:
-                if isinstance(error, ContractError) or not self._may_wait(error):
-                    raise
+        if not self._lock.acquire(timeout=-1 if self._index is None else PATIENCE_S):
+            if (last := self._index) is not None:
                 return last
-            if self._said:
-                _log.warning("gallery %s can be read again", self._store.path)
-            self._unread_since, self._said = None, False
-            return current
+            self._lock.acquire()
+        try:
+            return self._current()
+        finally:
+            self._lock.release()
 
     def __len__(self) -> int:
         """How many people are enrolled."""
-        return len(self.search_index())
+        return self.search_index().people
 
     def close(self) -> None:
         """Closes the file; a closed gallery cannot be used again."""
@@ -256,11 +422,41 @@ class Gallery:
     ) -> None:
         self.close()
 
-    def _refresh(self, wait_s: float | None) -> SearchIndex:
-        snapshot = self._store.read(PersonTemplates.of, self._snapshot.people, wait_s)
-        index = SearchIndex(snapshot.people.values(), self.contract, snapshot.state.fpir)
-        self._snapshot, self._index = snapshot, index
-        return index
+    def _write(self, change: Callable[[], _T]) -> _T:
+        with self._lock:
+            done = change()
+            self._stale = True
+        return done
+
+    def _current(self) -> SearchIndex:
+        last = self._index
+        if last is None:
+            return self._refresh(None)
+        try:
+            another_day = last.depends_on_day() and last.today != dt.date.today()
+            changed = self._stale or another_day or self._store.changed(PATIENCE_S)
+            current = self._refresh(PATIENCE_S, another_day) if changed else last
+        except GalleryError as error:
+            if self._stale or isinstance(error, ContractError) or not self._may_wait(error):
+                raise
+            return last
+        if self._said:
+            _log.warning("gallery %s can be read again", self._store.path)
+        self._unread_since, self._said = None, False
+        return current
+
+    def _refresh(self, wait_s: float | None, everybody: bool = False) -> SearchIndex:
+        last = self._index
+        since = Moment() if last is None or everybody else self._moment
+        known = (lambda rows: []) if last is None else last.checksums
+        changes = self._store.read(PersonTemplates.of, since, known, wait_s)
+        if last is not None and not changes.fresh and changes.settings.groups != last.settings.groups:
+            return self._refresh(wait_s, everybody=True)
+        base = SearchIndex(self.contract.dim) if last is None or changes.fresh else last
+        if changes.people or changes.fresh or changes.state.fpir != base.stored_fpir:
+            base = base.changed(changes.people, changes.settings, changes.state.fpir)
+        self._index, self._moment, self._stale = base, changes.moment, False
+        return base
 
     def _may_wait(self, error: GalleryError) -> bool:
         """Whether the last index is still good enough after a reading that failed."""
@@ -274,14 +470,15 @@ class Gallery:
             self._said = True
         return in_use or waited < GRACE_S
 
-    def _check(self, photo: PhotoTemplates) -> None:
-        if not photo.embeddings:
-            raise GalleryError("a photo without a template cannot be enrolled: embed it first")
-        for level, vector in photo.embeddings.items():
-            if level != self.contract.level or len(photo.embeddings) > 1 or vector.shape != (self.contract.dim,):
-                raise ContractError(
-                    f"a template of shape {vector.shape} at level {level} does not fit this gallery (dimension "
-                    f"{self.contract.dim}, level {self.contract.level}): embed with the gallery's models"
-                )
-        if fault := usable_photo(photo, self.contract.levels, self.contract.dim):
-            raise GalleryError(f"a photo cannot be enrolled, {fault}: embed the photo again")
+    def _check(self, vector: FloatArray) -> None:
+        if vector.shape != (self.contract.dim,):
+            raise ContractError(
+                f"a template of shape {vector.shape} does not fit this gallery (dimension {self.contract.dim}): embed "
+                "with the gallery's models"
+            )
+
+
+def _person(identity: str, name: str, photos: int, details: Details) -> Person:
+    return Person(
+        identity, name, photos, details.tags, details.groups, details.metadata, details.retain_until
+    )

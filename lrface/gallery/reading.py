@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from lrface.errors import GalleryError
+from lrface.gallery import audit
+from lrface.gallery.ciphers import Cipher
 from lrface.gallery.contract import Contract
-from lrface.gallery.records import Damage, PersonRow, PhotoTemplates, check_person, read_photo, total
-from lrface.gallery.schema import State, read_state
+from lrface.gallery.records import (
+    Damage,
+    Details,
+    PersonRow,
+    PhotoTemplate,
+    check_person,
+    digest,
+    read_details,
+    read_photo,
+    read_vector,
+    total,
+)
+from lrface.gallery.settings import Settings
+from lrface.gallery.state import State, read_settings, read_state
 from lrface.gallery.transactions import one_moment
+from lrface.types import FloatArray
 
 SLICE = 200  # people read under one lock
-PHOTO_COLUMNS = "sha256, native_px, levels, embeddings, checksum"
+PHOTO_COLUMNS = "sha256, native_px, quality, added, look, embedding, crop, checksum"
+_PERSON_COLUMNS = "id, uuid, name, details, checksum"
 
 T = TypeVar("T")
 
@@ -24,14 +40,22 @@ class StoredPerson:
     """A person as read from the file, every checksum compared.
 
     Attributes:
+        row: In the table of people.
         id: UUID, never used again.
         name: Normalised.
+        details: Tags, groups and the rest.
         photos: At least one.
+        negatives: float32 [dim], faces that are not this person's.
+        checksum: Of the row.
     """
 
+    row: int
     id: str
     name: str
-    photos: tuple[PhotoTemplates, ...]
+    details: Details
+    photos: tuple[PhotoTemplate, ...]
+    negatives: tuple[FloatArray, ...]
+    checksum: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,79 +79,234 @@ class DamagedEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot(Generic[T]):
-    """A gallery at one moment.
+class Moment:
+    """The state of the file up to which somebody has read it.
+
+    Attributes:
+        generation: Number of the last entry of the audit log; -1 for nothing read.
+        head: Hash of that entry.
+        content: Sum of the checksums of all people.
+    """
+
+    generation: int = -1
+    head: bytes = b""
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[T]):
+    """What is different since an earlier moment.
 
     Attributes:
         state: Numbers and the chosen rate.
-        people: What was made of each person, by id and checksum, in the order of enrolment.
+        settings: Groups and the rest.
+        fresh: Whether everybody was read, so that whoever is not among `people` is gone.
+        people: What was made of each person who is new or changed; None for who is gone. By row, in its order if fresh.
         damaged: Who could not be read.
         version: SQLite's `data_version` of this moment.
     """
 
     state: State
-    people: Mapping[tuple[str, bytes], T]
+    settings: Settings
+    fresh: bool
+    people: Mapping[int, T | None]
     damaged: Sequence[DamagedEntry]
     version: int
 
+    @property
+    def moment(self) -> Moment:
+        """From which to go on."""
+        return Moment(self.state.generation, self.state.head, self.state.content)
 
-def read_all(
+
+@dataclass
+class _Reader(Generic[T]):
+    connection: sqlite3.Connection
+    contract: Contract
+    cipher: Cipher
+    make: Callable[[StoredPerson], T]
+    people: dict[int, T | None] = field(default_factory=dict)
+    checksums: dict[int, bytes] = field(default_factory=dict)
+    photos: dict[int, int] = field(default_factory=dict)
+    damaged: dict[int, DamagedEntry] = field(default_factory=dict)
+
+    def everybody(self) -> None:
+        """Reads all people in slices, each under a lock of its own, so that writers get in between."""
+        last = None
+        while True:
+            with one_moment(self.connection):
+                where = "" if last is None else f"WHERE id > {last}"  # a hostile file may have rows below 0
+                query = f"SELECT {_PERSON_COLUMNS} FROM people {where} ORDER BY id LIMIT {SLICE}"
+                rows = [PersonRow(*row) for row in self.connection.execute(query).fetchall()]
+                if not rows:
+                    return
+                self._read(rows, f"BETWEEN {rows[0].row} AND {rows[-1].row}")
+                last = rows[-1].row
+
+    def these(self, rows: Sequence[int]) -> None:
+        """Reads some rows again; whoever is not there any more is gone."""
+        for row in rows:
+            found = find_person(self.connection, "id", row)
+            for kept in (self.people, self.checksums, self.photos, self.damaged):
+                kept.pop(row, None)
+            if found is None:
+                self.people[row] = None
+            else:
+                self._read([found], f"= {row}")
+
+    def _read(self, people: Sequence[PersonRow], where: str) -> None:
+        photos, negatives = _of_people(self.connection, where)
+        for person in people:
+            row = person.row
+            if isinstance(person.checksum, bytes):
+                self.checksums[row] = person.checksum
+            own = photos.get(row, [])
+            self.photos[row] = len(own)
+            try:
+                self.people[row] = self.make(
+                    stored_person(person, own, negatives.get(row, []), self.contract.dim, self.cipher)
+                )
+            except Damage as error:
+                self.damaged[row] = damaged_entry(person, error)
+
+
+def read_changes(
     connection: sqlite3.Connection,
     contract: Contract,
+    cipher: Cipher,
     make: Callable[[StoredPerson], T],
-    known: Mapping[tuple[str, bytes], T],
-) -> Snapshot[T]:
-    """Everybody at one moment.
+    since: Moment,
+    known: Callable[[Iterable[int]], Iterable[bytes]],
+    path: str,
+) -> Changes[T]:
+    """Who is new, changed or gone since an earlier moment; everybody if the file is not a later state of that one.
 
-    People are read in slices, each under a lock of its own, so that a large gallery does not keep writers waiting. If
-    somebody writes meanwhile, those who changed are read again.
+    People are read in slices, each under a lock of its own, so that a large gallery does not keep writers waiting.
+    Whatever is written meanwhile is read too; the result is of one moment.
 
     Args:
         connection: Inside a transaction, or not.
         contract: The gallery's.
+        cipher: The gallery's.
         make: What to keep of a person.
-        known: What an earlier call gave; whoever has not changed since is not read again.
+        since: What is known already.
+        known: The checksums known of some rows (none of a row that is not known).
+        path: For messages.
     """
-    made = dict(known)
+    reader = _Reader(connection, contract, cipher, make)
+    with one_moment(connection):
+        first = read_state(connection)
+        later = since.generation >= 0 and first is not None and since.generation <= first.generation
+        fresh = not (later and audit.is_at(connection, since.generation, since.head))
+    seen = since.generation
+    if fresh:
+        reader.everybody()
+        seen = first.generation if first is not None else 0
+    waiting: set[int] = set()
     while True:
         with one_moment(connection):
-            state, people, damaged = _overview(connection)
+            state = read_state(connection)
+            if state is not None:
+                waiting |= audit.changed_rows(connection, seen)
+                seen = state.generation
+            batch = sorted(waiting)[:SLICE]
+            reader.these(batch)
+            waiting.difference_update(batch)
+            if waiting:
+                continue
             version = int(connection.execute("PRAGMA data_version").fetchone()[0])
-        missing = [person for person in people if person.key not in made]
-        for first in range(0, len(missing), SLICE):
-            with one_moment(connection):
-                if read_state(connection) != state:
-                    break
-                for person in missing[first : first + SLICE]:
-                    try:
-                        made[person.key] = make(read_person(connection, contract, person)[0])
-                    except Damage as error:
-                        damaged.append(damaged_entry(person, error))
-        else:
-            rows = {entry.row for entry in damaged}
-            whole = {person.key: made[person.key] for person in people if person.row not in rows}
-            return Snapshot(state or State(), whole, damaged, version)
+            settings = read_settings(connection, path)
+            if not fresh:
+                content = total([since.content, *reader.checksums.values()], known(reader.people))
+                if state is None or content != state.content:  # damage, or somebody wrote without telling the log
+                    return read_changes(connection, contract, cipher, make, Moment(), known, path)
+            damaged = list(reader.damaged.values())
+            if fresh and (reason := _fault(connection, state, reader)):
+                damaged.append(DamagedEntry("", "", reason))
+        for row in reader.damaged:
+            reader.people.pop(row, None)
+        return Changes(state or State(), settings, fresh, reader.people, damaged, version)
 
 
-def read_person(
-    connection: sqlite3.Connection, contract: Contract, person: PersonRow
-) -> tuple[StoredPerson, list[bytes]]:
-    """A person with all photos, and the photos' checksums.
+def _fault(connection: sqlite3.Connection, state: State | None, reader: _Reader[T]) -> str | None:
+    """Why all that was read, each of it whole, is not a whole gallery."""
+    if state is None:
+        return "its state is not what was written; choose the rate again if there was one (`lrface thresholds`)"
+    people = len(reader.photos)
+    photos = connection.execute("SELECT count(*) FROM photos").fetchone()[0]
+    if (state.people, state.photos) != (people, photos):
+        return f"{people} people with {photos} photos are there, not {state.people} with {state.photos}"
+    if state.content != total(reader.checksums.values()):
+        return "a person is missing, or not of the same moment as the others"
+    return None
+
+
+def _of_people(
+    connection: sqlite3.Connection, where: str
+) -> tuple[dict[int, list[tuple[object, ...]]], dict[int, list[tuple[object, ...]]]]:
+    """The columns of photos and of negative examples of some people, by the people's rows."""
+    found: list[dict[int, list[tuple[object, ...]]]] = []
+    for columns, table in ((PHOTO_COLUMNS, "photos"), ("embedding, checksum", "negatives")):
+        by_person: dict[int, list[tuple[object, ...]]] = {}
+        query = f"SELECT person_id, {columns} FROM {table} WHERE person_id {where}"
+        for row, *values in connection.execute(query):
+            by_person.setdefault(row, []).append(tuple(values))
+        found.append(by_person)
+    return found[0], found[1]
+
+
+def read_person(connection: sqlite3.Connection, contract: Contract, cipher: Cipher, person: PersonRow) -> StoredPerson:
+    """A person with all photos.
 
     Raises:
         Damage: Something is not what was written.
     """
-    query = f"SELECT {PHOTO_COLUMNS} FROM photos WHERE person_id = ?"
-    rows = connection.execute(query, (person.row,)).fetchall()
-    check_person(person, (row[-1] for row in rows))
-    photos = tuple(read_photo(person.id, row, contract.levels, contract.dim) for row in rows)
-    return StoredPerson(person.id, person.name, photos), [row[-1] for row in rows]
+    photos, negatives = _of_people(connection, f"= {int(person.row)}")
+    return stored_person(
+        person, photos.get(person.row, []), negatives.get(person.row, []), contract.dim, cipher
+    )
+
+
+def stored_person(
+    person: PersonRow,
+    photos: Sequence[tuple[object, ...]],
+    negatives: Sequence[tuple[object, ...]],
+    dim: int,
+    cipher: Cipher,
+) -> StoredPerson:
+    """A person from the columns of all rows.
+
+    Raises:
+        Damage: Something is not what was written.
+    """
+    check_person(person, [values[-1] for values in photos], [values[-1] for values in negatives])
+    name, details = read_details(person, cipher)
+    return StoredPerson(
+        person.row,
+        person.id,
+        name,
+        details,
+        tuple(read_photo(person.id, values, dim, cipher) for values in photos),
+        tuple(_read_negative(person.id, values, dim, cipher) for values in negatives),
+        person.checksum,
+    )
+
+
+def negative_checksum(person_id: str, blob: bytes) -> bytes:
+    """Over a row of the table of negative examples, as stored."""
+    return digest(b"negative", person_id.encode(), blob)
+
+
+def _read_negative(person_id: str, values: tuple[object, ...], dim: int, cipher: Cipher) -> FloatArray:
+    blob, checksum = values
+    if not isinstance(blob, bytes) or checksum != negative_checksum(person_id, blob):
+        raise Damage("the checksum of a negative example is wrong")
+    return read_vector(cipher.unseal(blob), dim)
 
 
 def find_person(connection: sqlite3.Connection, column: str, value: object) -> PersonRow | None:
     """The row in which a column has a value; not checked yet."""
-    query = f"SELECT id, uuid, name, checksum FROM people WHERE {column} = ?"
-    row = connection.execute(query, (value,)).fetchone()
+    row = connection.execute(f"SELECT {_PERSON_COLUMNS} FROM people WHERE {column} = ?", (value,)).fetchone()
     return None if row is None else PersonRow(*row)
 
 
@@ -144,17 +323,3 @@ def damage_error(where: str, damaged: Sequence[DamagedEntry]) -> GalleryError:
         f"gallery {where} is damaged ({told}{more}): restore a copy, or run `lrface gallery verify --remove-damaged` "
         "and enrol these people again; all others are kept"
     )
-
-
-def _overview(connection: sqlite3.Connection) -> tuple[State | None, list[PersonRow], list[DamagedEntry]]:
-    state = read_state(connection)
-    rows = connection.execute("SELECT id, uuid, name, checksum FROM people ORDER BY id").fetchall()
-    photos = connection.execute("SELECT count(*) FROM photos").fetchone()[0]
-    reason = None
-    if state is None:
-        reason = "its state is not what was written; choose the rate again if there was one (`lrface thresholds`)"
-    elif (state.people, state.photos) != (len(rows), photos):
-        reason = f"{len(rows)} people with {photos} photos are there, not {state.people} with {state.photos}"
-    elif state.content != total(row[-1] for row in rows if isinstance(row[-1], bytes)):
-        reason = "a person is missing, or not of the same moment as the others"
-    return state, [PersonRow(*row) for row in rows], [DamagedEntry("", "", reason)] if reason else []

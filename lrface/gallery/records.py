@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
+from lrface.gallery.ciphers import Cipher
 from lrface.gallery.names import name_fault
 from lrface.types import FloatArray
 
 DIGEST_SIZE = 16  # bytes
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LARGEST_PX = 1e6  # no face is wider
 _SQUARE_TOLERANCE = 2e-3  # of the squared length
 
@@ -22,18 +27,26 @@ class Damage(ValueError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PhotoTemplates:
+class PhotoTemplate:
     """What is stored of one photo; the picture itself is not.
 
     Attributes:
         sha256: Of the photo's bytes, hexadecimal.
         native_px: How wide the face was, in pixels of the photo.
-        embeddings: float32 [dim] of unit length, by level.
+        embedding: float32 [dim], of unit length.
+        quality: The network's estimate, 0..1; None without one.
+        look: By which copies of the photo are recognised (`lrface.enrolment.copies`), empty where it was not computed.
+        crop: The aligned face as a PNG file, empty unless the gallery keeps crops.
+        added: When it was enrolled, ISO 8601 in UTC; empty for one that is not stored yet.
     """
 
     sha256: str
     native_px: float
-    embeddings: Mapping[int, FloatArray]
+    embedding: FloatArray = field(repr=False)
+    quality: float | None = None
+    look: bytes = field(default=b"", repr=False)
+    crop: bytes = field(default=b"", repr=False)
+    added: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +56,69 @@ class PersonRow:
     Attributes:
         row: Its number in the table; used again after a removal.
         id: UUID, never used again.
-        name: Normalised.
-        checksum: Over id, name and the checksums of all photos, so that it moves with any change.
+        name: As stored: normalised, or a keyed hash of the name in an encrypted gallery.
+        details: JSON of `Details`, encrypted in an encrypted gallery.
+        checksum: Over all of these and the checksums of all photos and negative examples: it moves with any change.
     """
 
     row: int
     id: str
     name: str
+    details: bytes
     checksum: bytes
 
-    @property
-    def key(self) -> tuple[str, bytes]:
-        """The same key means the same person with the same photos."""
-        return self.id, self.checksum
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is known of a person beside name and photos.
+
+    Attributes:
+        name: Only in an encrypted gallery, where the row holds its hash.
+        tags: Words, sorted.
+        groups: Names of the gallery's groups, sorted.
+        metadata: Any JSON object.
+        retain_until: The last day, ISO 8601, on which the person may be kept; None without a limit.
+    """
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    retain_until: str | None = None
+
+    def to_json(self) -> bytes:
+        """Without what is empty, keys sorted."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps({k: v for k, v in values.items() if v}, sort_keys=True, allow_nan=False).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Details:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            Damage: It is something else.
+        """
+        if text == b"{}":
+            return _NO_DETAILS
+        try:
+            found = json.loads(text)
+            details = cls(**{k: tuple(v) if k in ("tags", "groups") else v for k, v in found.items()})
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise Damage("the details cannot be read") from error
+        words = all(isinstance(word, str) for word in (*details.tags, *details.groups, details.name))
+        if not words or not isinstance(details.metadata, dict) or not isinstance(details.retain_until, str | None):
+            raise Damage("the details hold values of wrong types")
+        return details
 
 
-def usable_photo(photo: PhotoTemplates, levels: Iterable[int], dim: int) -> str | None:
+_NO_DETAILS = Details()
+
+
+def usable_photo(photo: PhotoTemplate, dim: int) -> str | None:
     """Why a photo's values cannot be stored or used; None if they can."""
-    if not photo.embeddings or not set(photo.embeddings) <= set(levels):
-        return "it has no template, or one of an unknown level"
-    for vector in photo.embeddings.values():
-        if vector.shape != (dim,) or not abs(float(vector @ vector) - 1.0) < _SQUARE_TOLERANCE:
-            return "its template is not finite or not of unit length"
+    vector = photo.embedding
+    if vector.shape != (dim,) or not abs(float(vector @ vector) - 1.0) < _SQUARE_TOLERANCE:
+        return "its template is not finite or not of unit length"
     if not (0 < len(photo.sha256) <= 64 and photo.sha256.isascii() and photo.sha256.isprintable()):
         return "its hash is not 1 to 64 ASCII characters"
     if not 0 < photo.native_px < _LARGEST_PX:
@@ -72,57 +126,105 @@ def usable_photo(photo: PhotoTemplates, levels: Iterable[int], dim: int) -> str 
     return None
 
 
-def photo_values(person_id: str, photo: PhotoTemplates) -> tuple[str, float, str, bytes, bytes]:
-    """The columns sha256, native_px, levels, embeddings and checksum of a photo's row."""
-    levels = sorted(photo.embeddings)
-    blob = b"".join(np.ascontiguousarray(photo.embeddings[level], "<f4").tobytes() for level in levels)
-    text, px = ",".join(map(str, levels)), float(photo.native_px)
-    return photo.sha256, px, text, blob, _photo_checksum(person_id, photo.sha256, px, text, blob)
+def photo_values(person_id: str, photo: PhotoTemplate, cipher: Cipher) -> tuple[Any, ...]:
+    """The columns `reading.PHOTO_COLUMNS` of a photo's row."""
+    blob = np.ascontiguousarray(photo.embedding, "<f4").tobytes()
+    values = (
+        cipher.lookup(photo.sha256),
+        float(photo.native_px),
+        None if photo.quality is None else float(photo.quality),
+        photo.added,
+        cipher.seal(photo.look),
+        cipher.seal(blob),
+        cipher.seal(photo.crop),
+    )
+    return *values, photo_checksum(person_id, *values)
 
 
-def read_photo(person_id: str, values: tuple[object, ...], levels: Iterable[int], dim: int) -> PhotoTemplates:
+def photo_checksum(
+    person_id: str, sha256: str, px: float, quality: float | None, added: str, look: bytes, blob: bytes, crop: bytes
+) -> bytes:
+    """Over a photo's row, as stored."""
+    numbers = _NUMBERS.pack(px, -1.0 if quality is None else quality)
+    return digest(person_id.encode(), sha256.encode(), numbers, added.encode(), look, blob, crop)
+
+
+_NUMBERS = struct.Struct("<dd")
+
+
+def read_photo(person_id: str, values: Sequence[Any], dim: int, cipher: Cipher) -> PhotoTemplate:
     """A photo from the columns that `photo_values` made.
 
     Raises:
         Damage: They are not what was written.
     """
-    sha256, px, text, blob, checksum = values
-    if not (isinstance(sha256, str) and isinstance(px, float) and isinstance(text, str) and isinstance(blob, bytes)):
+    sha256, px, quality, added, look, blob, crop, checksum = values
+    if not (
+        isinstance(sha256, str)
+        and isinstance(px, float)
+        and isinstance(quality, float | None)
+        and isinstance(added, str)
+        and all(isinstance(value, bytes) for value in (look, blob, crop))
+    ):
         raise Damage("a photo's row holds values of wrong types")
-    if checksum != _photo_checksum(person_id, sha256, px, text, blob):
+    if checksum != photo_checksum(person_id, sha256, px, quality, added, look, blob, crop):
         raise Damage("the checksum of a photo is wrong")
-    parts = text.split(",")
-    if not all(part.isdecimal() and len(part) < 6 for part in parts) or len(blob) != 4 * dim * len(parts):
-        raise Damage("a photo's templates have a wrong size")
-    vectors = np.frombuffer(blob, "<f4").astype(np.float32, copy=False).reshape(len(parts), dim)
-    photo = PhotoTemplates(sha256, px, {int(part): vectors[place] for place, part in enumerate(parts)})
-    if fault := usable_photo(photo, levels, dim):
+    photo = PhotoTemplate(
+        sha256, px, read_vector(cipher.unseal(blob), dim), quality, cipher.unseal(look), cipher.unseal(crop), added
+    )
+    if fault := usable_photo(photo, dim):
         raise Damage(f"a photo cannot be used: {fault}")
     return photo
 
 
-def person_checksum(person_id: str, name: str, photo_checksums: Iterable[bytes]) -> bytes:
-    """Over a person's row and, by their checksums, all photos in any order."""
-    return digest(person_id.encode(), name.encode(), *sorted(photo_checksums))
+def read_vector(blob: bytes, dim: int) -> FloatArray:
+    """An embedding from its bytes.
+
+    Raises:
+        Damage: They are too many or too few.
+    """
+    if len(blob) != 4 * dim:
+        raise Damage("a photo's template has a wrong size")
+    return np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
 
 
-def check_person(person: PersonRow, photo_checksums: Iterable[object]) -> None:
+def person_checksum(
+    person_id: str, name: str, details: bytes, photos: Iterable[bytes], negatives: Iterable[bytes] = ()
+) -> bytes:
+    """Over a person's row and, by their checksums, all photos and negative examples in any order."""
+    return digest(person_id.encode(), name.encode(), details, b"".join(sorted(photos)), b"".join(sorted(negatives)))
+
+
+def check_person(person: PersonRow, photos: Sequence[object], negatives: Sequence[object]) -> None:
     """Compares a person's row with its checksum.
 
     Raises:
-        Damage: Row or photos are not what was written, or the name may not be one.
+        Damage: Row, photos or negative examples (by their checksums) are not what was written.
     """
-    checksums = list(photo_checksums)
-    if not all(isinstance(value, bytes) for value in (person.checksum, *checksums)):
+    if not all(isinstance(value, bytes) for value in (person.checksum, *photos, *negatives)):
         raise Damage("a checksum is missing")
-    if not (isinstance(person.id, str) and isinstance(person.name, str)):
+    if not (isinstance(person.id, str) and isinstance(person.name, str) and isinstance(person.details, bytes)):
         raise Damage("the person's row holds values of wrong types")
-    if person.checksum != person_checksum(person.id, person.name, checksums):  # type: ignore[arg-type]
-        raise Damage("the checksum of the person is wrong: the name is altered or a photo is missing")
-    if not checksums:
+    if not UUID.fullmatch(person.id):
+        raise Damage("the person's id is none")
+    wanted = person_checksum(person.id, person.name, person.details, photos, negatives)  # type: ignore[arg-type]
+    if person.checksum != wanted:
+        raise Damage("the checksum of the person is wrong: the entry is altered or a photo is missing")
+    if not photos:
         raise Damage("there is no photo")
-    if fault := name_fault(person.name):
+
+
+def read_details(person: PersonRow, cipher: Cipher) -> tuple[str, Details]:
+    """Name and details of a person whose checksum is right.
+
+    Raises:
+        Damage: They are not what may be written, or the name may not be one.
+    """
+    details = Details.from_json(cipher.unseal(person.details))
+    name = details.name if cipher.encrypts else person.name
+    if fault := name_fault(name):
         raise Damage(f"the name {fault}")
+    return name, details
 
 
 def total(plus: Iterable[bytes], minus: Iterable[bytes] = ()) -> bytes:
@@ -133,9 +235,5 @@ def total(plus: Iterable[bytes], minus: Iterable[bytes] = ()) -> bytes:
 
 def digest(*parts: bytes) -> bytes:
     """BLAKE2b over parts of any length; where one ends matters."""
-    framed = [piece for part in parts for piece in (len(part).to_bytes(8, "little"), part)]
-    return blake2b(b"".join(framed), digest_size=DIGEST_SIZE).digest()
-
-
-def _photo_checksum(person_id: str, sha256: str, native_px: float, levels: str, blob: bytes) -> bytes:
-    return digest(person_id.encode(), sha256.encode(), struct.pack("<d", native_px), levels.encode(), blob)
+    frame = struct.pack(f"<{len(parts)}I", *map(len, parts))
+    return blake2b(frame + b"".join(parts), digest_size=DIGEST_SIZE).digest()

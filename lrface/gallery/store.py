@@ -1,93 +1,90 @@
-"""The gallery's store: an SQLite file, read with checksums and written durably, followed when it is replaced.
-
-The journal is SQLite's rollback journal, not a write-ahead log: a log beside the file would be written into a copy that
-replaces the file, and a gallery in a folder that may not be written to could not be opened. So that readers do not
-keep writers waiting, they read in short slices.
-"""
+"""The gallery's store: what is read from its file and written into it, each change in one transaction."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import threading
+
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from os import PathLike
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lrface.errors import GalleryError
-from lrface.gallery import schema
+from lrface.gallery import audit
+from lrface.gallery.audit import AuditEntry
 from lrface.gallery.contract import Contract
-from lrface.gallery.files import FileState, file_state, prepare_path, restrict_to_owner
+from lrface.gallery.names import normalise_name
 from lrface.gallery.reading import (
     PHOTO_COLUMNS,
+    Changes,
     DamagedEntry,
-    Snapshot,
+    Moment,
     StoredPerson,
     damage_error,
     damaged_entry,
     find_person,
-    read_all,
+    negative_checksum,
+    read_changes,
     read_person,
 )
-from lrface.gallery.records import Damage, PersonRow, PhotoTemplates, person_checksum, photo_values, total
-from lrface.gallery.schema import State
-from lrface.gallery.transactions import gallery_errors, transaction
+from lrface.gallery.records import (
+    UUID,
+    Damage,
+    Details,
+    PersonRow,
+    PhotoTemplate,
+    person_checksum,
+    photo_checksum,
+    photo_values,
+    total,
+)
+from lrface.gallery.settings import Group, Settings, check_day, check_group
+from lrface.gallery.state import State, read_settings, read_state, write_contract, write_settings, write_state
+from lrface.gallery.storefile import BUSY_S, MEMORY, Change, StoreFile
+from lrface.gallery.transactions import gallery_errors
+from lrface.types import FloatArray
 
-BUSY_S = 10.0  # how long a lock of another process is waited for
-MEMORY = ":memory:"
+__all__ = ["BUSY_S", "MEMORY", "PersonSummary", "Store"]
 
+_STORED = "sha256, native_px, quality, added, look, embedding, crop"  # PHOTO_COLUMNS without the checksum
 T = TypeVar("T")
 
 
-class Store:
-    """People and photos in one file. Thread-safe; several processes may share the file.
+@dataclass(frozen=True, slots=True)
+class PersonSummary:
+    """Who a person is, without templates.
 
     Attributes:
-        contract: The models that the templates were made with.
-        path: As it was given.
+        id: UUID.
+        name: Normalised.
+        details: Tags, groups and the rest.
+        photos: How many.
     """
 
-    def __init__(self, path: str | PathLike[str], contract: Contract | None, create: bool = True) -> None:
-        """Opens a gallery's file; see `Gallery.open`."""
-        self.path = os.fsdecode(path)
-        self._memory = self.path == MEMORY
-        new = not self._memory and not os.path.lexists(self.path)
-        self._file = MEMORY if self._memory else prepare_path(self.path, create=create and contract is not None)
-        self._lock = threading.RLock()
-        self._seen: FileState | None = None
-        self._version = -1  # PRAGMA data_version at the last `read`: it moves when another connection commits
-        self._patience = BUSY_S
-        with gallery_errors(self.path):
-            self._connection, self.contract = self._connect(contract, thorough=True)
-        self._made = self._seen if new else None
+    id: str
+    name: str
+    details: Details
+    photos: int
 
-    def changed(self, wait_s: float = BUSY_S) -> bool:
-        """Whether somebody else has written or replaced the file since the last `read`.
 
-        Raises:
-            GalleryInUseError: A writer has held it for `wait_s` seconds.
-            GalleryError: The file is gone.
-        """
-        with self._lock, gallery_errors(self.path):
-            if not self._memory and file_state(self._file) != self._seen:
-                return True
-            self._wait(wait_s)
-            return self._data_version() != self._version
+class Store(StoreFile):
+    """People and photos in one file. Thread-safe; several processes may share the file.
+
+    Wherever a person is asked for (`who`), the name or the id does.
+    """
 
     def read(
         self,
         make: Callable[[StoredPerson], T],
-        known: Mapping[tuple[str, bytes], T] | None = None,
+        since: Moment | None = None,
+        known: Callable[[Iterable[int]], Iterable[bytes]] = lambda rows: (),
         wait_s: float | None = None,
-    ) -> Snapshot[T]:
-        """Everybody at one moment, each checked against its checksums.
+    ) -> Changes[T]:
+        """Who has changed since an earlier moment, each checked against the checksums; everybody by default.
 
         Args:
             make: What to keep of a person.
-            known: What an earlier call gave; whoever has not changed since is not read again.
+            since: The moment of an earlier call.
+            known: The checksums known of some rows.
             wait_s: How long a lock is waited for; None for `BUSY_S`.
 
         Raises:
@@ -96,92 +93,358 @@ class Store:
         """
         with self._lock, gallery_errors(self.path):
             self._ready(BUSY_S if wait_s is None else wait_s)
-            snapshot = read_all(self._connection, self.contract, make, known or {})
-            if snapshot.damaged:
-                raise damage_error(self.path, snapshot.damaged)
-            self._version = snapshot.version
-        return snapshot
+            changes = self._read_changes(make, since or Moment(), known)
+            if changes.damaged:
+                raise damage_error(self.path, changes.damaged)
+            self._version = changes.version
+        return changes
 
     def verify(self) -> list[DamagedEntry]:
-        """What is damaged; empty for a whole gallery.
+        """What is damaged, in people or in the audit log; empty for a whole gallery.
 
         Raises:
             GalleryError: The file cannot be read at all.
         """
         with self._lock, gallery_errors(self.path):
             self._ready(BUSY_S)
-            return list(read_all(self._connection, self.contract, lambda person: None, {}).damaged)
+            changes = self._read_changes(lambda person: None, Moment(), lambda rows: ())
+            fault = audit.chain_fault(self._connection, changes.state.generation, changes.state.head)
+            log = [DamagedEntry("", "", fault)] if fault and read_state(self._connection) is not None else []
+            return [*changes.damaged, *log]
 
     def remove_damaged(self) -> list[DamagedEntry]:
         """Deletes what `verify` lists, so that all others can be used again; enrol the deleted people anew.
 
-        A damaged rate (fpir) is deleted too.
+        A damaged rate (fpir) is deleted too. A damaged audit log begins anew, with an entry that says so.
 
         Raises:
             GalleryError: The file cannot be written.
         """
         with self._lock, gallery_errors(self.path), self._transaction():
             execute = self._connection.execute
-            damaged = read_all(self._connection, self.contract, lambda person: None, {}).damaged
-            execute("DELETE FROM photos WHERE person_id NOT IN (SELECT id FROM people)")
+            found = self._read_changes(lambda person: None, Moment(), lambda rows: ())
+            state = read_state(self._connection)
+            fault = state is None or audit.chain_fault(self._connection, state.generation, state.head)
+            damaged = [*found.damaged, *([DamagedEntry("", "", str(fault))] if fault and state is not None else [])]
+            for table in ("photos", "negatives"):
+                execute(f"DELETE FROM {table} WHERE person_id NOT IN (SELECT id FROM people)")
             self._connection.executemany("DELETE FROM people WHERE id = ?", [(entry.row,) for entry in damaged])
-            state = schema.read_state(self._connection) or State()
             left = [row[0] for row in execute("SELECT checksum FROM people").fetchall()]
             photos = execute("SELECT count(*) FROM photos").fetchone()[0]
-            whole = State(state.fpir, len(left), photos, total(left), state.generation + 1)
-            schema.write_state(self._connection, whole)
-        return list(damaged)
+            last = (0, audit.START) if state is None or fault else (state.generation, state.head)
+            if last[0] == 0:
+                execute("DELETE FROM audit")
+            said = "damage removed" if last[0] else "damage removed, the audit log begins anew"
+            rows = [(entry.row, entry.id) for entry in damaged if entry.id]
+            for row, identity in rows or [(None, "")]:
+                identity = identity if UUID.fullmatch(identity) else ""  # a damaged one may hold anything
+                last = audit.append(self._connection, last, said, row, identity, "")
+            rate = None if state is None else state.fpir
+            write_state(self._connection, State(rate, len(left), photos, total(left), *last))
+        return damaged
 
-    def add(self, name: str, photos: Sequence[PhotoTemplates]) -> int:
+    def add(self, name: str, photos: Sequence[PhotoTemplate]) -> int:
         """Stores photos of a person (name normalised, photos checked) in one transaction; returns how many were new.
 
         Raises:
             GalleryError: A photo of somebody else, damage, or the file cannot be written; nothing is stored then.
         """
-        added = 0
-        with self._lock, gallery_errors(self.path), self._writing() as change:
-            execute = self._connection.execute
-            person = find_person(self._connection, "name", name)
-            checksums: list[bytes] = []
-            new = person is None
+        added, at = 0, audit.now()
+        with self._writing() as change:
+            person = find_person(self._connection, "name", self.cipher.lookup(name))
             if person is None:
-                identity = str(uuid.uuid4())
-                row = execute("INSERT INTO people (uuid, name, checksum) VALUES (?, ?, x'')", (identity, name))
-                person = PersonRow(int(row.lastrowid or 0), identity, name, b"")
+                person = self._insert(name, Details(name if self.cipher.encrypts else ""), str(uuid.uuid4()))
+                change.people = 1
+                change.tell("person added", person.row, person.id)
             else:
-                checksums = self._read(person)[1]
+                self._read(person)
+                change.before.append(person.checksum)
+            keep = read_settings(self._connection, self.path).keep_crops
             for photo in photos:
-                values = photo_values(person.id, photo)
-                cursor = execute(
-                    f"INSERT INTO photos (person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (person.row, *values),
-                )
-                if cursor.rowcount:
+                stored = replace(photo, added=photo.added or at, crop=photo.crop if keep else b"")
+                if self._insert_photo(person, stored):
                     added += 1
-                    checksums.append(values[-1])
                 elif (owner := self.owner(photo.sha256)) != name:
                     raise GalleryError(f"a photo of {name} is enrolled as {owner!r} already: keep it in one place")
-            checksum = person_checksum(person.id, name, checksums)
-            execute("UPDATE people SET checksum = ? WHERE id = ?", (checksum, person.row))
-            change(people=int(new), photos=added, before=person.checksum, after=checksum)
+            change.photos = added
+            change.after.append(self._seal(person))
+            if added:
+                change.tell("photos added", person.row, person.id, f"{added} photos")
         return added
 
-    def remove(self, name: str) -> int:
+    def remove(self, who: str) -> int:
         """Deletes a person in one transaction, also a damaged one; returns how many photos there were.
 
         Raises:
             GalleryError: There is no such person, or the file cannot be written; nothing is deleted then.
         """
-        with self._lock, gallery_errors(self.path), self._writing() as change:
-            person = find_person(self._connection, "name", name)
-            if person is None:
-                raise GalleryError(f"nobody called {name!r} is in {self.path}: see `lrface gallery list`")
-            query = "SELECT count(*) FROM photos WHERE person_id = ?"
-            photos = self._connection.execute(query, (person.row,)).fetchone()[0]
-            self._connection.execute("DELETE FROM people WHERE id = ?", (person.row,))
-            checksum = person.checksum if isinstance(person.checksum, bytes) else b""  # also a damaged one can go
-            change(people=-1, photos=-photos, before=checksum)
-        return int(photos)
+        with self._writing() as change:
+            return self._delete(self._find(who), change, "person removed")
+
+    def remove_photo(self, who: str, sha256: str) -> None:
+        """Deletes one photo of a person.
+
+        Args:
+            who: Name or id.
+            sha256: Of the photo, as `photos` lists it; its first characters do if they name one photo only.
+
+        Raises:
+            GalleryError: No such person or photo, several that begin so, or the only one of the person.
+        """
+        with self._writing() as change:
+            person = self._find(who)
+            found = [p.sha256 for p in self._read(person).photos if sha256 and p.sha256.startswith(sha256.lower())]
+            count = self._connection.execute("SELECT count(*) FROM photos WHERE person_id = ?", (person.row,))
+            if len(found) != 1:
+                which = "no photo" if not found else f"{len(found)} photos"
+                raise GalleryError(f"{who} has {which} {sha256!r}: `lrface gallery show` lists them")
+            if count.fetchone()[0] == 1:
+                raise GalleryError(f"it is the only photo of {who}: remove the person, or add another photo first")
+            change.before.append(person.checksum)
+            self._connection.execute("DELETE FROM photos WHERE sha256 = ?", found)
+            change.after.append(self._seal(person))
+            change.photos = -1
+            change.tell("photo removed", person.row, person.id)
+
+    def rename(self, who: str, name: str) -> None:
+        """Gives a person another name (normalised); the id stays.
+
+        Raises:
+            GalleryError: No such person, or somebody else has the name.
+        """
+        with self._writing() as change:
+            person = self._find(who)
+            details = self._read(person).details
+            other = find_person(self._connection, "name", self.cipher.lookup(name))
+            if other is not None and other.row != person.row:
+                raise GalleryError(f"{name!r} is somebody else already: merge them, or choose another name")
+            change.before.append(person.checksum)
+            renamed = replace(person, name=self.cipher.lookup(name))
+            if self.cipher.encrypts:
+                details = replace(details, name=name)
+            change.after.append(self._seal(replace(renamed, details=self.cipher.seal(details.to_json()))))
+            change.tell("person renamed", person.row, person.id)
+
+    def merge(self, who: str, into: str) -> None:
+        """Makes two entries one: photos, negative examples, tags, groups and metadata of `who` go to `into`.
+
+        Where both have metadata of one key, that of `into` stays; the earlier day of retention holds.
+
+        Raises:
+            GalleryError: No such person, or both are the same.
+        """
+        with self._writing() as change:
+            source, target = self._find(who), self._find(into)
+            if source.row == target.row:
+                raise GalleryError(f"{who!r} and {into!r} are the same person: nothing to merge")
+            old, kept = self._read(source), self._read(target)
+            change.before += [source.checksum, target.checksum]
+            for photo in self._connection.execute(
+                f"SELECT id, {_STORED} FROM photos WHERE person_id = ?", (source.row,)
+            ).fetchall():
+                self._connection.execute(
+                    "UPDATE photos SET person_id = ?, checksum = ? WHERE id = ?",
+                    (target.row, photo_checksum(target.id, *photo[1:]), photo[0]),
+                )
+            for number, blob in self._connection.execute(
+                "SELECT id, embedding FROM negatives WHERE person_id = ?", (source.row,)
+            ).fetchall():
+                self._connection.execute(
+                    "UPDATE negatives SET person_id = ?, checksum = ? WHERE id = ?",
+                    (target.row, negative_checksum(target.id, blob), number),
+                )
+            self._connection.execute("DELETE FROM people WHERE id = ?", (source.row,))
+            a, b = old.details, kept.details
+            days = [day for day in (a.retain_until, b.retain_until) if day]
+            details = replace(
+                b,
+                tags=tuple(sorted({*a.tags, *b.tags})),
+                groups=tuple(sorted({*a.groups, *b.groups})),
+                metadata={**a.metadata, **b.metadata},
+                retain_until=min(days, default=None),
+            )
+            change.after.append(self._seal(replace(target, details=self.cipher.seal(details.to_json()))))
+            change.people = -1
+            change.tell("person merged into another", source.row, source.id)
+            change.tell("another person merged into this", target.row, target.id, f"{len(old.photos)} photos")
+
+    def edit(self, who: str, change_details: Callable[[Details], Details], action: str) -> None:
+        """Changes what is known of a person beside name and photos.
+
+        Raises:
+            GalleryError: No such person, an unknown group, or too long.
+        """
+        with self._writing() as change:
+            person = self._find(who)
+            details = change_details(self._read(person).details)
+            unknown = set(details.groups) - set(read_settings(self._connection, self.path).groups)
+            if unknown:
+                raise GalleryError(f"there is no group {min(unknown)!r}: make it with `lrface gallery group` first")
+            if details.retain_until is not None:
+                check_day(details.retain_until)
+            try:
+                text = details.to_json()
+            except (TypeError, ValueError, RecursionError) as error:
+                raise GalleryError(f"the metadata are no JSON object ({error}): give text, numbers, lists") from error
+            if len(text) > 2**16:
+                raise GalleryError("tags and metadata of a person are longer than 64 KiB: keep them elsewhere")
+            change.before.append(person.checksum)
+            change.after.append(self._seal(replace(person, details=self.cipher.seal(text))))
+            change.tell(action, person.row, person.id)
+
+    def add_negative(self, who: str, embedding: FloatArray) -> None:
+        """Keeps a face that is not this person's.
+
+        Raises:
+            GalleryError: No such person.
+        """
+        with self._writing() as change:
+            person = self._find(who)
+            self._read(person)
+            blob = self.cipher.seal(embedding.astype("<f4").tobytes())
+            change.before.append(person.checksum)
+            self._connection.execute(
+                "INSERT INTO negatives (person_id, embedding, checksum) VALUES (?, ?, ?)",
+                (person.row, blob, negative_checksum(person.id, blob)),
+            )
+            change.after.append(self._seal(person))
+            change.tell("negative example added", person.row, person.id)
+
+    def expire(self, today: str) -> list[str]:
+        """Deletes everybody whose last day is over; returns their ids.
+
+        Raises:
+            GalleryError: The file cannot be written, or somebody is damaged.
+        """
+        with self._writing() as change:
+            rows = self._connection.execute("SELECT id FROM people ORDER BY id").fetchall()
+            gone = []
+            for (row,) in rows:
+                person = find_person(self._connection, "id", row)
+                if person is None or person.details == b"{}":
+                    continue
+                day = self._read(person).details.retain_until
+                if day is not None and day < today:
+                    self._delete(person, change, "person removed: retention ended")
+                    gone.append(person.id)
+            return gone
+
+    def set_fpir(self, fpir: float) -> None:
+        """Keeps the rate chosen for the gallery.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        with self._writing() as change:
+            change.fpir = fpir
+            change.tell("fpir chosen", detail=f"{fpir:g}")
+
+    def settings(self) -> Settings:
+        """What was chosen for the gallery.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(BUSY_S)
+            return read_settings(self._connection, self.path)
+
+    def set_group(self, name: str, group: Group | None) -> None:
+        """Makes or changes a group; None deletes it, if nobody is in it.
+
+        Raises:
+            GalleryError: Somebody is in it, or the file cannot be written.
+        """
+        if group is not None:
+            check_group(group)
+        with self._writing() as change:
+            settings = read_settings(self._connection, self.path)
+            if group is None:
+                inside = [p.name for p in self._summaries() if name in p.details.groups]
+                if name not in settings.groups or inside:
+                    why = f"{inside[0]!r} is in it: take everybody out first" if inside else "there is none"
+                    raise GalleryError(f"the group {name!r} cannot be deleted: {why}")
+            write_settings(self._connection, settings.with_group(name, group))
+            change.tell("group changed" if group else "group deleted")
+
+    def set_keep_crops(self, keep: bool) -> None:
+        """Whether crops of photos enrolled from now on are kept; False deletes those that were.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        with self._writing() as change:
+            settings = read_settings(self._connection, self.path)
+            if settings.keep_crops == keep:
+                return
+            write_settings(self._connection, replace(settings, keep_crops=keep))
+            change.tell("crops are kept" if keep else "crops deleted, no more are kept")
+            if not keep:
+                self._drop_crops(change)
+
+    def upgrade(self, contract: Contract, templates: dict[str, PhotoTemplate]) -> None:
+        """Replaces every template and the contract in one transaction; photos that are not given are deleted.
+
+        Args:
+            contract: The new models'.
+            templates: By the photo's stored hash (`PhotoTemplate.sha256` as read).
+
+        Raises:
+            GalleryError: A person would be left without a photo, or the file cannot be written; nothing is changed.
+        """
+        with self._writing() as change:
+            for person, photos in self._people_with_photos():
+                change.before.append(person.checksum)
+                if not any(photo[1] in templates for photo in photos):
+                    raise GalleryError("a person would be left without a template: enrol or remove that person first")
+                for number, sha256, *_ in photos:
+                    self._connection.execute("DELETE FROM photos WHERE id = ?", (number,))
+                    new = templates.get(sha256)
+                    if new is None:
+                        change.photos -= 1
+                        continue
+                    values = (sha256, *photo_values(person.id, new, self.cipher)[1:-1])
+                    self._connection.execute(
+                        f"INSERT INTO photos (id, person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        (number, person.row, *values, photo_checksum(person.id, *values)),
+                    )
+                # Faces that are not this person's were embedded by the old model.
+                self._connection.execute("DELETE FROM negatives WHERE person_id = ?", (person.row,))
+                change.after.append(self._seal(person))
+                change.tell("templates upgraded", person.row, person.id)
+            write_contract(self._connection, contract)
+            change.tell("gallery upgraded to other models")
+        self.contract = contract
+
+    def people(self) -> list[PersonSummary]:
+        """Everybody, by name.
+
+        Raises:
+            GalleryError: The file cannot be read, or somebody's row is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(BUSY_S)
+            return sorted(self._summaries(), key=lambda person: person.name)
+
+    def person(self, who: str) -> StoredPerson:
+        """One person with all photos.
+
+        Raises:
+            GalleryError: There is no such person, or it is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(BUSY_S)
+            return self._read(self._find(who))
+
+    def audit_log(self) -> list[AuditEntry]:
+        """All changes, the oldest first.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(BUSY_S)
+            return list(audit.entries(self._connection))
 
     def owner(self, sha256: str) -> str | None:
         """The person for whom a photo is enrolled; None for a photo that is not.
@@ -193,153 +456,91 @@ class Store:
             if not self._connection.in_transaction:
                 self._ready(BUSY_S)
             query = "SELECT person_id FROM photos WHERE sha256 = ?"
-            row = self._connection.execute(query, (sha256,)).fetchone()
+            row = self._connection.execute(query, (self.cipher.lookup(sha256),)).fetchone()
             person = None if row is None else find_person(self._connection, "id", row[0])
-            return None if person is None else self._read(person)[0].name
+            return None if person is None else self._read(person).name
 
-    def set_fpir(self, fpir: float) -> None:
-        """Keeps the rate chosen for the gallery.
+    def _read_changes(
+        self, make: Callable[[StoredPerson], T], since: Moment, known: Callable[[Iterable[int]], Iterable[bytes]]
+    ) -> Changes[T]:
+        return read_changes(self._connection, self.contract, self.cipher, make, since, known, self.path)
 
-        Raises:
-            GalleryError: The file cannot be written.
-        """
-        with self._lock, gallery_errors(self.path), self._writing() as change:
-            change(fpir=fpir)
+    def _find(self, who: str) -> PersonRow:
+        person = find_person(self._connection, "uuid", who) if UUID.fullmatch(who) else None
+        if person is None:
+            name = normalise_name(who)
+            person = find_person(self._connection, "name", self.cipher.lookup(name))
+            if person is None:
+                raise GalleryError(f"nobody called {name!r} is in {self.path}: see `lrface gallery list`")
+        return person
 
-    def compact(self) -> None:
-        """Rewrites the file without the space of deleted people (the disk must have room for a copy).
-
-        Raises:
-            GalleryError: The file cannot be written.
-        """
-        with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S)
-            try:
-                self._connection.execute("VACUUM")
-            except sqlite3.OperationalError as error:
-                raise GalleryError(
-                    f"gallery {self.path} was not compacted ({error}): whoever was removed stays removed, but bytes of "
-                    "them may still be in the file: free some space on the disk, wait until no other process uses the "
-                    "gallery, then run `lrface gallery compact`"
-                ) from error
-            self._note_own_write()
-
-    def close(self) -> None:
-        """Closes the file, and deletes it if it was made here and nothing has been written into it since."""
-        with self._lock:
-            if self._made is not None:
-                self._discard_unused(self._made)
-                self._made = None
-            self._connection.close()
-
-    def _discard_unused(self, made: FileState) -> None:
-        """Deletes the file made here while nobody, also of another process, has written to it or replaced it."""
-        with contextlib.suppress(sqlite3.Error, OSError, GalleryError):
-            self._connection.execute("BEGIN EXCLUSIVE")
-            state = schema.read_state(self._connection)
-            if state is not None and state.generation == 0 and file_state(self._file).same_file(made):
-                os.unlink(self._file)
-            self._connection.execute("ROLLBACK")
-
-    def _connect(self, contract: Contract | None, thorough: bool) -> tuple[sqlite3.Connection, Contract]:
-        seen = None if self._memory else file_state(self._file)
-        connection = sqlite3.connect(self._file, timeout=self._patience, isolation_level=None, check_same_thread=False)
+    def _read(self, person: PersonRow) -> StoredPerson:
         try:
-            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # checksums tell what is damaged
-            schema.prepare(connection)
-            if schema.is_blank(connection):
-                if contract is None:
-                    raise GalleryError(
-                        f"gallery {self.path}: the file is empty: check the path, or enrol somebody first"
-                    )
-                if not self._memory:
-                    restrict_to_owner(self._file)
-                with transaction(connection):
-                    if schema.is_blank(connection):  # else another process has just made it
-                        schema.create(connection, contract)
-            bound = schema.check(connection, self.path, thorough)
-            if contract is not None:
-                bound.require(contract, f"gallery {self.path}")
-        except BaseException:
-            connection.close()
-            raise
-        self._seen = seen
-        return connection, bound
-
-    def _follow(self) -> None:
-        """Opens the file again if somebody else has replaced or written it: a copy over it may fool SQLite's cache."""
-        if self._memory:
-            return
-        now = file_state(self._file)
-        if now == self._seen:
-            return
-        thorough = self._seen is None or not now.same_file(self._seen)
-        if thorough:
-            prepare_path(self._file, create=False)
-        self._connection.execute("SELECT 1")  # a closed gallery stays closed
-        connection, bound = self._connect(None, thorough)
-        try:
-            self.contract.require(bound, f"gallery {self.path}, which was replaced,")
-        except BaseException:
-            connection.close()
-            self._seen = None
-            raise
-        self._connection.close()
-        self._connection, self._version = connection, -1  # the versions of two connections cannot be compared
-
-    def _ready(self, patience: float) -> None:
-        """The file that is there now, and how long its locks are waited for."""
-        self._patience = patience
-        self._follow()
-        self._wait(patience)
-
-    def _wait(self, seconds: float) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
-
-    def _data_version(self) -> int:
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._ready(BUSY_S)
-        with transaction(self._connection):
-            self._still_there("while it was opened for writing: try again")
-            yield
-        self._still_there("while it was written: what this call stored is not in the new file, repeat it")
-        self._note_own_write()
-
-    @contextmanager
-    def _writing(self) -> Iterator[Callable[..., None]]:
-        """A transaction; the block calls the function that it is given to tell what it has changed."""
-        with self._transaction():
-            state = schema.read_state(self._connection)
-            if state is None:
-                raise damage_error(self.path, [DamagedEntry("", "", "its state is not what was written")])
-
-            def change(
-                people: int = 0, photos: int = 0, before: bytes = b"", after: bytes = b"", fpir: float | None = None
-            ) -> None:
-                changed = State(
-                    fpir=state.fpir if fpir is None else fpir,
-                    people=state.people + people,
-                    photos=state.photos + photos,
-                    content=total((state.content, after), (before,)),
-                    generation=state.generation + 1,
-                )
-                schema.write_state(self._connection, changed)
-
-            yield change
-
-    def _still_there(self, when: str) -> None:
-        if not self._memory and self._seen is not None and not file_state(self._file).same_file(self._seen):
-            raise GalleryError(f"gallery {self.path}: the file was replaced {when}")
-
-    def _note_own_write(self) -> None:
-        if not self._memory:
-            self._seen = file_state(self._file)
-
-    def _read(self, person: PersonRow) -> tuple[StoredPerson, list[bytes]]:
-        try:
-            return read_person(self._connection, self.contract, person)
+            return read_person(self._connection, self.contract, self.cipher, person)
         except Damage as error:
             raise damage_error(self.path, [damaged_entry(person, error)]) from error
+
+    def _insert(self, name: str, details: Details, identity: str) -> PersonRow:
+        lookup, text = self.cipher.lookup(name), self.cipher.seal(details.to_json())
+        query = "INSERT INTO people (uuid, name, details, checksum) VALUES (?, ?, ?, x'')"
+        row = self._connection.execute(query, (identity, lookup, text))
+        return PersonRow(int(row.lastrowid or 0), identity, lookup, text, b"")
+
+    def _insert_photo(self, person: PersonRow, photo: PhotoTemplate) -> bool:
+        query = f"INSERT INTO photos (person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        values = photo_values(person.id, photo, self.cipher)
+        return bool(self._connection.execute(f"{query} ON CONFLICT DO NOTHING", (person.row, *values)).rowcount)
+
+    def _seal(self, person: PersonRow) -> bytes:
+        """Writes a person's row with the checksum that belongs to it and to the rows that are there; returns it."""
+        photos, negatives = (
+            [row[0] for row in self._connection.execute(f"SELECT checksum FROM {table} WHERE person_id = {person.row}")]
+            for table in ("photos", "negatives")
+        )
+        checksum = person_checksum(person.id, person.name, person.details, photos, negatives)
+        self._connection.execute(
+            "UPDATE people SET name = ?, details = ?, checksum = ? WHERE id = ?",
+            (person.name, person.details, checksum, person.row),
+        )
+        return checksum
+
+    def _delete(self, person: PersonRow, change: Change, action: str) -> int:
+        query = "SELECT count(*) FROM photos WHERE person_id = ?"
+        photos = int(self._connection.execute(query, (person.row,)).fetchone()[0])
+        self._connection.execute("DELETE FROM people WHERE id = ?", (person.row,))
+        change.before.append(person.checksum if isinstance(person.checksum, bytes) else b"")  # a damaged one goes too
+        change.people -= 1
+        change.photos -= photos
+        identity = person.id if UUID.fullmatch(str(person.id)) else ""
+        change.tell(action, person.row, identity, f"{photos} photos")
+        return photos
+
+    def _summaries(self) -> list[PersonSummary]:
+        query = "SELECT person_id, count(*) FROM photos GROUP BY person_id"
+        counts = dict(self._connection.execute(query).fetchall())
+        rows = self._connection.execute("SELECT id, uuid, name, details, checksum FROM people").fetchall()
+        people = []
+        for row in map(PersonRow, *zip(*rows, strict=True)) if rows else ():
+            details = Details.from_json(self.cipher.unseal(row.details))
+            name = details.name if self.cipher.encrypts else row.name
+            people.append(PersonSummary(row.id, name, details, counts.get(row.row, 0)))
+        return people
+
+    def _people_with_photos(self) -> list[tuple[PersonRow, list[tuple[int, str]]]]:
+        """Everybody with the numbers and stored hashes of the photos."""
+        photos: dict[int, list[tuple[int, str]]] = {}
+        for row, number, sha256 in self._connection.execute("SELECT person_id, id, sha256 FROM photos"):
+            photos.setdefault(row, []).append((number, sha256))
+        rows = self._connection.execute("SELECT id, uuid, name, details, checksum FROM people ORDER BY id").fetchall()
+        return [(PersonRow(*row), photos.get(row[0], [])) for row in rows]
+
+    def _drop_crops(self, change: Change) -> None:
+        for person, photos in self._people_with_photos():
+            change.before.append(person.checksum)
+            for number, _ in photos:
+                stored = self._connection.execute(f"SELECT {_STORED} FROM photos WHERE id = ?", (number,)).fetchone()
+                checksum = photo_checksum(person.id, *stored[:-1], b"")
+                self._connection.execute("UPDATE photos SET crop = x'', checksum = ? WHERE id = ?", (checksum, number))
+            change.after.append(self._seal(person))
+            change.tell("crops deleted", person.row, person.id)
+

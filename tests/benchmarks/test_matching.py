@@ -22,7 +22,7 @@ from benchmarks.lib.datasets.records import FaceRecord
 from benchmarks.lib.matching import Chain, FaceCrop, Templates
 from lrface.alignment import TEMPLATE, align, native_crop_px
 from lrface.errors import ImageError
-from lrface.gallery import Contract, Gallery, PhotoTemplates
+from lrface.gallery import Contract, Gallery, PhotoTemplate
 from lrface.metrics import UNRANKED
 from lrface.models.manifest import Manifest
 from lrface.types import Detections
@@ -101,7 +101,7 @@ def test_the_search_is_the_gallerys(chain: Chain, tmp_path: Path) -> None:
 
     gallery = Gallery.open(":memory:", Contract.of(manifest))
     for i, (name, photo, size) in enumerate(enrolled):
-        gallery.add(name, [PhotoTemplates(f"{name}{photo}", size, {32: faces.vectors[i]})])
+        gallery.add(name, [PhotoTemplate(f"{name}{photo}", size, faces.vectors[i])])
     for i, (name, _, _) in enumerate(probes):
         (matches,) = gallery.search(embedded.vectors[i : i + 1], 5)
         assert found.top[i] == pytest.approx(matches[0].similarity, abs=1e-5)

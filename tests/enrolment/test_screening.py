@@ -16,7 +16,7 @@ from lrface.decisions.calibration import Calibration
 from lrface.embedding.quality import AlignmentPenalty, alignment_adjusted_quality
 from lrface.enrolment.screening import EnrolmentGate
 from lrface.errors import EnrolmentError
-from lrface.gallery import Gallery, PhotoTemplates
+from lrface.gallery import Gallery, PhotoTemplate
 from lrface.types import Detections
 
 ENTRIES = [{"level": 32, "name": "t32", "sha256": "0"}]
@@ -35,7 +35,7 @@ def load(tmp_path: Path) -> Calibration:
 def screen(tmp_path: Path, vectors: np.ndarray) -> EnrolmentGate:
     with Gallery.open(":memory:", CONTRACT) as gallery:
         for i, vector in enumerate(vectors):
-            gallery.add(f"p{i}", [PhotoTemplates(f"{i:064x}", 99.0, {32: vector})])
+            gallery.add(f"p{i}", [PhotoTemplate(f"{i:064x}", 99.0, vector)])
         return EnrolmentGate(gallery.search_index(), load(tmp_path))
 
 
@@ -81,7 +81,7 @@ def test_people_enrolled_meanwhile_count_too(tmp_path: Path) -> None:
 
 def test_somebody_enrolled_from_small_photos_only_is_seen_too(tmp_path: Path) -> None:
     with Gallery.open(":memory:", CONTRACT) as gallery:
-        gallery.add("small", [PhotoTemplates(f"{1:064x}", 17.0, {32: axes(1)[0]})])
+        gallery.add("small", [PhotoTemplate(f"{1:064x}", 17.0, axes(1)[0])])
         gate = EnrolmentGate(gallery.search_index(), load(tmp_path))
     assert "looks like small" in (gate.rejection_reason("new", 99.0, towards(axes(1), 0.9), None) or "")
     assert gate.rejection_reason("small", 99.0, towards(axes(1), 0.9), None) is None

@@ -99,7 +99,7 @@ def damage(rng: np.random.Generator, path: Path, versions: list[bytes]) -> str:
         start = int(places[0] if rng.random() < 0.7 else rng.integers(0, 200))
         broken[start : start + 16] = rng.bytes(len(broken[start : start + 16]))
     elif kind == "exponent":  # of one value of a template: the rest of the file stays right
-        blobs = (photo(int(seed)).embeddings[32].tobytes() for seed in rng.permutation(3 * PEOPLE))
+        blobs = (photo(int(seed)).embedding.tobytes() for seed in rng.permutation(3 * PEOPLE))
         start = next(place for place in map(whole.find, blobs) if place >= 0)
         broken[start + 4 * int(rng.integers(DIM)) + 3] ^= 1 << int(rng.integers(7))
     elif kind in ("page", "torn"):

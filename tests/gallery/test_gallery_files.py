@@ -12,7 +12,7 @@ import pytest
 from tiny_gallery import CONTRACT, DIM, names, photo, vector
 
 from lrface.errors import ContractError, GalleryError, LrfaceError
-from lrface.gallery import Contract, Gallery, PhotoTemplates
+from lrface.gallery import Contract, Gallery, PhotoTemplate
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_files_of_others_are_refused_and_left_alone(path: Path, content: bytes, 
 
 
 @pytest.mark.parametrize(
-    ("schema", "match"), [(3, "update lrface"), (1, "enrol the photos again"), (0, "enrol the photos again")]
+    ("schema", "match"), [(4, "update lrface"), (1, "enrol the photos again"), (0, "enrol the photos again")]
 )
 def test_other_schemas(path: Path, schema: int, match: str) -> None:
     with Gallery.open(path, CONTRACT) as gallery:
@@ -81,11 +81,19 @@ def test_other_schemas(path: Path, schema: int, match: str) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE photos SET embeddings = x'00'",
-        "UPDATE photos SET embeddings = zeroblob(512)",
-        "UPDATE photos SET embeddings = zeroblob(3000000)",
-        "UPDATE photos SET embeddings = 'text'",
-        "UPDATE photos SET levels = '5,32'",
+        "UPDATE photos SET embedding = x'00'",
+        "UPDATE photos SET embedding = zeroblob(512)",
+        "UPDATE photos SET embedding = zeroblob(3000000)",
+        "UPDATE photos SET embedding = 'text'",
+        "UPDATE photos SET quality = 0.1",
+        "UPDATE photos SET look = x'00'",
+        "UPDATE photos SET crop = x'00'",
+        "UPDATE people SET details = x'7b7d20'",
+        "UPDATE people SET details = '{}'",
+        "UPDATE settings SET json = '{}'",
+        "DELETE FROM settings",
+        "INSERT INTO negatives VALUES (1, 1, x'00', x'00')",
+        "UPDATE state SET head = x'00'",
         "DELETE FROM people",
         "DELETE FROM photos",
         "UPDATE photos SET sha256 = upper(sha256) || 'a'",
@@ -184,7 +192,7 @@ def test_nothing_of_a_removed_person_is_left_in_the_files(path: Path) -> None:
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.add("bob", [photo(99)])
         gallery.add("Anastasia", [photo(seed) for seed in range(30)])
-        blobs = [v.tobytes() for seed in range(30) for v in photo(seed).embeddings.values()]
+        blobs = [photo(seed).embedding.tobytes() for seed in range(30)]
         assert all(blob in path.read_bytes() for blob in blobs)
         gallery.remove("Anastasia")
         for file in path.parent.iterdir():
@@ -204,12 +212,12 @@ def test_nothing_is_left_after_many_changes(tmp_path: Path, dim: int, compact: b
     """SQLite moves rows between pages as people come and go; no copy of a removed one may stay behind."""
     rng = np.random.default_rng(dim)
     path = tmp_path / "staff.gallery"
-    there: dict[str, list[PhotoTemplates]] = {}
+    there: dict[str, list[PhotoTemplate]] = {}
     traces: list[bytes] = []
 
-    def new_photo() -> PhotoTemplates:
+    def new_photo() -> PhotoTemplate:
         vector = rng.standard_normal(dim).astype(np.float32)
-        return PhotoTemplates(rng.bytes(32).hex(), 50.0, {32: vector / np.linalg.norm(vector)})
+        return PhotoTemplate(rng.bytes(32).hex(), 50.0, vector / np.linalg.norm(vector))
 
     with Gallery.open(path, replace(CONTRACT, dim=dim)) as gallery:
         for step in range(90):
@@ -217,7 +225,7 @@ def test_nothing_is_left_after_many_changes(tmp_path: Path, dim: int, compact: b
                 name = str(rng.choice(list(there)))
                 gallery.remove(name)
                 for gone in there.pop(name):
-                    traces += [v[i : i + 8].tobytes() for v in gone.embeddings.values() for i in range(0, dim, 16)]
+                    traces += [gone.embedding[i : i + 8].tobytes() for i in range(0, dim, 16)]
                     traces.append(gone.sha256.encode())
                 traces.append(name.encode())
             else:

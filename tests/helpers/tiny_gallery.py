@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrface.gallery import Contract, Gallery, PhotoTemplates
+from lrface.gallery import Contract, Gallery, PhotoTemplate
 
 DIM = 64
 CONTRACT = Contract(
@@ -25,8 +25,8 @@ def vector(seed: int, near: int | None = None) -> np.ndarray:
     return (value / np.linalg.norm(value)).astype(np.float32)
 
 
-def photo(seed: int, near: int | None = None) -> PhotoTemplates:
-    return PhotoTemplates(f"{seed:064x}", 100.0, {32: vector(seed * 100 + 32, near)})
+def photo(seed: int, near: int | None = None) -> PhotoTemplate:
+    return PhotoTemplate(f"{seed:064x}", 100.0, vector(seed * 100 + 32, near))
 
 
 def names(gallery: Gallery, probe: np.ndarray, k: int = 5) -> list[str]:

@@ -1,0 +1,110 @@
+"""The audit log: who did what when. It holds no name, no template and no hash of a photo, and is only added to.
+
+It is also how readers catch up: each transaction adds at least one entry, and an entry names the row that it changed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lrface.gallery.records import DIGEST_SIZE, digest
+
+START = bytes(DIGEST_SIZE)
+"""The hash before the first entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One change of a gallery.
+
+    Attributes:
+        number: From 1 on, without gaps.
+        at: When, ISO 8601 in UTC.
+        actor: Who: the account of the operating system, or `LRFACE_ACTOR`.
+        action: What was done, such as "photos added".
+        person: The person's UUID; empty where the change is of the gallery.
+        detail: How much, such as "2 photos".
+        hash: Over this entry and the hash of the one before: an entry that is altered or taken away breaks the chain.
+    """
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    person: str
+    detail: str
+    hash: str
+
+
+def now() -> str:
+    """ISO 8601 in UTC, to the second."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def actor() -> str:
+    """Who uses this process: `LRFACE_ACTOR`, else the account of the operating system."""
+    given = os.environ.get("LRFACE_ACTOR", "")
+    if not given:
+        try:
+            given = getpass.getuser()
+        except (OSError, KeyError, ImportError):  # no entry for the user in the system's list, as in containers
+            given = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    return "".join(c if c.isprintable() else "?" for c in given)[:100]
+
+
+def append(
+    connection: sqlite3.Connection, last: tuple[int, bytes], action: str, row: int | None, person: str, detail: str
+) -> tuple[int, bytes]:
+    """Adds an entry after the last one; returns its number and hash."""
+    values = last[0] + 1, now(), actor(), action, row, person, detail
+    link = _hash(last[1], values)
+    connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*values, link))
+    return values[0], link
+
+
+def entries(connection: sqlite3.Connection) -> Iterator[AuditEntry]:
+    """All, the oldest first."""
+    query = "SELECT seq, at, actor, action, person, detail, hash FROM audit ORDER BY seq"
+    for *values, link in connection.execute(query):
+        yield AuditEntry(*values, link.hex() if isinstance(link, bytes) else "")
+
+
+def chain_fault(connection: sqlite3.Connection, generation: int, head: bytes) -> str | None:
+    """What is wrong with the chain, which must end with this number and hash; None for a whole one."""
+    number, link = 0, START
+    for *values, stored in connection.execute("SELECT * FROM audit ORDER BY seq"):
+        number += 1
+        try:
+            link = _hash(link, tuple(values))
+        except (TypeError, AttributeError, ValueError):
+            return f"entry {number} of the audit log is damaged"
+        if values[0] != number or link != stored:
+            return f"entry {number} of the audit log is altered, or one before it is missing"
+    if (number, link) != (generation, head):
+        return "the end of the audit log is missing"
+    return None
+
+
+def is_at(connection: sqlite3.Connection, number: int, link: bytes) -> bool:
+    """Whether the log holds this entry: if so, the file is a later state of the one it was read from."""
+    if number == 0:
+        return True
+    found = connection.execute("SELECT hash FROM audit WHERE seq = ?", (number,)).fetchone()
+    return found is not None and found[0] == link
+
+
+def changed_rows(connection: sqlite3.Connection, after: int) -> set[int]:
+    """Rows of people that were added, changed or removed by entries after one."""
+    query = "SELECT DISTINCT row FROM audit WHERE seq > ? AND row IS NOT NULL"
+    return {int(row) for (row,) in connection.execute(query, (after,))}
+
+
+def _hash(before: bytes, values: tuple[int, str, str, str, int | None, str, str]) -> bytes:
+    number, at, who, action, row, person, detail = values
+    texts = (at, who, action, "" if row is None else str(row), person, detail)
+    return digest(before, number.to_bytes(8, "little"), *(text.encode() for text in texts))
