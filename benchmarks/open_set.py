@@ -146,7 +146,6 @@ def enrol(matcher: FaceMatcher, people: People, enrolled: dict[str, Rows]) -> No
     """Fills a gallery in memory from full-size photos."""
     matcher.gallery = Gallery.open(":memory:", matcher.gallery.contract)
     for name, rows in enrolled.items():
-        level = people.networks.enrolment.level
         matcher.gallery.add(name, [PhotoTemplate(f"{row}", 112.0, people.photos[row]) for row in rows])
 
 

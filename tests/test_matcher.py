@@ -19,7 +19,7 @@ from lrface.errors import (
     LrfaceError,
     ModelError,
 )
-from lrface.gallery import Gallery, PhotoTemplates
+from lrface.gallery import Gallery, PhotoTemplate
 from lrface.matcher import CANDIDATES, FaceMatcher
 from lrface.types import Detections, Reason
 
@@ -257,7 +257,7 @@ def test_people_are_ranked_by_rate_when_the_right_one_is_sixth_by_cosine(tmp_pat
         for i, other in enumerate(others[:6]):
             cosine, photos = (0.62, 1) if i == 5 else (0.7, 5)
             vector = (cosine * probe + np.sqrt(1 - cosine**2) * other).astype(np.float32)
-            templates = [PhotoTemplates(f"{i}-{n}", 40.0, {32: vector}) for n in range(photos)]
+            templates = [PhotoTemplate(f"{i}-{n}", 40.0, vector) for n in range(photos)]
             matcher.gallery.add("right" if i == 5 else f"stranger {i}", templates)
         assert [match.name for match in matcher.gallery.search(probe[None], 6)[0]][5] == "right"
         face = dataclasses.replace(matcher.analyze(portrait("anybody"))[0], embedding=probe)

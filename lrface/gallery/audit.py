@@ -70,8 +70,8 @@ def append(
 def entries(connection: sqlite3.Connection) -> Iterator[AuditEntry]:
     """All, the oldest first."""
     query = "SELECT seq, at, actor, action, person, detail, hash FROM audit ORDER BY seq"
-    for *values, link in connection.execute(query):
-        yield AuditEntry(*values, link.hex() if isinstance(link, bytes) else "")
+    for number, at, who, action, person, detail, link in connection.execute(query):
+        yield AuditEntry(number, at, who, action, person, detail, link.hex() if isinstance(link, bytes) else "")
 
 
 def chain_fault(connection: sqlite3.Connection, generation: int, head: bytes) -> str | None:

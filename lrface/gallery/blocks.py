@@ -1,8 +1,8 @@
 """Templates in blocks of bounded size: scanned as 7-bit integers, compared exactly with 24 bits a number.
 
 A template is stored as `scale * (code + rest / REST)`: 7 bits for the scan (with 8, processors without VNNI overflow
-where they add pairs of products), 16 more for the exact comparison. That is 3 bytes a number instead of 4, and one byte of
-them is read in a scan.
+where they add pairs of products), 16 more for the exact comparison. That is 3 bytes a number instead of 4, and
+one byte of them is read in a scan.
 """
 
 from __future__ import annotations

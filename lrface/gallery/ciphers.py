@@ -77,7 +77,9 @@ class Aes:
         except ImportError as error:
             raise GalleryError("an encrypted gallery needs cryptography: pip install 'lrface[encrypted]'") from error
         if len(key) != KEY_BYTES:
-            raise WrongKey(f"a gallery's key has {KEY_BYTES} bytes, not {len(key)}: make one with `openssl rand -hex 32`")
+            raise WrongKey(
+                f"a key has {KEY_BYTES} bytes, not {len(key)}: make one with `openssl rand -hex {KEY_BYTES}`"
+            )
         self._invalid = InvalidTag
         self._aes = AESGCM(hmac.digest(key, b"encrypt", hashlib.sha256))
         self._lookup = hmac.digest(key, b"lookup", hashlib.sha256)
@@ -91,14 +93,14 @@ class Aes:
         if not value:
             return value
         nonce = os.urandom(_NONCE)
-        return nonce + self._aes.encrypt(nonce, value, None)
+        return nonce + bytes(self._aes.encrypt(nonce, value, None))
 
     def unseal(self, value: bytes) -> bytes:
         """The value; what was altered is noticed."""
         if not value:
             return value
         try:
-            return self._aes.decrypt(value[:_NONCE], value[_NONCE:], None)
+            return bytes(self._aes.decrypt(value[:_NONCE], value[_NONCE:], None))
         except (self._invalid, ValueError) as error:
             raise WrongKey("the gallery was encrypted with another key: give the right one") from error
 

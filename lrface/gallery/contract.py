@@ -13,7 +13,8 @@ from lrface.models.manifest import Manifest
 
 _MAX_DIM = 8192  # memory for the index is people x levels x dim, also for a gallery from elsewhere
 _MAX_LEVELS = 16
-_OTHER_MODEL = "made by another model: enrol the photos again in a new gallery"
+_OTHER_MODEL = "made by another model"
+_WAY = "run `lrface gallery upgrade` with the photos of enrolment, or enrol them again in a new gallery"
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -66,7 +67,7 @@ class Contract:
             ContractError: Several networks did, in an earlier version.
         """
         if len(self.models) != 1:
-            raise ContractError(f"the gallery was {_OTHER_MODEL}")
+            raise ContractError(f"the gallery was {_OTHER_MODEL}: {_WAY}")
         return self.levels[0]
 
     def to_json(self) -> str:
@@ -118,10 +119,7 @@ class Contract:
             return
         differs = [key for key in asdict(self) if getattr(self, key) != getattr(other, key)]
         names = ", ".join(f"{m.get('name')} {str(m.get('sha256'))[:12]}…" for m in self.models.values())
-        raise ContractError(
-            f"{where} was {_OTHER_MODEL} (made by {names}; {', '.join(differs)} differ), or open it with the models it "
-            "was made with"
-        )
+        raise ContractError(f"{where} was {_OTHER_MODEL} ({names}; {', '.join(differs)} differ): {_WAY}")
 
 
 def _refuse(constant: str) -> float:

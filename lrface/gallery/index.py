@@ -150,7 +150,7 @@ class SearchIndex:
 
     @property
     def photos(self) -> NDArray[np.int64]:
-        """int [people], behind each template, in the order of enrolment."""
+        """Int [people], behind each template, in the order of enrolment."""
         counts = [np.full(count, photos) for photos, blocks in self._shelves.items() for _, count in blocks]
         return np.concatenate([np.zeros(0, np.int64), *counts])[self._order()]
 
@@ -243,7 +243,8 @@ class SearchIndex:
             for block, count in reversed(after):  # as stored, so that taking out takes away just that
                 start = max(0, count - left)
                 means = _means(block, slice(start, count))
-                total, squares, left = total + means.sum(axis=0), squares + float(np.square(means).sum()), left - count + start
+                total, squares = total + means.sum(axis=0), squares + float(np.square(means).sum())
+                left -= count - start
                 if not left:
                     break
         kept = {photos: blocks for photos, blocks in shelves.items() if blocks}
@@ -325,11 +326,11 @@ def _entries(people: Sequence[PersonTemplates], photos: int) -> Entries:
     templates = fuse(sums)
     if not (np.abs(np.linalg.norm(templates, axis=1) - 1) < 1e-3).all():
         raise GalleryError("the gallery holds a person without a usable template: restore a copy, or enrol anew")
+    ids = "".join(person.id for person in people).replace("-", "")
     return Entries(
         [person.name for person in people],
         np.array([person.row for person in people], np.int64),
-        np.frombuffer(bytes.fromhex("".join(person.id for person in people).replace("-", "")), np.uint8).reshape(-1, 16),
-        np.frombuffer(b"".join(person.checksum for person in people), np.uint8).reshape(-1, 16),
+        np.frombuffer(bytes.fromhex(ids), np.uint8).reshape(-1, 16),
         np.linalg.norm(sums, axis=1) / np.float32(photos),
         templates,
     )

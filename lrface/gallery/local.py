@@ -223,7 +223,7 @@ class Gallery:
         return self._write(lambda: self._store.expire((today or dt.date.today()).isoformat()))
 
     def add_negative(self, who: str, embedding: FloatArray) -> None:
-        """Says that a face is not this person, who was named for it: faces more like it than like them are not any more.
+        """Says that a face is not this person: a face more like it than like the person's template is not named so.
 
         Args:
             who: The person who was named.
@@ -479,6 +479,4 @@ class Gallery:
 
 
 def _person(identity: str, name: str, photos: int, details: Details) -> Person:
-    return Person(
-        identity, name, photos, details.tags, details.groups, details.metadata, details.retain_until
-    )
+    return Person(identity, name, photos, details.tags, details.groups, details.metadata, details.retain_until)

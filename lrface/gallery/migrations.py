@@ -6,7 +6,6 @@ tells so), but names and hashes are what `lrface gallery upgrade` needs.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import struct
 import uuid
@@ -100,7 +99,8 @@ def _to_3(connection: sqlite3.Connection) -> None:
     new: dict[int, list[bytes]] = {row: [] for row in ids}
     whole = set(ids)
     connection.executemany(
-        "INSERT INTO people VALUES (?, ?, ?, ?, x'')", [(row, identity, name, b"{}") for row, identity, name, _ in people]
+        "INSERT INTO people VALUES (?, ?, ?, ?, x'')",
+        [(row, identity, name, b"{}") for row, identity, name, _ in people],
     )
     for number, person, sha256, px, levels, blob, checksum in photos:
         if checksum != _photo_checksum_2(ids[person], sha256, px, levels, blob):

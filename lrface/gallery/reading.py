@@ -262,9 +262,7 @@ def read_person(connection: sqlite3.Connection, contract: Contract, cipher: Ciph
         Damage: Something is not what was written.
     """
     photos, negatives = _of_people(connection, f"= {int(person.row)}")
-    return stored_person(
-        person, photos.get(person.row, []), negatives.get(person.row, []), contract.dim, cipher
-    )
+    return stored_person(person, photos.get(person.row, []), negatives.get(person.row, []), contract.dim, cipher)
 
 
 def stored_person(

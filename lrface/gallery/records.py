@@ -101,8 +101,8 @@ class Details:
         if text == b"{}":
             return _NO_DETAILS
         try:
-            found = json.loads(text)
-            details = cls(**{k: tuple(v) if k in ("tags", "groups") else v for k, v in found.items()})
+            found: dict[str, Any] = json.loads(text)
+            details = cls(**{**found, "tags": tuple(found.get("tags", ())), "groups": tuple(found.get("groups", ()))})
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise Damage("the details cannot be read") from error
         words = all(isinstance(word, str) for word in (*details.tags, *details.groups, details.name))

@@ -9,9 +9,7 @@ import numpy as np
 from lrface.gallery.blocks import Block, Probes
 
 
-def closest(
-    blocks: Sequence[tuple[Block, int]], probes: Probes, k: int
-) -> list[list[tuple[Block, int, float]]]:
+def closest(blocks: Sequence[tuple[Block, int]], probes: Probes, k: int) -> list[list[tuple[Block, int, float]]]:
     """For each probe the k closest rows of all blocks: block, place in it, cosine; closest first.
 
     The approximate cosines of a scan are off by a bound that is known (`Block.similarities`). Whoever is among the k
@@ -37,7 +35,7 @@ def closest(
             rows, columns_ = np.nonzero(found[:, near] >= best[0, near] - slack[near])
             which = near[columns_]
             kept.append((rows + firsts[number], which, found[rows, which]))
-    numbers = [np.concatenate(parts) for parts in zip(*kept, strict=True)]  # type: ignore[misc]
+    numbers = [np.concatenate(parts) for parts in zip(*kept, strict=True)]
     rows, which, values = numbers
     still = values >= best[0, which] - slack[which]
     rows, which = rows[still], which[still]

@@ -102,4 +102,3 @@ def _checked_text(connection: sqlite3.Connection, table: str, name: str) -> str:
     if damage:
         raise GalleryError(f"gallery {name}: the file is damaged ({damage}): {AGAIN}")
     return str(stored[0][0])
-

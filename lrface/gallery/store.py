@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -135,7 +134,7 @@ class Store(StoreFile):
             if last[0] == 0:
                 execute("DELETE FROM audit")
             said = "damage removed" if last[0] else "damage removed, the audit log begins anew"
-            rows = [(entry.row, entry.id) for entry in damaged if entry.id]
+            rows: list[tuple[int | None, str]] = [(entry.row, entry.id) for entry in damaged if entry.id]
             for row, identity in rows or [(None, "")]:
                 identity = identity if UUID.fullmatch(identity) else ""  # a damaged one may hold anything
                 last = audit.append(self._connection, last, said, row, identity, "")
@@ -539,8 +538,7 @@ class Store(StoreFile):
             change.before.append(person.checksum)
             for number, _ in photos:
                 stored = self._connection.execute(f"SELECT {_STORED} FROM photos WHERE id = ?", (number,)).fetchone()
-                checksum = photo_checksum(person.id, *stored[:-1], b"")
+                checksum = photo_checksum(person.id, *(*stored[:-1], b""))
                 self._connection.execute("UPDATE photos SET crop = x'', checksum = ? WHERE id = ?", (checksum, number))
             change.after.append(self._seal(person))
             change.tell("crops deleted", person.row, person.id)
-
