@@ -14,6 +14,7 @@ from types import FrameType
 import click
 
 from lrface import __version__
+from lrface.cli import gallery_upgrade as _upgrade  # noqa: F401  (adds its command)
 from lrface.cli.galleries import enroll, gallery, thresholds
 from lrface.cli.identifying import identify, watch
 from lrface.cli.installation import demo, doctor, models

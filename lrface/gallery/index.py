@@ -331,6 +331,7 @@ def _entries(people: Sequence[PersonTemplates], photos: int) -> Entries:
         [person.name for person in people],
         np.array([person.row for person in people], np.int64),
         np.frombuffer(bytes.fromhex(ids), np.uint8).reshape(-1, 16),
+        np.frombuffer(b"".join(person.checksum for person in people), np.uint8).reshape(-1, 16),
         np.linalg.norm(sums, axis=1) / np.float32(photos),
         templates,
     )

@@ -381,21 +381,25 @@ class Store(StoreFile):
             if not keep:
                 self._drop_crops(change)
 
-    def upgrade(self, contract: Contract, templates: dict[str, PhotoTemplate]) -> None:
+    def upgrade(self, contract: Contract, templates: dict[str, PhotoTemplate], remove_missing: bool = False) -> None:
         """Replaces every template and the contract in one transaction; photos that are not given are deleted.
 
         Args:
             contract: The new models'.
             templates: By the photo's stored hash (`PhotoTemplate.sha256` as read).
+            remove_missing: Whether people without any of these photos are deleted.
 
         Raises:
             GalleryError: A person would be left without a photo, or the file cannot be written; nothing is changed.
         """
         with self._writing() as change:
             for person, photos in self._people_with_photos():
-                change.before.append(person.checksum)
                 if not any(photo[1] in templates for photo in photos):
+                    if remove_missing:
+                        self._delete(person, change, "person removed: no photo for the upgrade")
+                        continue
                     raise GalleryError("a person would be left without a template: enrol or remove that person first")
+                change.before.append(person.checksum)
                 for number, sha256, *_ in photos:
                     self._connection.execute("DELETE FROM photos WHERE id = ?", (number,))
                     new = templates.get(sha256)
