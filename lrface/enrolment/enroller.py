@@ -103,6 +103,7 @@ class Enroller:
             if bar is not None:
                 bar.update()
         taken: list[PhotoTemplate] = []
+        keep = bool(ready) and self.gallery.settings.keep_crops
         for (row, portrait), (vector, quality) in zip(ready.items(), self._embed(list(ready.values())), strict=True):
             px = portrait.native_px
             reason = None if self.force else gate.rejection_reason(name, px, vector, quality)
@@ -111,7 +112,7 @@ class Enroller:
                 reports[row] = replace(seen, status=REFUSED, reason=reason)
                 continue
             reports[row] = replace(seen, status=ENROLLED)
-            taken.append(PhotoTemplate(portrait.sha256, px, vector, quality))
+            taken.append(PhotoTemplate(portrait.sha256, px, vector, quality, crop=portrait.png() if keep else b""))
         stored = {photo.sha256 for photo in taken}
         for row, sha256 in copies.items():  # a copy shares the fate of the photo that it is a copy of
             if sha256 not in stored:

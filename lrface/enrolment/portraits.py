@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from lrface.alignment import Alignment
@@ -49,6 +50,10 @@ class Portrait:
     sha256: str
     crop: ImageArray
     native_px: float
+
+    def png(self) -> bytes:
+        """The crop as a file, without loss."""
+        return cv2.imencode(".png", self.crop)[1].tobytes()
 
 
 def fingerprint(source: Source) -> tuple[bytes | Array, str]:

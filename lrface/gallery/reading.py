@@ -225,7 +225,10 @@ def read_changes(
                 damaged.append(DamagedEntry("", "", reason))
         for row in reader.damaged:
             reader.people.pop(row, None)
-        return Changes(state or State(), settings, fresh, reader.people, damaged, version)
+        people = reader.people
+        if fresh:
+            people = {row: person for row, person in sorted(people.items()) if person is not None}
+        return Changes(state or State(), settings, fresh, people, damaged, version)
 
 
 def _fault(connection: sqlite3.Connection, state: State | None, reader: _Reader[T]) -> str | None:

@@ -38,11 +38,9 @@ from lrface.gallery.records import (
 )
 from lrface.gallery.settings import Group, Settings, check_day, check_group
 from lrface.gallery.state import State, read_settings, read_state, write_contract, write_settings, write_state
-from lrface.gallery.storefile import BUSY_S, MEMORY, Change, StoreFile
+from lrface.gallery.storefile import Change, StoreFile
 from lrface.gallery.transactions import gallery_errors
 from lrface.types import FloatArray
-
-__all__ = ["BUSY_S", "MEMORY", "PersonSummary", "Store"]
 
 _STORED = "sha256, native_px, quality, added, look, embedding, crop"  # PHOTO_COLUMNS without the checksum
 T = TypeVar("T")
@@ -91,7 +89,7 @@ class Store(StoreFile):
             GalleryError: The file cannot be read, or somebody's row is damaged.
         """
         with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S if wait_s is None else wait_s)
+            self._ready(wait_s)
             changes = self._read_changes(make, since or Moment(), known)
             if changes.damaged:
                 raise damage_error(self.path, changes.damaged)
@@ -105,7 +103,7 @@ class Store(StoreFile):
             GalleryError: The file cannot be read at all.
         """
         with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S)
+            self._ready()
             changes = self._read_changes(lambda person: None, Moment(), lambda rows: ())
             fault = audit.chain_fault(self._connection, changes.state.generation, changes.state.head)
             log = [DamagedEntry("", "", fault)] if fault and read_state(self._connection) is not None else []
@@ -345,7 +343,7 @@ class Store(StoreFile):
             GalleryError: The file cannot be read.
         """
         with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S)
+            self._ready()
             return read_settings(self._connection, self.path)
 
     def set_group(self, name: str, group: Group | None) -> None:
@@ -426,7 +424,7 @@ class Store(StoreFile):
             GalleryError: The file cannot be read, or somebody's row is damaged.
         """
         with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S)
+            self._ready()
             return sorted(self._summaries(), key=lambda person: person.name)
 
     def person(self, who: str) -> StoredPerson:
@@ -436,7 +434,7 @@ class Store(StoreFile):
             GalleryError: There is no such person, or it is damaged.
         """
         with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S)
+            self._ready()
             return self._read(self._find(who))
 
     def audit_log(self) -> list[AuditEntry]:
@@ -446,7 +444,7 @@ class Store(StoreFile):
             GalleryError: The file cannot be read.
         """
         with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S)
+            self._ready()
             return list(audit.entries(self._connection))
 
     def owner(self, sha256: str) -> str | None:
@@ -457,7 +455,7 @@ class Store(StoreFile):
         """
         with self._lock, gallery_errors(self.path):
             if not self._connection.in_transaction:
-                self._ready(BUSY_S)
+                self._ready()
             query = "SELECT person_id FROM photos WHERE sha256 = ?"
             row = self._connection.execute(query, (self.cipher.lookup(sha256),)).fetchone()
             person = None if row is None else find_person(self._connection, "id", row[0])

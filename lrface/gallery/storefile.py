@@ -95,7 +95,7 @@ class StoreFile:
             GalleryError: The file cannot be written.
         """
         with self._lock, gallery_errors(self.path):
-            self._ready(BUSY_S)
+            self._ready()
             try:
                 self._connection.execute("VACUUM")
             except sqlite3.OperationalError as error:
@@ -118,7 +118,7 @@ class StoreFile:
         path = prepare_path(name, create=True)
         try:
             with self._lock, gallery_errors(name):
-                self._ready(BUSY_S)
+                self._ready()
                 copy = sqlite3.connect(path, isolation_level=None)
                 try:
                     copy.execute("PRAGMA synchronous = EXTRA")
@@ -211,11 +211,11 @@ class StoreFile:
         self._connection.close()
         self._connection, self._version = connection, -1  # the versions of two connections cannot be compared
 
-    def _ready(self, patience: float) -> None:
-        """The file that is there now, and how long its locks are waited for."""
-        self._patience = patience
+    def _ready(self, patience: float | None = None) -> None:
+        """The file that is there now, and how long its locks are waited for; `BUSY_S` by default."""
+        self._patience = BUSY_S if patience is None else patience
         self._follow()
-        self._wait(patience)
+        self._wait(self._patience)
 
     def _wait(self, seconds: float) -> None:
         self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
@@ -225,7 +225,7 @@ class StoreFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._ready(BUSY_S)
+        self._ready()
         with transaction(self._connection):
             self._still_there("while it was opened for writing: try again")
             yield

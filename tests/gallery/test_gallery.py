@@ -161,7 +161,7 @@ def test_another_process_is_followed(path: Path) -> None:
 
 
 def test_a_writer_that_does_not_end_is_an_error_not_a_hang(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrface.gallery.store.BUSY_S", 0.05)
+    monkeypatch.setattr("lrface.gallery.storefile.BUSY_S", 0.05)
     with Gallery.open(path, CONTRACT) as gallery:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -153,7 +153,7 @@ def test_a_persons_id_is_never_used_again(path: Path) -> None:
 
 
 def test_compacting_on_a_full_disk_tells_what_is_true(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrface.gallery.store.BUSY_S", 0.05)
+    monkeypatch.setattr("lrface.gallery.storefile.BUSY_S", 0.05)
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.add("ana", [photo(1)])
         gallery.add("bob", [photo(2)])

@@ -18,7 +18,7 @@ from tiny_gallery import CONTRACT, names, photo, vector
 
 from lrface.errors import ContractError, GalleryError, GalleryInUseError
 from lrface.gallery import Gallery, local
-from lrface.gallery.store import BUSY_S
+from lrface.gallery.storefile import BUSY_S
 from lrface.matcher import FaceMatcher
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights and pipes: run it on Linux")
@@ -147,7 +147,7 @@ def test_a_lock_does_not_end_a_search(
     """However long it lasts; who has no people yet is told after a while."""
     now = [1000.0]
     monkeypatch.setattr(local.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr("lrface.gallery.store.BUSY_S", 0.05)
+    monkeypatch.setattr("lrface.gallery.storefile.BUSY_S", 0.05)
     with Gallery.open(path, CONTRACT) as gallery, Gallery.open(path, CONTRACT) as fresh:
         gallery.add("ana", [photo(1)])
         assert names(gallery, vector(132)) == ["ana"]
@@ -168,7 +168,7 @@ def test_a_lock_does_not_end_a_search(
 
 
 def test_a_reader_that_does_not_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrface.gallery.store.BUSY_S", 0.05)
+    monkeypatch.setattr("lrface.gallery.storefile.BUSY_S", 0.05)
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.add("ana", [photo(1)])
         reader = sqlite3.connect(path, isolation_level=None)
@@ -185,7 +185,7 @@ def test_a_reader_that_does_not_end(path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_writer_comes_in_while_a_large_gallery_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """People are read in slices; what changes meanwhile is in the result, of one moment."""
     monkeypatch.setattr("lrface.gallery.reading.SLICE", 2)
-    monkeypatch.setattr("lrface.gallery.store.BUSY_S", 0.05)
+    monkeypatch.setattr("lrface.gallery.storefile.BUSY_S", 0.05)
     with Gallery.open(path, CONTRACT) as reading, Gallery.open(path, CONTRACT) as writing:
         for seed in range(9):
             writing.add(f"p{seed}", [photo(seed)])
