@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -162,6 +164,38 @@ def test_no_command_prints_a_secret(tmp_path, monkeypatch, capfd, enrolled, comm
         assert SECRET not in out + err
         assert "Traceback" not in err
         assert (code, bool(err)) in ((1, True), (2, True)), (url, code, err)
+
+
+def commands(group: click.Group, *before: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command with the words that call it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *before, name)
+        else:
+            yield (*before, name), command
+
+
+def places() -> Iterator[list[str]]:
+    """A call of each command with a URL as each of its arguments and options."""
+    for words, command in commands(app.cli):
+        needed = [p.name for p in command.params if isinstance(p, click.Argument)]
+        given = ["GALLERY" if name == "gallery" else "nothing" for name in needed]
+        for place in range(len(needed)):
+            yield [*words, *given[:place], "URL", *given[place + 1 :]]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.is_flag:
+                yield [*words, *given, option.opts[-1], "URL"]
+
+
+@pytest.mark.parametrize("words", list(places()), ids=" ".join)
+def test_no_place_for_a_url_prints_its_secret(tmp_path, monkeypatch, capfd, enrolled, words):
+    monkeypatch.chdir(tmp_path)
+    gallery = shutil.copy(enrolled, tmp_path / "staff.gallery")
+    app.run([word.replace("GALLERY", str(gallery)).replace("URL", URLS[0]) for word in words])
+    out, err = capfd.readouterr()
+    assert SECRET not in out + err
+    assert "Traceback" not in err
+    assert not [path for path in tmp_path.rglob("*") if SECRET in path.name]
 
 
 @pytest.mark.parametrize("command", COMMANDS[:4])
