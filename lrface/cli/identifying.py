@@ -78,6 +78,7 @@ def identify(
     "--out", type=click.Path(), metavar="DIR", help=f"Write annotated video, JSON lines, contact sheet. {_OUT}"
 )
 @click.option("--stride", default=1, show_default=True, type=click.IntRange(1), help="Of a file, every n-th frame.")
+@click.option("--every-frame", is_flag=True, help="Of a URL that ends (a video on a server), every frame.")
 @ROTATE
 @ASPECT
 @EXPLAIN
@@ -88,16 +89,30 @@ def watch(
     source: str,
     out: str | None,
     stride: int,
+    every_frame: bool,
     rotate: str,
     aspect: str | None,
     explain: bool,
     as_json: bool,
     open_matcher: Callable[..., FaceMatcher],
 ) -> None:
-    """Identify in SOURCE (video file, camera number, rtsp:// URL) and print a line when somebody comes into view."""
+    """Identify in SOURCE (video file, camera number, rtsp:// URL) and print a line when somebody comes into view.
+
+    SOURCE may also be a .toml file that names several cameras and who receives the events (docs/cameras.md).
+    """
+    from lrface.cameras.config import load_settings
+    from lrface.cli.camera_file import is_camera_file, watch_file
     from lrface.inputs.video import VideoSource
     from lrface.outputs.records import frame_record
     from lrface.watching import watch as run
+
+    if is_camera_file(source):
+        if stride != 1 or every_frame or rotate != "0" or aspect is not None or explain:
+            raise click.UsageError("--rotate, --aspect and --every-frame are fields of each camera in the file")
+        settings = load_settings(source)
+        with open_matcher(gallery) as matcher:
+            watch_file(settings, matcher, out, as_json)
+        return
 
     def told(sighting: Sighting) -> None:
         if as_json:
@@ -109,6 +124,7 @@ def watch(
         open_matcher(gallery) as matcher,
         VideoSource(
             source,
+            live=False if every_frame else None,
             stride=stride,
             aspect=aspect,
             rotate=int(rotate),

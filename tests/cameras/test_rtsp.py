@@ -10,12 +10,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-from camera_fakes import NameTracking
 from receivers import Receiver, free_port, until
 
 import lrface
 from lrface.cameras.config import Camera
 from lrface.cameras.running import watch_cameras
+from lrface.cameras.sightings import Sightings
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.sinks import JsonLines
 from lrface.outputs.webhook import Webhook
@@ -69,7 +69,7 @@ def server(pictures):
         each.end()
 
 
-class Faults(NameTracking):
+class Faults(Sightings):
     """Makes the server fail in one way after another, each after the person was named in a few frames."""
 
     def __init__(self, matcher, camera, start, port):
@@ -82,7 +82,7 @@ class Faults(NameTracking):
     def update(self, frame, found, faces):
         events = super().update(frame, found, faces)
         self.sizes.append(frame.image.shape[0])
-        self._named += "Eileen Collins" in self._tracks and len(faces) == 1
+        self._named += "Eileen Collins" in self._last and len(faces) == 1
         if self._named >= 5:
             self._named = 0
             self._steps.pop(0)()

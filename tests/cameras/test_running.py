@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import tiny_models
-from camera_fakes import NameTracking, paced, told
+from camera_fakes import paced, told
 from fakes import FakeCapture, picture
 
 from lrface.cameras.config import Camera
 from lrface.cameras.running import watch_cameras
+from lrface.cameras.sightings import Sightings
 from lrface.cameras.zones import Zone
 from lrface.errors import GalleryInUseError, VideoError
 from lrface.outputs.event_sinks import EventSinks
@@ -48,7 +49,7 @@ class Run:
                 self.reports = watch_cameras(
                     matcher,
                     cameras,
-                    lambda camera: NameTracking(matcher, camera),
+                    lambda camera: Sightings(matcher, camera),
                     sinks=sinks or EventSinks(),
                     on_events=self._events,
                     on_stream_event=lambda camera, event: self.told.append((camera.name, str(event.kind))),
@@ -171,7 +172,7 @@ def test_every_frame_of_a_file_is_seen_and_the_run_ends_with_it(matcher, tmp_pat
     reports = watch_cameras(
         matcher,
         cameras,
-        lambda camera: NameTracking(matcher, camera),
+        lambda camera: Sightings(matcher, camera),
         sinks=EventSinks(),
         on_events=events.extend,
         open_capture=lambda path: captures[Path(path).stem].pop(),
