@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GONE_S = 10.0
 """A camera without a frame for so long ends its tracks: those people are in view no more, as far as one can tell."""
-_CLOSING_S = 0.8
+_CLOSING_S = 0.5
 
 
 class Tracking(Protocol):

@@ -24,6 +24,7 @@ SMALL = {
     "quality": ["--limit", "4"],
     "devices": ["--batches", "1", "2", "--turns", "1", "--more"],
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
+    "soak": ["--frames", "800"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
 }
 

@@ -139,7 +139,7 @@ def test_signals_end_it_with_whole_files(tmp_path, staff, camera, number, code):
         rest, told = process.communicate(timeout=30)
         seconds = time.monotonic() - started
     assert process.returncode == code, told
-    assert seconds < 2.5  # 2 on an idle core
+    assert seconds < 3  # 2 on an idle core
     events = [json.loads(line) for line in (first + rest).splitlines()]
     assert [event["event"] for event in events][-1] == "left"
     written = (tmp_path / "out" / "run-0001" / "events.jsonl").read_text("utf-8").splitlines()

@@ -1,0 +1,257 @@
+"""Several cameras for a long time, with faults: memory, threads and latency must stay as they are.
+
+    python -m benchmarks.soak
+
+Simulated cameras give pictures as fast as they are read; each connection ends after some hundred frames by one of
+several faults (it is lost, raises, hangs, changes its size, gives no picture). All of the product's own code runs, but
+not the networks: the detector finds one face in each frame, and its vector is that of one of twenty people. Events go to a
+file and through an outbox to a receiver that fails now and then. An hour stands for 90,000 frames (one camera at 25
+frames/s).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.lib.plots import plot
+from benchmarks.lib.results import RESULTS, table, write_result
+from lrface.alignment import TEMPLATE
+from lrface.cameras.config import Camera
+from lrface.cameras.running import watch_cameras
+from lrface.cameras.sightings import Sightings
+from lrface.embedding.embedders import Embedded
+from lrface.inputs import live
+from lrface.inputs.video import Frame
+from lrface.outputs.delivery import Answer
+from lrface.outputs.event_sinks import EventSinks
+from lrface.outputs.outbox import Waiting
+from lrface.outputs.sinks import JsonLines
+from lrface.tracks.events import TrackEvent
+from lrface.types import Detections, Face, Identification, ImageArray
+
+CAMERAS = 4
+HOUR = 90_000  # frames
+STALL_S = 0.5
+PEOPLE = 20
+FAULTS = ("lost", "raises", "hangs", "size", "empty")
+
+
+class FlawedCamera:
+    """A capture that gives pictures for a while and then fails."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._script = self._pictures()
+
+    def _pictures(self) -> Iterator[ImageArray | None]:
+        fault = self._chance.choice(FAULTS)
+        size = (120, 160, 3)
+        for i in range(self._chance.randint(50, 1500)):
+            time.sleep(0.001)
+            if fault == "size" and i == 40:
+                size = (96, 128, 3)
+            yield np.full(size, self._chance.randrange(PEOPLE), np.uint8)
+        if fault == "raises":
+            raise RuntimeError("a driver's fault")
+        if fault == "hangs":
+            time.sleep(2 * STALL_S)
+        if fault == "empty":
+            yield np.zeros((0, 0, 3), np.uint8)
+
+    def isOpened(self) -> bool:
+        return self._chance.random() < 0.9
+
+    def read(self) -> tuple[bool, Any]:
+        try:
+            image = next(self._script, None)
+        except RuntimeError:
+            return False, None
+        return image is not None, image
+
+    def get(self, prop: int, /) -> float:
+        return 0.0
+
+    def release(self) -> None: ...
+
+
+class OneFace:
+    """A detector that finds one face in every picture."""
+
+    def detect(self, image: ImageArray) -> Detections:
+        marks = (TEMPLATE + 0.5) * 32 / 112 + (40, 30)
+        return Detections.from_arrays(np.array([[40, 30, 72, 62]]), np.array([0.9]), marks[None])
+
+
+class OneVectorAPerson:
+    """Networks that tell people apart by the brightness of their crops."""
+
+    ranges = (SimpleNamespace(level=32),)
+
+    def network_for(self, width: float) -> OneVectorAPerson:
+        return self
+
+    def embed_crops(self, crops: ImageArray, widths: Sequence[float]) -> list[Embedded | None]:
+        vectors = np.eye(PEOPLE, dtype=np.float32)[crops[:, 56, 56, 0] % PEOPLE]
+        return [Embedded("soak", 32, vector, 0.8) for vector in vectors]
+
+
+class Matcher:
+    """Names the even people; the odd ones are strangers."""
+
+    detector, networks = OneFace(), OneVectorAPerson()
+    calibration = SimpleNamespace(alignment_penalty=None)
+
+    def decide_all(self, faces: Sequence[Face], fpir: float | None = None) -> list[Identification]:
+        return [self._decide(face) for face in faces]
+
+    def _decide(self, face: Face) -> Identification:
+        person = int(face.embedding.argmax())
+        name = f"person {person}" if person % 2 == 0 else None
+        place = face.box, face.score, face.landmarks, face.native_px, face.level, face.embedding
+        return Identification(*place, name, 0.9 if name else 0.1, 0.5, "match" if name else "below threshold", ())
+
+
+class FlawedReceiver:
+    """A receiver that is away or refuses now and then."""
+
+    name = "soak"
+
+    def __init__(self) -> None:
+        self._chance = random.Random(1)
+        self.taken = 0
+
+    def send(self, event: Waiting) -> tuple[Answer, str]:
+        answer = self._chance.choices((Answer.TAKEN, Answer.AWAY, Answer.REFUSED), (0.995, 0.004, 0.001))[0]
+        self.taken += answer is Answer.TAKEN
+        return answer, "is away"
+
+    def idle(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Samples:
+    """Counts frames; after every `every` of them notes memory, threads and latency; ends the run after `frames`."""
+
+    def __init__(self, frames: int, every: int) -> None:
+        self._frames, self._every = frames, every
+        self._seen = 0
+        self._latencies: list[float] = []
+        self.rows: list[dict[str, float]] = []
+
+    def add(self, frame: Frame) -> None:
+        self._seen += 1
+        self._latencies.append(time.monotonic() - frame.read_at)
+        if self._seen % self._every == 0:
+            median, late = np.percentile(self._latencies, (50, 99))
+            self._latencies.clear()
+            self.rows.append({
+                "frames": self._seen, "rss_mb": rss_mb(), "threads": threading.active_count(),
+                "p50_ms": 1000 * float(median), "p99_ms": 1000 * float(late),
+            })  # fmt: skip
+        if self._seen >= self._frames:
+            raise KeyboardInterrupt
+
+
+class Counted(Sightings):
+    """Sightings whose frames are counted."""
+
+    def __init__(self, matcher: Any, camera: Camera, samples: Samples) -> None:
+        super().__init__(matcher, camera)
+        self._samples = samples
+
+    def update(self, frame: Frame, found: Detections, faces: Mapping[int, Face]) -> Sequence[TrackEvent]:
+        events = super().update(frame, found, faces)
+        self._samples.add(frame)
+        return events
+
+
+def rss_mb() -> float:
+    """Resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def soak(frames: int, every: int, folder: Path) -> list[dict[str, float]]:
+    """Runs, and gives the samples.
+
+    Args:
+        frames: Of all cameras together.
+        every: Frames between two samples.
+        folder: For the events and the outbox.
+    """
+    live.backoff_s = lambda attempt: 0.05  # a real camera is waited for longer
+    seeds = itertools.count()
+    samples = Samples(frames, every)
+    matcher: Any = Matcher()
+    receiver = FlawedReceiver()
+    cameras = [Camera(f"camera {i}", f"soak://{i}", stall_s=STALL_S) for i in range(CAMERAS)]
+    with EventSinks(JsonLines(folder / "events.jsonl"), folder / "outbox", [receiver], report=lambda _: None) as sinks:
+        with suppress(KeyboardInterrupt):
+            watch_cameras(
+                matcher,
+                cameras,
+                lambda camera: Counted(matcher, camera, samples),
+                sinks=sinks,
+                open_capture=lambda _: FlawedCamera(random.Random(next(seeds))),
+            )
+    return samples.rows
+
+
+def slope_mb_an_hour(rows: Sequence[Mapping[str, float]]) -> float:
+    """Growth of the memory by a straight line through the samples, without the first tenth."""
+    taken = rows[len(rows) // 10 :]
+    x, y = ([row[key] for row in taken] for key in ("frames", "rss_mb"))
+    return float(np.polyfit(x, y, 1)[0]) * HOUR
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--every", type=int, default=0, help="frames between two samples; else a hundredth")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = soak(args.frames, args.every or max(10, args.frames // 100), Path(folder))
+    seconds = time.monotonic() - started
+    parts = [rows[i * len(rows) // 4 : (i + 1) * len(rows) // 4] for i in range(4)]
+    print(table(
+        ["quarter", "memory, MiB", "threads at most", "p50, ms", "p99, ms"],
+        [[str(i + 1), f"{np.median([r['rss_mb'] for r in part]):.1f}", f"{max(r['threads'] for r in part):.0f}",
+          f"{np.median([r['p50_ms'] for r in part]):.1f}", f"{np.median([r['p99_ms'] for r in part]):.1f}"]
+         for i, part in enumerate(parts)],
+    ))  # fmt: skip
+    slope = slope_mb_an_hour(rows)
+    print(f"memory: {slope:+.2f} MiB an hour of {HOUR} frames; {args.frames} frames in {seconds:.0f} s")
+    x = [row["frames"] for row in rows]
+    path = write_result("soak", {
+        "protocol": f"{args.frames} frames of {CAMERAS} simulated cameras with faults; stand-ins for the networks",
+        "seed": 0,
+        "seconds": seconds,
+        "slope_mb_an_hour": slope,
+        "rows": rows,
+        "plots": [
+            plot("curves", {"memory": [x, [row["rss_mb"] for row in rows]]}, "Resident memory", "memory",
+                 xlabel="frames", ylabel="MiB"),
+            plot("curves", {key: [x, [row[f"{key}_ms"] for row in rows]] for key in ("p50", "p99")}, "Latency",
+                 "latency", xlabel="frames", ylabel="ms"),
+        ],
+    }, args.out)  # fmt: skip
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()
