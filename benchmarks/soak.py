@@ -4,9 +4,9 @@
 
 Simulated cameras give pictures as fast as they are read; each connection ends after some hundred frames by one of
 several faults (it is lost, raises, hangs, changes its size, gives no picture). All of the product's own code runs, but
-not the networks: the detector finds one face in each frame, and its vector is that of one of twenty people. Events go to a
-file and through an outbox to a receiver that fails now and then. An hour stands for 90,000 frames (one camera at 25
-frames/s).
+not the networks: the detector finds one face in each frame, and its vector is that of one of twenty people. Events go
+to a file and through an outbox to a receiver that fails now and then. An hour stands for 90,000 frames (one camera at
+25 frames/s).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.outbox import Waiting
 from lrface.outputs.sinks import JsonLines
 from lrface.tracks.events import TrackEvent
-from lrface.types import Detections, Face, Identification, ImageArray
+from lrface.types import Detections, Face, Identification, ImageArray, Reason
 
 CAMERAS = 4
 HOUR = 90_000  # frames
@@ -119,8 +119,9 @@ class Matcher:
     def _decide(self, face: Face) -> Identification:
         person = int(face.embedding.argmax())
         name = f"person {person}" if person % 2 == 0 else None
+        reason = Reason.MATCH if name else Reason.BELOW_THRESHOLD
         place = face.box, face.score, face.landmarks, face.native_px, face.level, face.embedding
-        return Identification(*place, name, 0.9 if name else 0.1, 0.5, "match" if name else "below threshold", ())
+        return Identification(*place, name, 0.9 if name else 0.1, 0.5, reason, ())
 
 
 class FlawedReceiver:
@@ -198,15 +199,17 @@ def soak(frames: int, every: int, folder: Path) -> list[dict[str, float]]:
     matcher: Any = Matcher()
     receiver = FlawedReceiver()
     cameras = [Camera(f"camera {i}", f"soak://{i}", stall_s=STALL_S) for i in range(CAMERAS)]
-    with EventSinks(JsonLines(folder / "events.jsonl"), folder / "outbox", [receiver], report=lambda _: None) as sinks:
-        with suppress(KeyboardInterrupt):
-            watch_cameras(
-                matcher,
-                cameras,
-                lambda camera: Counted(matcher, camera, samples),
-                sinks=sinks,
-                open_capture=lambda _: FlawedCamera(random.Random(next(seeds))),
-            )
+    with (
+        EventSinks(JsonLines(folder / "events.jsonl"), folder / "outbox", [receiver], report=lambda _: None) as sinks,
+        suppress(KeyboardInterrupt),
+    ):
+        watch_cameras(
+            matcher,
+            cameras,
+            lambda camera: Counted(matcher, camera, samples),
+            sinks=sinks,
+            open_capture=lambda _: FlawedCamera(random.Random(next(seeds))),
+        )
     return samples.rows
 
 

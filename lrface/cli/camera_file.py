@@ -17,6 +17,7 @@ from lrface.outputs.records import json_line
 if TYPE_CHECKING:
     from lrface.cameras.config import Settings
     from lrface.matcher import FaceMatcher
+    from lrface.outputs.delivery import Transport
     from lrface.outputs.mqtt import Mqtt
 
 
@@ -62,7 +63,7 @@ def watch_file(settings: Settings, matcher: FaceMatcher, out: str | None, as_jso
 
     with ExitStack() as stack:
         lines = None if out is None else JsonLines(run_folder(out) / "events.jsonl")
-        receivers = [*webhooks, *([] if mqtt is None else [mqtt])]
+        receivers: list[Transport] = [*webhooks, *([] if mqtt is None else [mqtt])]
         sinks = EventSinks(lines, settings.outbox, receivers, report=lambda text: note(f"lrface: {text}"))
         stack.callback(_close, sinks)
         reports = watch_cameras(
