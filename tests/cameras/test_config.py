@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
+from typing import Any
 
 import pytest
 
-from lrface.cameras.config import load_settings
+from lrface.cameras.config import Camera, Settings, load_settings
 from lrface.errors import LrfaceError
+from lrface.outputs.webhook import signature
 
 WHOLE = """
 [[cameras]]
@@ -90,6 +94,31 @@ def test_defaults(tmp_path):
     (camera,) = settings.cameras
     assert (camera.source, camera.rotate, camera.zones, camera.fpir) == ("/clips/a.mp4", 0, (), None)
     assert (settings.outbox, settings.webhooks, settings.mqtt) == (tmp_path / "cameras.outbox", (), None)
+
+
+def documented(root, language):
+    return re.findall(rf"```{language}\n(.*?)```", (root / "docs" / "several-cameras.md").read_text("utf-8"), re.DOTALL)
+
+
+def test_the_documented_file(root, tmp_path):
+    (tmp_path / "mqtt-password").write_text("mqtt-s3cret\n")
+    (text,) = documented(root, "toml")
+    settings = load(tmp_path, text, {"DOOR_PASSWORD": "a", "WEBHOOK_SECRET": "0123456789abcdef"})
+    assert [camera.name for camera in settings.cameras] == ["door", "yard"]
+    fields = {field.name for kind in (Camera, Settings) for field in dataclasses.fields(kind)} - {"cameras"}
+    told = (root / "docs" / "several-cameras.md").read_text("utf-8")
+    assert [name for name in fields if f"| `{name}` |" not in told] == []
+
+
+def test_the_documented_check_of_a_signature(root):
+    (code,) = documented(root, "python")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    body = '{"name": "Zoë"}'
+    headers = {"webhook-id": "a", "webhook-timestamp": "1700000000"}
+    headers["webhook-signature"] = signature(b"secret", "a", 1700000000, body)
+    assert names["is_genuine"](b"secret", headers, body.encode())
+    assert not names["is_genuine"](b"other", headers, body.encode())
 
 
 CAMERA = '[[cameras]]\nname = "a"\nsource = 0\n'
