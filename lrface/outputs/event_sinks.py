@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -13,6 +14,8 @@ from lrface.outputs.delivery import CLOSING_S, Delivery, Transport
 from lrface.outputs.outbox import Outbox
 from lrface.outputs.sinks import JsonLines
 
+_log = logging.getLogger("lrface.events")
+
 
 class EventSinks:
     """Gives each event an `id` and hands it to every receiver. A context manager.
@@ -21,7 +24,8 @@ class EventSinks:
         lines: A file of JSON lines, closed with this; None: none.
         outbox: Path of the outbox; only opened where there are transports.
         transports: To the receivers.
-        report: Called with a message when a receiver is lost, and when it takes events again.
+        report: Called with a message when a receiver is lost, when it takes events again, and when events are dropped;
+            None: the log "lrface.events" is.
 
     Raises:
         LrfaceError: The outbox cannot be used.
@@ -35,7 +39,13 @@ class EventSinks:
         report: Callable[[str], None] | None = None,
     ) -> None:
         self._lines = lines
+        self._report = report or _log.warning
+        self._told_of_dropped = False
         self._outbox = Outbox(outbox) if outbox is not None and transports else None
+        if self._outbox is not None:
+            for name, count in self._outbox.receivers().items():
+                if name not in [each.name for each in transports]:
+                    self._report(f"{count} events in {outbox} are for {name}, which gets no events any more")
         self._deliveries = [Delivery(self._outbox, each, report=report) for each in transports] if self._outbox else []
 
     def __enter__(self) -> EventSinks:
@@ -59,13 +69,16 @@ class EventSinks:
             LrfaceError: The disk is full, or a file cannot be written.
         """
         named = [{"id": uuid.uuid4().hex, **record} for record in records]
-        if self._lines is not None:
-            for record in named:
-                self._lines.write(record)
         if self._outbox is not None and named:
             self._outbox.put([each.name for each in self._deliveries], named)
             for each in self._deliveries:
                 each.wake()
+            if self._outbox.dropped and not self._told_of_dropped:
+                self._told_of_dropped = True
+                self._report(f"{self._outbox.path} is full: the oldest events of receivers that are away are dropped")
+        if self._lines is not None:
+            for record in named:
+                self._lines.write(record)
         return named
 
     def waiting(self) -> dict[str, int]:

@@ -143,6 +143,11 @@ class Outbox:
                 self._database.execute("SELECT count(*) FROM event WHERE receiver = ?", (receiver,)).fetchone()[0]
             )
 
+    def receivers(self) -> dict[str, int]:
+        """All for whom events wait, and how many."""
+        with self._using(), self._lock:
+            return dict(self._database.execute("SELECT receiver, count(*) FROM event GROUP BY receiver"))
+
     def close(self) -> None:
         """Closes the file; what waits is sent by the next run."""
         with self._lock:
@@ -163,6 +168,7 @@ class Outbox:
             run(f"PRAGMA user_version = {_VERSION}")
         run("COMMIT")
         run("PRAGMA journal_mode = WAL")
+        run("PRAGMA secure_delete = ON")  # who was seen is personal data: no byte of a delivered event is left
         run("PRAGMA synchronous = FULL")  # also a power cut loses nothing that `put` took
 
     def _drop_oldest(self, receiver: str) -> None:

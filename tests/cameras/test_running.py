@@ -39,12 +39,12 @@ class Run:
     def __init__(self, matcher, captures, cameras=None, stop=lambda run: False, sinks=None, **options):
         self.events, self.told, self.batches = [], [], []
         self.stop = stop
+        self._interrupted = time.monotonic()
         self._captures = {name: list(each) if isinstance(each, list) else [each] for name, each in captures.items()}
         cameras = cameras or [Camera(name, f"rtsp://{name}/", stall_s=0.4) for name in captures]
         embed = matcher.networks.embed_crops
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(matcher.networks), "embed_crops", self._counted(embed))
-            started = time.monotonic()
             try:
                 self.reports = watch_cameras(
                     matcher,
@@ -58,12 +58,13 @@ class Run:
                 )
             except KeyboardInterrupt:
                 self.reports = []
-            self.seconds = time.monotonic() - started
+            self.ending_s = time.monotonic() - self._interrupted
 
     def _counted(self, embed):
         def counted(_, crops, widths):
             self.batches.append(len(crops))
             if self.stop(self):
+                self._interrupted = time.monotonic()
                 raise KeyboardInterrupt
             return embed(crops, widths)
 
@@ -109,10 +110,11 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_camera_with_a_fault_delays_no_other(matcher, fault):
-    run = Run(matcher, {"bad": FAULTS[fault](), "good": FakeCapture(paced(ADA, 10_000))}, stop=after(0.6))
+    done = after(15)  # a read that hangs does so for 20 seconds
+    captures = {"bad": FAULTS[fault](), "good": FakeCapture(paced(ADA, 10_000))}
+    run = Run(matcher, captures, stop=lambda run: len(run.batches) > 40 or done(run))
     assert told(run.events, "good") == [("identified", "Ada"), ("left", "Ada")]
-    assert len(run.batches) >= 10  # 60 frames on an idle core
-    assert run.seconds < 0.6 + 1.5
+    assert len(run.batches) > 40
     seen = [name for _, name in told(run.events, "bad")]
     assert seen in ([], ["Bob", "Bob"])
 
@@ -214,7 +216,7 @@ def test_an_interrupted_run_ends_within_two_seconds_with_all_its_events(matcher,
         run = Run(matcher, captures, stop=after(0.7), sinks=sinks)
         started = time.monotonic()
         left = sinks.close()
-    assert run.seconds - 0.7 + time.monotonic() - started < 2.0
+    assert run.ending_s + time.monotonic() - started < 2.0
     assert sorted(told(run.events, "good") + told(run.events, "hung")) == sorted(
         [("identified", "Ada"), ("left", "Ada"), ("identified", "Bob"), ("left", "Bob")]
     )

@@ -160,6 +160,28 @@ def test_a_damaged_event_is_left_out_and_blocks_no_other(tmp_path, caplog, value
     assert "damaged event" in caplog.text
 
 
+def test_dropped_events_and_receivers_that_are_gone_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Outbox.__init__, "__kwdefaults__", {"max_waiting": 2})
+    told = []
+    with EventSinks(outbox=tmp_path / "outbox", transports=[Other("a")], report=told.append) as sinks:
+        for i in range(4):
+            sinks.write([event(i)])
+    assert [text for text in told if "oldest" in text] == [
+        f"{tmp_path / 'outbox'} is full: the oldest events of receivers that are away are dropped"
+    ]
+    with EventSinks(outbox=tmp_path / "outbox", transports=[Other("b")], report=told.append):
+        assert "2 events" in told[-1]
+        assert "for a, which gets no events any more" in told[-1]
+
+
+def test_no_byte_of_a_delivered_event_is_left(tmp_path):
+    with Outbox(tmp_path / "outbox") as outbox:
+        outbox.put(["a"], [event(1, name="Zoltan Unmistakable")])
+        outbox.delivered(outbox.next("a"))
+    left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"Unmistakable" not in left
+
+
 def gallery(path):
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE person (name TEXT)")
