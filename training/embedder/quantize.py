@@ -1,7 +1,8 @@
 """Quantises a float32 ONNX student to int8: static, weights by channel, activations by tensor.
 
 Activations are unsigned and weights signed, the pair that CPUs multiply fastest (VNNI). Weights keep 7 of their 8 bits:
-on CPUs without VNNI, two products of full range overflow the 16-bit sum and silently change the embedding.
+on CPUs without VNNI, two products of full range overflow the 16-bit sum and silently change the embedding. The channels
+inside the network are given equal ranges first (`training.embedder.equalize`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.common.files import replacing
+from training.embedder.equalize import equalize
 
 BATCH = 64
 OPS = ["Conv", "Gemm", "MatMul", "LeakyRelu", "Add", "Flatten", "Reshape", "SpaceToDepth", "Concat"]
@@ -45,6 +47,7 @@ def quantize(source: Path, target: Path, tensors: npt.NDArray[np.float32]) -> Pa
     with tempfile.TemporaryDirectory() as scratch, replacing(target) as part:
         prepared = Path(scratch) / source.name
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        equalize(prepared, prepared, tensors[:BATCH])
         model = onnx.load(str(prepared))
         quantize_static(
             str(prepared), str(part), _Views(model.graph.input[0].name, tensors), quant_format=QuantFormat.QDQ,
