@@ -18,6 +18,8 @@ from videos import encode_video
 from lrface.inputs.stream_process import StreamProcess, open_source
 from lrface.inputs.video import VideoSource
 
+WAITING = "import sys, lrface; print('go', flush=True); list(lrface.VideoSource(sys.argv[1], stall_s=60))"
+
 
 @pytest.fixture
 def silent() -> Iterator[int]:
@@ -36,21 +38,25 @@ def test_a_silent_camera_delays_no_other_video(tmp_path, silent, scheme):
     started = time.monotonic()
     with VideoSource(clip) as video:
         assert len(list(video)) == 3
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # less than stall_s: nothing waited for the silent one
     source.close()
     waiting.join(5)
     assert not waiting.is_alive()
 
 
 def test_ctrl_c_ends_the_wait_for_a_silent_camera(silent):
-    code = f"import lrface; print('go', flush=True); list(lrface.VideoSource('rtsp://127.0.0.1:{silent}/live'))"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, f"rtsp://127.0.0.1:{silent}/live"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "go\n"
     time.sleep(2.0)
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=20)
-    assert time.monotonic() - started < 3
+    _, told = process.communicate(timeout=300)
+    assert time.monotonic() - started < 20  # less than stall_s
     assert "KeyboardInterrupt" in told
 
 
@@ -68,8 +74,9 @@ def runs(pid: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
 def test_no_reader_is_left_when_its_program_is_killed(silent):
-    code = f"import lrface; print('go', flush=True); list(lrface.VideoSource('rtsp://127.0.0.1:{silent}/live'))"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, f"rtsp://127.0.0.1:{silent}/live"], stdout=subprocess.PIPE, text=True
+    ) as process:
         process.stdout.readline()
         deadline = time.monotonic() + 10
         while not (readers := children(process.pid)) and time.monotonic() < deadline:

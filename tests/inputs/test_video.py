@@ -106,7 +106,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
     started = time.monotonic()
     with pytest.raises(VideoError, match=r"regular file|check the path"):
         VideoSource(path)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # reading them would not end
 
 
 BAD_FILES = {
