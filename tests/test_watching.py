@@ -2,79 +2,109 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import pytest
-from fakes import FakeCapture, FakeMatcher, identification, picture
+from fakes import FakeCapture, picture
+from tiny_models import open_matcher, portrait, scene, write_models
 
 from lrface.errors import VideoError
 from lrface.inputs.video import VideoSource
+from lrface.tracks.events import TrackEventKind
 from lrface.watching import watch
 
-ADA, BOB, STRANGER = identification("Ada", 0.6), identification("Bob", 0.5), identification(None, 0.1)
-TINY = identification(None, None, reason="too small", native_px=6)
+ADA, BOB, STRANGER = ("Ada", 20, 40, 40), ("Bob", 120, 40, 40), ("Cyd", 220, 40, 40)
+TINY = ("Ada", 20, 40, 4)
 
 
-def source(tmp_path, frames, fps=10.0):
+@pytest.fixture(scope="module")
+def matcher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watching")
+    with open_matcher(folder / "g.gallery", write_models(folder / "models")) as found:
+        for name in ("Ada", "Bob"):
+            found.enroll(name, portrait(name))
+        yield found
+
+
+def source(tmp_path, shown, fps=10.0):
+    """A clip; each frame shows some faces, with noise of its own."""
     path = tmp_path / "any.mp4"
     path.write_bytes(b"x")
-    return VideoSource(path, open_capture=lambda _: FakeCapture([picture()] * frames, props={5: fps, 7: frames}))
+    frames = [scene(*faces, photo=i) if faces else picture(320, 240) for i, faces in enumerate(shown)]
+    return VideoSource(path, open_capture=lambda _: FakeCapture(frames, props={5: fps, 7: len(frames)}))
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 @pytest.mark.parametrize(
-    ("answers", "sightings"),
+    ("shown", "sightings"),
     [
         ([[ADA]] * 50, [(0.0, "Ada")]),
         ([[ADA]] * 10 + [[]] * 15 + [[ADA]] * 5, [(0.0, "Ada")]),  # away for 1.6 s: the same sighting
         ([[ADA]] * 10 + [[]] * 25 + [[ADA]] * 5, [(0.0, "Ada"), (3.5, "Ada")]),
-        ([[], [STRANGER], [STRANGER, STRANGER], [ADA, BOB]], [(0.1, None), (0.3, "Ada"), (0.3, "Bob")]),
+        ([[], [STRANGER], [STRANGER], [ADA, BOB, STRANGER]], [(0.1, None), (0.3, "Ada"), (0.3, "Bob")]),
         ([[TINY]] * 5, []),
     ],
 )
-def test_one_sighting_when_somebody_comes_into_view(tmp_path, answers, sightings):
+def test_one_sighting_when_somebody_comes_into_view(tmp_path, matcher, shown, sightings):
     told = []
     watch(
-        FakeMatcher(answers.__getitem__),
-        source(tmp_path, len(answers)),
+        matcher,
+        source(tmp_path, shown),
         on_sighting=lambda seen: told.append((round(seen.time_s, 2), seen.face.name)),
     )
     assert told == sightings
 
 
-def test_report_and_files(tmp_path):
-    answers = [[ADA, STRANGER], [ADA, TINY], [], [BOB]]
-    report = watch(FakeMatcher(answers.__getitem__), source(tmp_path, 4), out=tmp_path / "out")
+def test_report_and_files(tmp_path, matcher):
+    shown = [[ADA, STRANGER], [ADA, STRANGER], [], [BOB], [BOB], [TINY]]
+    report = watch(matcher, source(tmp_path, shown), out=tmp_path / "out")
     out = tmp_path / "out" / "run-0001"
-    assert (report.frames, report.named, report.unknown, report.too_small) == (4, {"Ada": 2, "Bob": 1}, 1, 1)
+    assert (report.frames, report.named, report.unknown, report.too_small) == (6, {"Ada": 2, "Bob": 2}, 2, 1)
+    assert (report.named_tracks, report.unknown_tracks) == ({"Ada": 1, "Bob": 1}, 1)
     assert sorted(path.name for path in report.written) == sorted(path.name for path in out.iterdir())
-    lines = [json.loads(line) for line in (out / "identifications.jsonl").read_text("utf-8").splitlines()]
-    assert [(line["frame"], [face["name"] for face in line["faces"]]) for line in lines] == [
+    seen = [
+        (line["frame"], [(face["name"], face["track"]) for face in line["faces"]])
+        for line in lines(out / "identifications.jsonl")
+    ]
+    assert [(frame, [name for name, _ in faces]) for frame, faces in seen] == [
         (0, ["Ada", None]),
         (1, ["Ada", None]),
         (3, ["Bob"]),
+        (4, ["Bob"]),
+        (5, [None]),
     ]
-    assert len(list(VideoSource(out / "annotated.mp4"))) == 4
+    assert seen[0][1] == seen[1][1]  # the same tracks
+    assert len({track for _, faces in seen for _, track in faces}) == 4
+    events = [(line["event"], line["name"]) for line in lines(out / "events.jsonl")]
+    assert len(events) == 8
+    assert set(events) == {
+        *((kind, name) for name in ("Ada", "Bob") for kind in ("appeared", "identified", "left")),
+        ("appeared", None),
+        ("left", None),
+    }
+    assert len(list(VideoSource(out / "annotated.mp4"))) == 6
+    assert cv2.imread(str(out / "timeline.png")).shape[1] == 1280
 
 
-def test_interrupt_keeps_what_was_seen(tmp_path):
-    def answer(i):
-        if i == 7:
+def test_interrupt_keeps_what_was_seen(tmp_path, matcher):
+    def stop(frame, faces):
+        if frame.index == 7:
             raise KeyboardInterrupt
-        return [ADA]
 
     with pytest.raises(KeyboardInterrupt):
-        watch(FakeMatcher(answer), source(tmp_path, 20), out=tmp_path / "out")
+        watch(matcher, source(tmp_path, [[ADA]] * 20), out=tmp_path / "out", on_frame=stop)
     out = tmp_path / "out" / "run-0001"
-    assert len((out / "identifications.jsonl").read_text().splitlines()) == 7
+    assert len(lines(out / "identifications.jsonl")) == 7
+    assert [line["event"] for line in lines(out / "events.jsonl")] == ["appeared", "identified", "left"]
     assert len(list(VideoSource(out / "annotated.mp4"))) == 7
     assert (out / "contact-sheet.jpg").stat().st_size > 0
 
 
-def test_live_source_is_recorded_by_the_clock(tmp_path):
+def test_live_source_is_recorded_by_the_clock(tmp_path, matcher):
     seconds = iter([0.0, 0.0, 0.0, 1.0, 2.0, *[3.0] * 20])  # three frames, a second apart
-    script = [FakeCapture([picture(), picture(), picture()])]
-
-    def slow(image):
-        return [ADA]
-
+    script = [FakeCapture([scene(ADA), scene(ADA), scene(ADA)])]
     live = VideoSource(
         "rtsp://camera/1",
         open_capture=lambda _: script.pop() if script else FakeCapture([], opened=False),
@@ -82,21 +112,31 @@ def test_live_source_is_recorded_by_the_clock(tmp_path):
         clock=lambda: next(seconds),
         on_event=lambda _: None,
     )
-    report = watch(FakeMatcher(slow), live, out=tmp_path / "out")
+    report = watch(matcher, live, out=tmp_path / "out")
     written = list(VideoSource(tmp_path / "out" / "run-0001" / "annotated.mp4"))
     assert report.frames >= 1
     assert len(written) == 1 or len(written) > 5  # slow frames stand for their time
 
 
-def test_a_source_without_a_frame_leaves_no_folder(tmp_path):
+def test_a_source_without_a_frame_leaves_no_folder(tmp_path, matcher):
     with pytest.raises(VideoError):
-        watch(FakeMatcher(lambda _: []), source(tmp_path, 0), out=tmp_path / "out")
+        watch(matcher, source(tmp_path, []), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_second_run_keeps_the_first(tmp_path):
-    for name in (ADA, BOB):
-        watch(FakeMatcher(lambda _, name=name: [name]), source(tmp_path, 3), out=tmp_path / "out")
+def test_a_second_run_keeps_the_first(tmp_path, matcher):
+    for face in (ADA, BOB):
+        watch(matcher, source(tmp_path, [[face]] * 3), out=tmp_path / "out")
     first, second = ((tmp_path / "out" / run / "identifications.jsonl").read_text() for run in ("run-0001", "run-0002"))
     assert "Ada" in first
     assert "Bob" in second
+
+
+def test_strangers_are_known_again_or_not_kept_at_all(tmp_path, matcher):
+    turned = [[STRANGER]] * 8
+    for kept, expected in ((3600.0, 1), (0.0, 0)):
+        told = []
+        watch(matcher, source(tmp_path, [*turned, *[[]] * 15, *turned]), on_event=told.append, keep_strangers_s=kept)
+        left = [event.unknown for event in told if event.kind == TrackEventKind.LEFT]
+        assert len(left) == 2
+        assert len({key for key in left if key is not None}) == expected

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lrface.types import Identification
     from lrface.watching import Sighting
 
+_MOST_HOURS = 24 * 365
 _MAX_STEM = 200  # bytes of an output's name before its suffix; file systems allow 255 in all
 _OUT = "Each run makes a new folder in it: run-0001, run-0002 ..."
 
@@ -71,11 +72,30 @@ def identify(
         raise LrfaceError(f"{failed} of {len(paths)} pictures could not be used (named above); the others are done")
 
 
+def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    """Seconds of a number of hours, 0 for "off"."""
+    try:
+        hours = 0.0 if value == "off" else float(value)
+    except ValueError:
+        hours = -1.0
+    if not 0.0 <= hours <= _MOST_HOURS:
+        raise click.BadParameter(f"{value!r}: give hours from 0 to {_MOST_HOURS}, or off")
+    return 3600 * hours
+
+
 @click.command()
 @GALLERY
 @click.argument("source")
 @click.option(
     "--out", type=click.Path(), metavar="DIR", help=f"Write annotated video, JSON lines, contact sheet. {_OUT}"
+)
+@click.option(
+    "--keep-strangers",
+    default="24",
+    show_default=True,
+    callback=_seconds,
+    metavar="HOURS",
+    help="Keep a stranger's template in memory for so long, to know who comes back; off: not at all.",
 )
 @click.option("--stride", default=1, show_default=True, type=click.IntRange(1), help="Of a file, every n-th frame.")
 @click.option("--every-frame", is_flag=True, help="Of a URL that ends (a video on a server), every frame.")
@@ -88,6 +108,7 @@ def watch(
     gallery: str,
     source: str,
     out: str | None,
+    keep_strangers: float,
     stride: int,
     every_frame: bool,
     rotate: str,
@@ -132,9 +153,13 @@ def watch(
         ) as video,
     ):
         bar = sys.stderr.isatty() and not _talks_to_terminal()
-        report = run(matcher, video, out=out, on_sighting=told, progress=bar)
+        report = run(matcher, video, out=out, on_sighting=told, keep_strangers_s=keep_strangers, progress=bar)
     people = ", ".join(f"{name} in {n}" for name, n in report.named.most_common()) or "nobody enrolled"
-    note(f"{report.frames} frames: {people}; {report.unknown} unknown faces")
+    tracks = sum(report.named_tracks.values()) + report.unknown_tracks
+    note(
+        f"{report.frames} frames: {people}; {report.unknown} unknown faces; {tracks} tracks, "
+        f"{report.unknown_tracks} of them unknown; {report.embedded} faces embedded"
+    )
     for path in report.written:
         note(f"wrote {path}")
 

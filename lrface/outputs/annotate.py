@@ -31,11 +31,12 @@ def colour_of(face: Identification) -> Colour:
 
 
 def label_of(face: Identification) -> str:
-    """What is written at a face: the name and its similarity, `unknown`, `too small` or `too poor`."""
+    """What is written at a face: its track's number, the name and similarity, `unknown`, `too small` or `too poor`."""
+    track = "" if face.track is None else f"{face.track} "
     if face.name is not None:
-        name = escape(face.name)
+        name = track + escape(face.name)
         return name if face.similarity is None else f"{name} {face.similarity:.2f}"
-    return face.reason if face.reason in (Reason.TOO_SMALL, Reason.TOO_POOR) else "unknown"
+    return track + (face.reason if face.reason in (Reason.TOO_SMALL, Reason.TOO_POOR) else "unknown")
 
 
 def draw(image: ImageArray, faces: Sequence[Identification]) -> ImageArray:

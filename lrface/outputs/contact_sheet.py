@@ -49,7 +49,7 @@ class ContactSheet:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._rows: dict[str | None, Row] = {None: Row()}
+        self._rows: dict[str | int | None, Row] = {None: Row()}
         self._left_out = 0
 
     def add(self, image: ImageArray, faces: Sequence[Identification], time_s: float) -> None:
@@ -61,10 +61,13 @@ class ContactSheet:
             time_s: Seconds since the first frame.
         """
         for face in faces:
-            if face.name not in self._rows and len(self._rows) > MAX_ROWS:
+            key = face.track if face.name is None else face.name
+            if key not in self._rows and len(self._rows) > MAX_ROWS:
                 self._left_out += 1
                 continue
-            row = self._rows.setdefault(face.name, Row())
+            row = self._rows.setdefault(key, Row())
+            if face.name is not None and (earlier := self._rows.pop(face.track or 0, None)):
+                row.frames += earlier.frames  # the track had no name until now
             row.frames += 1
             score = face.native_px if face.name is None else face.similarity or 0.0
             near = [
@@ -83,11 +86,14 @@ class ContactSheet:
 
     def close(self) -> None:
         """Draws and writes the sheet; no file is made if there was no face."""
-        rows = sorted(((name, row) for name, row in self._rows.items() if row.tiles), key=lambda item: item[0] is None)
+        rows = sorted(
+            ((name, row) for name, row in self._rows.items() if row.tiles),
+            key=lambda item: not isinstance(item[0], str),
+        )
         if rows:
             write_picture(self.path, self._render(rows))
 
-    def _render(self, rows: list[tuple[str | None, Row]]) -> ImageArray:
+    def _render(self, rows: list[tuple[str | int | None, Row]]) -> ImageArray:
         import cv2
 
         row_height = _TILE + 2 * round(1.35 * _TEXT) + _GAP
@@ -96,7 +102,11 @@ class ContactSheet:
         sheet = np.full((len(rows) * row_height + _GAP + footer, width, 3), _BACKGROUND, np.uint8)
         for i, (name, row) in enumerate(rows):
             y = _GAP + i * row_height
-            title = f"{escape(name)}: in {row.frames} frames" if name else f"unknown: {row.frames} faces"
+            if isinstance(name, str):
+                title = f"{escape(name)}: in {row.frames} frames"
+            else:
+                track = "" if name is None else f", track {name}"
+                title = f"unknown{track}: {row.frames} faces"
             annotate.put_text(sheet, title, (_GAP, y), _TEXT)
             y += round(1.35 * _TEXT)
             for j, tile in enumerate(sorted(row.tiles, key=lambda kept: kept.time_s)):

@@ -93,7 +93,8 @@ def write_picture(path: str | os.PathLike[str], image: ImageArray, quality: int 
 
     target = Path(path)
     try:
-        encoded, data = cv2.imencode(target.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality] if target.suffix == ".jpg" else []
+        encoded, data = cv2.imencode(target.suffix, image, options)
     except cv2.error:
         encoded = False
     if not encoded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ TIE = 0.01
 """A second person this close in similarity, who would be named too, makes the decision a tie."""
 
 CANDIDATES = 5
+
+_USUAL_REPEATS = 5.0  # of a calibration without thresholds for tracks: more than was measured for any network
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,19 @@ class TrackDecision:
         return TrackDecision(None, None, self.similarity, self.threshold, reason, *rest)
 
 
+def can_fuse(calibration: Calibration, network: str) -> bool:
+    """Whether there are thresholds for tracks of several views; else a track is decided from its best view alone."""
+    return bool(calibration.tracks.get(network))
+
+
+def band_of(calibration: Calibration, template: TrackTemplate) -> TrackBand:
+    """The thresholds for a track; without any for tracks, those of single faces for a track of one view."""
+    if can_fuse(calibration, template.network):
+        return track_band(calibration.tracks, template.network, template.native_px)
+    single = calibration.band(template.network, template.native_px)
+    return TrackBand(single.low, single.high, 0.0, _USUAL_REPEATS, {1.0: single.curves})
+
+
 def decide_track(
     template: TrackTemplate, matches: Sequence[Match], calibration: Calibration, population: Population, fpir: float
 ) -> TrackDecision:
@@ -67,9 +82,9 @@ def decide_track(
         fpir: Share of strangers' tracks that may be named, whole tracks.
 
     Raises:
-        CalibrationError: There is no threshold for tracks of this network.
+        CalibrationError: There is no threshold for faces of this network.
     """
-    band = track_band(calibration.tracks, template.network, template.native_px)
+    band = band_of(calibration, template)
     views = template.effective_views(band.same_person)
     if not matches:
         return TrackDecision(None, None, None, None, Reason.EMPTY_GALLERY, views=views)
@@ -109,21 +124,30 @@ def decide_track(
     )
 
 
-def one_name_each(decisions: Sequence[TrackDecision]) -> list[TrackDecision]:
-    """The decisions on tracks that are in view together: of two with one name, only the likelier keeps it.
+def one_name_each(decisions: Sequence[TrackDecision], together: Collection[tuple[int, int]]) -> list[TrackDecision]:
+    """The decisions on tracks, where of two with one name that were in view together only the likelier keeps it.
 
     Equally likely ones both lose it: a tie is unknown.
+
+    Args:
+        decisions: On the tracks.
+        together: Pairs of tracks, the smaller index first, that were seen in one frame.
     """
-    best: dict[str, list[int]] = {}
-    for i, decision in enumerate(decisions):
-        if decision.person is not None:
-            best.setdefault(decision.person, []).append(i)
     found = list(decisions)
-    for rows in best.values():
-        ranked = sorted(rows, key=lambda i: _likeness(decisions[i]))
-        tied = len(rows) > 1 and _likeness(decisions[ranked[0]]) == _likeness(decisions[ranked[1]])
-        for i in ranked if tied else ranked[1:]:
+    named = [i for i, decision in enumerate(decisions) if decision.person is not None]
+    ranked = sorted(named, key=lambda i: _likeness(decisions[i]))
+    kept: list[int] = []
+    for i in ranked:
+        rivals = [
+            j
+            for j in ranked
+            if decisions[j].person == decisions[i].person and (min(i, j), max(i, j)) in together and j != i
+        ]
+        beaten = any(j in kept or _likeness(decisions[j]) == _likeness(decisions[i]) for j in rivals)
+        if beaten:
             found[i] = decisions[i].unnamed(Reason.TAKEN)
+        else:
+            kept.append(i)
     return found
 
 

@@ -1,0 +1,109 @@
+"""One track: its views, which of its faces are worth an embedding, its decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lrface.alignment import Alignment, native_crop_px
+from lrface.errors import ImageError
+from lrface.geometry import transform_points
+from lrface.tracks.decision import TrackDecision
+from lrface.tracks.template import TrackTemplate, View, fuse_views
+from lrface.types import Box, Detection, FloatArray
+
+MAX_VIEWS = 32
+"""Views kept of a track; the least ones go first."""
+
+_FIRST_VIEWS = 2  # are embedded without a question
+_LARGER = 1.15  # times as wide as any view: a better one
+_OTHER_POSE = 4.0  # mean distance of the landmarks from any view's, in pixels of the 112x112 crop: a new one
+_SURER = 0.7  # times the expected error of the landmarks: a better one
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0  # after which a view that looks like the others is tried all the same
+
+
+@dataclass(slots=True)
+class Track:
+    """What is known of a track.
+
+    Attributes:
+        number: From 1.
+        box, frame, time_s: Where and when it was seen last.
+        first_s: When it was seen first.
+        hits: Frames with its face.
+        views: Its embedded faces.
+        template: Of the views; None before the first.
+        decision: On the template, by itself.
+        shown: The decision with regard to the other tracks; what is told.
+        together: Numbers of the tracks that were seen in one frame with it.
+        unknown: Identifier of the stranger.
+        told: The event `appeared` was told.
+        told_person: The person that was told last.
+    """
+
+    number: int
+    box: Box
+    frame: int
+    time_s: float
+    first_s: float = field(init=False)
+    hits: int = 0
+    views: list[View] = field(default_factory=list)
+    template: TrackTemplate | None = None
+    decision: TrackDecision | None = None
+    shown: TrackDecision | None = None
+    together: set[int] = field(default_factory=set)
+    unknown: str | None = None
+    told: bool = False
+    told_person: str | None = None
+    _shapes: list[FloatArray] = field(default_factory=list)
+    _widest: float = 0.0
+    _surest: float = np.inf
+    _due_s: float = 0.0
+    _pause_s: float = _FIRST_PAUSE_S
+
+    def __post_init__(self) -> None:
+        self.first_s = self.time_s
+
+    def see(self, box: Box, frame: int, time_s: float) -> None:
+        """Takes note of where the face is now."""
+        self.box, self.frame, self.time_s = box, frame, time_s
+        self.hits += 1
+
+    def wants(self, face: Detection, time_s: float) -> bool:
+        """Whether a face says something new: its view is larger, surer, or of another pose, or a while has passed."""
+        try:
+            alignment = Alignment.of(face.landmarks)
+        except ImageError:
+            return False
+        shape = transform_points(face.landmarks, alignment.matrix)
+        apart = min((float(np.linalg.norm(shape - old, axis=1).mean()) for old in self._shapes), default=np.inf)
+        error = np.inf if face.landmark_error is None else face.landmark_error
+        news = (
+            len(self._shapes) < _FIRST_VIEWS
+            or alignment.native_px > _LARGER * self._widest
+            or apart > _OTHER_POSE
+            or error < _SURER * self._surest
+        )
+        if not news and time_s < self._due_s:
+            return False
+        self._pause_s = _FIRST_PAUSE_S if news else min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._due_s = time_s + self._pause_s
+        self._shapes = [*self._shapes[-MAX_VIEWS:], shape]
+        self._widest, self._surest = max(self._widest, alignment.native_px), min(self._surest, error)
+        return True
+
+    def add(self, view: View, fuse: bool = True) -> None:
+        """Adds a view; without `fuse` only the best one is kept."""
+        self.views.append(view)
+        if len(self.views) > (MAX_VIEWS if fuse else 1):
+            self.views.remove(min(self.views, key=lambda each: (each.weight, each.native_px)))
+        self.template = fuse_views(self.views)
+
+    @staticmethod
+    def width_of(face: Detection) -> float:
+        """Width of a face's aligned crop in pixels of the picture; 0 where the landmarks form no face."""
+        try:
+            return native_crop_px(face.landmarks)
+        except ImageError:
+            return 0.0
