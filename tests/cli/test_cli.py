@@ -148,7 +148,9 @@ def test_watch_that_is_stopped_leaves_whole_files(tmp_path, gallery, portrait, n
     assert "Traceback" not in told
     assert "what was finished is kept" in told
     out = out / "run-0001"
-    assert {file.name for file in out.iterdir()} == {"annotated.mp4", "identifications.jsonl", "contact-sheet.jpg"}
+    assert {file.name for file in out.iterdir()} == {
+        "annotated.mp4", "identifications.jsonl", "events.jsonl", "timeline.png", "contact-sheet.jpg",
+    }  # fmt: skip
     lines = (out / "identifications.jsonl").read_text("utf-8").splitlines()
     assert all(json.loads(line)["faces"] for line in lines)
     assert len(lines) <= len(list(VideoSource(out / "annotated.mp4"))) < 3000
