@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from lrface.errors import ContractError, GalleryError
 from lrface.models.manifest import Manifest
 
 _MAX_DIM = 8192  # memory for the index is people x levels x dim, also for a gallery from elsewhere
-_MAX_LEVELS = 16
 _OTHER_MODEL = "made by another model"
 _WAY = "run `lrface gallery upgrade` with the photos of enrolment, or enrol them again in a new gallery"
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +81,16 @@ class Contract:
             GalleryError: It is something else.
         """
         try:
-            found = json.loads(text, parse_constant=_refuse)
-            if not isinstance(found, dict) or set(found) != set(cls.__slots__):
-                raise ValueError("unknown or missing entries")
-            contract = cls(**found)
-            contract._check()
-        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            found = msgspec.to_builtins(msgspec.json.decode(text, type=_Record))
+            texts = [found["space"], found["template"], *(v for m in found["models"].values() for v in m.values())]
+            if not all(str(value).isprintable() for value in texts):
+                raise ValueError("a text holds characters that are not drawn")
+            return cls(**found)
+        except (ValueError, RecursionError) as error:
             raise GalleryError(
-                f"the gallery's contract is damaged ({type(error).__name__}: {str(error)[:200]}): restore a copy, or "
-                "enrol the photos again in a new gallery"
+                f"the gallery's contract is damaged ({str(error)[:200]}): restore a copy, or enrol the photos again in "
+                "a new gallery"
             ) from error
-        return contract
-
-    def _check(self) -> None:
-        if not (_is_text(self.space) and _is_text(self.template) and isinstance(self.normalized, bool)):
-            raise ValueError("space, template or normalized is of a wrong type")
-        if type(self.dim) is not int or not 0 < self.dim <= _MAX_DIM:
-            raise ValueError(f"dim is not a number from 1 to {_MAX_DIM}")
-        if not isinstance(self.models, dict) or not 0 < len(self.models) <= _MAX_LEVELS:
-            raise ValueError("there is no model, or there are too many")
-        for level, model in self.models.items():
-            if not (level.isascii() and level.isdecimal() and len(level) <= 5 and int(level) > 0):
-                raise ValueError("a level is not a number of pixels")
-            if not isinstance(model, dict) or not all(_is_value(value) for value in model.values()):
-                raise ValueError("a model's entry holds more than names and finite numbers")
-            if not (_is_text(model.get("name")) and _SHA256.fullmatch(str(model.get("sha256")))):
-                raise ValueError("a model has no name or no SHA-256")
 
     def require(self, other: Contract, where: str) -> None:
         """Refuses models other than those of this contract.
@@ -122,13 +105,24 @@ class Contract:
         raise ContractError(f"{where} was {_OTHER_MODEL} ({names}; {', '.join(differs)} differ): {_WAY}")
 
 
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number here")
+_Text = Annotated[str, Meta(min_length=1, max_length=200)]
+_Level = Annotated[str, Meta(pattern="^[1-9][0-9]{0,4}$")]
+_Finite = Annotated[float, Meta(gt=-1e9, lt=1e9)]
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+class _Model(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    name: _Text
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    channels: _Text | None = None
+    mean: _Finite | None = None
+    scale: _Finite | None = None
 
 
-def _is_value(value: object) -> bool:
-    return _is_text(value) or (isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e9)
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    """What `to_json` writes."""
+
+    space: _Text
+    dim: Annotated[int, Meta(ge=1, le=_MAX_DIM)]
+    normalized: bool
+    template: _Text
+    models: Annotated[dict[_Level, _Model], Meta(min_length=1, max_length=16)]
