@@ -57,12 +57,12 @@ from lrface.embedding.embedders import Networks, open_networks
 from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, EnrolmentGate
 from lrface.gallery import Contract, Gallery, PhotoTemplate
 from lrface.matcher import CANDIDATES, FaceMatcher
+from lrface.measuring.measure import embed_people, measure
 from lrface.metrics import wilson_interval
 from lrface.models.manifest import Manifest
 from lrface.types import Face, Identification
 from training.data.faces import default_cache, validation_faces
 from training.data.views import moved_view
-from training.embedder.calibrate import measure
 from training.recipe import Degradation
 
 TESTS = ("peers", "calibrated")
@@ -239,7 +239,8 @@ def hubs(matcher: FaceMatcher, people: People, count: int, rng: np.random.Genera
 
 def half_calibrated(people: People, half: npt.NDArray[np.bool_], manifest: Manifest, seed: int) -> Calibration:
     """A calibration from some of the photos, as ``python -m training calibrate`` makes it."""
-    made = measure(manifest, people.crops[half], people.person[half], seed)
+    rng = np.random.default_rng(seed)
+    made = measure(manifest, embed_people(manifest, people.crops[half], people.person[half], rng), rng)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.json"
         path.write_text(json.dumps(made))

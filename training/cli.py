@@ -172,13 +172,15 @@ def landmarks(
               help="Models folder.")  # fmt: skip
 def calibrate(faces: Path, cache: Path, models: Path) -> None:
     """Measure the shipped models' impostor scores on the validation people: models/calibration.json."""
+    from lrface.measuring.cross_validation import ratio_table
     from training.embedder.calibrate import calibrate as measure
 
     with _clear_errors():
-        result = measure(models, validation_faces(faces, cache))
+        result, ratios = measure(models, validation_faces(faces, cache))
     for band in result["probes"]:
         low, high = band["widths"]
         click.echo(
             f"{band['network']}, {low:g} to {high or 'any'} px: {band['curves'][0]['comparisons']} comparisons with "
             f"templates of one photo, too poor below quality {band['min_quality']}"
         )
+    click.echo(ratio_table(ratios))

@@ -11,13 +11,15 @@ pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from lrface.decisions.calibration import Calibration
+from lrface.measuring.impostor_curves import FALSE_MATCH_RATES, fit_tail
+from lrface.measuring.measure import bands_of
+from lrface.measuring.statistics import Probes, gate, statistics
 from lrface.models.manifest import Manifest
 from lrface.models.writing import write_calibration
 from training.common.manifest import add_model, sha256
 from training.data.faces import FaceSet
-from training.embedder.calibrate import Probes, bands_of, calibrate, gate, statistics
+from training.embedder.calibrate import calibrate
 from training.embedder.export import to_onnx
-from training.embedder.impostor_curves import FALSE_MATCH_RATES, fit_tail
 from training.embedder.students import Student
 
 
@@ -91,7 +93,7 @@ def test_an_alignment_penalty_is_kept(models: Path, faces: FaceSet) -> None:
     written = json.loads((models / "calibration.json").read_text())
     written["alignment_penalty"] = {"usual_error": 0.07, "rate": 4.0}
     write_calibration(models, written)
-    assert calibrate(models, faces)["alignment_penalty"] == {"usual_error": 0.07, "rate": 4.0}
+    assert calibrate(models, faces)[0]["alignment_penalty"] == {"usual_error": 0.07, "rate": 4.0}
 
 
 def test_a_network_is_measured_where_it_serves_and_where_photos_may_be(models: Path, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lrface.decisions.curves import CurveRecord
+from lrface.measuring.impostor_curves import curve_of, strangers_of
 from lrface.tracks.template import TrackTemplate, View, fuse_views
-from training.embedder.impostor_curves import curve_of, strangers_of
 
 VIEWS = (1, 2, 4, 8, 16)
 PHOTOS = (1, 2, 5, 10)

@@ -1,0 +1,178 @@
+"""Score statistics without faces: curves of how alike strangers look, from unit vectors of people.
+
+For each band of native widths and several numbers of photos a template, the similarities of people to *other* people
+are summarised: quantiles down to one comparison in 100, and beyond them a generalised Pareto tail. Besides, how alike
+photos of different people are on average, which a gallery compares with its own people, and the quality below which a
+face is too poor to decide. Pairs across two sources of pictures are left out: their people may overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from lrface.embedding.templates import fuse
+from lrface.measuring.impostor_curves import curve_of, strangers_of
+from lrface.measuring.track_statistics import track_statistics
+
+PHOTOS = (1, 2, 3, 4, 5, 7, 10)
+
+DRAWS = 5
+"""Templates a person at most, each of other photos."""
+
+LOST, LOST_FAR = 0.01, 1e-3
+"""Faces are too poor to decide up to the quality at which this share of all matches, at this FAR, would be lost."""
+
+Array = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """The probes of one band: photos' rows [n], unit vectors [n, dim], and qualities [n] or None."""
+
+    network: str
+    low: float
+    high: float | None
+    rows: Rows
+    vectors: Array
+    quality: npt.NDArray[np.float64] | None
+
+
+def statistics(
+    clean: Array, probes: Sequence[Probes], person: npt.NDArray[np.str_], rng: np.random.Generator
+) -> dict[str, Any]:
+    """The part of a ``calibration.json`` that comes from scores.
+
+    Args:
+        clean: unit vectors of the photos by the network of enrolment ``[n, dim]``.
+        probes: the bands'.
+        person: ``[n]``, "<source>/<identity>".
+        rng: chooses photos.
+    """
+    groups, templates = _templates(clean, person, rng, PHOTOS)
+    owned = {count: (np.array(made.owners), made.vectors) for count, made in templates.items()}
+    return {
+        **_face_statistics(clean, probes, person, groups, templates),
+        "tracks": [
+            track_statistics(
+                band.network, (band.low, band.high), band.vectors, band.quality, person[band.rows], owned, rng
+            )
+            for band in tqdm(probes, desc="tracks", unit="band")
+        ],
+    }  # fmt: skip
+
+
+def face_statistics(
+    clean: Array,
+    probes: Sequence[Probes],
+    person: npt.NDArray[np.str_],
+    rng: np.random.Generator,
+    photos: Sequence[int],
+) -> dict[str, Any]:
+    """`statistics` without those of tracks, for templates of some numbers of photos, among them 1."""
+    return _face_statistics(clean, probes, person, *_templates(clean, person, rng, photos))
+
+
+def _templates(
+    clean: Array, person: npt.NDArray[np.str_], rng: np.random.Generator, photos: Sequence[int]
+) -> tuple[dict[str, Rows], dict[int, Templates]]:
+    """The photos of each person, in random order, and templates by how many photos they are made of."""
+    groups = {str(name): rng.permutation(np.flatnonzero(person == name)) for name in np.unique(person)}
+    return groups, {count: made for count in photos if (made := templates_of(clean, groups, count)).owners}
+
+
+def _face_statistics(
+    clean: Array,
+    probes: Sequence[Probes],
+    person: npt.NDArray[np.str_],
+    groups: Mapping[str, Rows],
+    templates: Mapping[int, Templates],
+) -> dict[str, Any]:
+    return {
+        "impostor_mean": round(_impostor_mean(clean, groups), 5),
+        "probes": [
+            {
+                "network": band.network,
+                "widths": [band.low, band.high],
+                "min_quality": _min_quality(band, templates[1], person),
+                "curves": [_curve(band, made, count, person) for count, made in templates.items()],
+            }
+            for band in probes
+        ],
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Templates:
+    """Templates of people: owners, photos' rows of each, unit vectors ``[m, dim]``."""
+
+    owners: list[str]
+    photos: list[Rows]
+    vectors: Array
+
+
+def templates_of(clean: Array, groups: Mapping[str, Rows], count: int, draws: int = DRAWS) -> Templates:
+    """Templates of ``count`` photos of each person, at most ``draws`` of each, no photo twice."""
+    owners, chosen = _choose(groups, count, draws)
+    sums = [clean[photos].sum(axis=0) for photos in chosen]
+    return Templates(owners, chosen, fuse(np.stack(sums)) if sums else np.zeros((0, clean.shape[1]), np.float32))
+
+
+def _curve(band: Probes, made: Templates, count: int, person: npt.NDArray[np.str_]) -> dict[str, Any]:
+    other = strangers_of(person[band.rows], np.array(made.owners))
+    return curve_of((band.vectors @ made.vectors.T)[other], count)
+
+
+def _min_quality(band: Probes, single: Templates, person: npt.NDArray[np.str_]) -> float | None:
+    """See `gate`; by comparisons with templates of one photo, never of the probe's own."""
+    if band.quality is None:
+        return None
+    owners, subject = np.array(single.owners), person[band.rows]
+    scores = band.vectors @ single.vectors.T
+    threshold = np.quantile(scores[strangers_of(subject, owners)], 1 - LOST_FAR)
+    photo = np.array([photos[0] for photos in single.photos])
+    own = (subject[:, None] == owners[None, :]) & (band.rows[:, None] != photo[None, :])
+    return gate(band.quality, ((scores >= threshold) & own).sum(axis=1))
+
+
+def gate(quality: npt.NDArray[np.float64], hits: Rows) -> float:
+    """The quality below which a face is too poor to decide: rejecting those faces loses at most `LOST` of the matches.
+
+    Args:
+        quality: ``[n]``.
+        hits: matches of each face with its person's templates ``[n]``.
+
+    Returns:
+        A quality in 0..1: that of the poorest face that is kept; 0 where nothing matches.
+    """
+    order = np.argsort(quality, kind="stable")
+    total = int(hits.sum())
+    lost = np.cumsum(hits[order])
+    return round(float(quality[order][np.argmax(lost > LOST * total)]), 4) if total else 0.0
+
+
+def _choose(groups: Mapping[str, Rows], count: int, draws: int) -> tuple[list[str], list[Rows]]:
+    """Owners and photos of templates of ``count`` photos, at most ``draws`` a person, no photo twice."""
+    drawn = [
+        (name, rows[i * count : (i + 1) * count])
+        for name, rows in groups.items()
+        for i in range(min(draws, (len(rows) - 1) // count))
+    ]
+    return [name for name, _ in drawn], [rows for _, rows in drawn]
+
+
+def _impostor_mean(embeddings: Array, groups: Mapping[str, Rows]) -> float:
+    """Mean similarity of photos of different people of one source, each pair of people counted once."""
+    total = pairs = 0.0
+    for source in {name.split("/")[0] for name in groups}:
+        own = [rows for name, rows in groups.items() if name.split("/")[0] == source]
+        means = np.stack([embeddings[rows].mean(axis=0) for rows in own]).astype(np.float64)
+        total += np.square(means.sum(axis=0)).sum() - np.square(means).sum()
+        pairs += len(own) * (len(own) - 1)
+    return float(total / pairs)
