@@ -24,6 +24,7 @@ SHAPES = 8
 """Compiled graphs that are kept, where the graph takes pictures of any size and the device only one shape (an NPU)."""
 SIDE = 320
 """Height and width in pixels of a test input where the graph takes any."""
+_NAMES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 _DRIVERS = {
     "GPU": "install Intel's GPU driver (Linux: the packages intel-opencl-icd and libze-intel-gpu1), and let this user "
     "open /dev/dri/renderD* (group render)",
@@ -70,7 +71,7 @@ def open_openvino(data: bytes, name: str, device: str, threads: int = 1) -> Open
         raise ModelError(f"OpenVINO cannot load {name} ({_first_line(error)}): use device='cpu'") from error
     precision = "float16" if plugin == "NPU" and graph.precision == "float32" else graph.precision
     session = OpenVinoSession(core, model, name, device, precision, threads, graph, any_shape=plugin != "NPU")
-    if plugin != "CPU" or precision != "float32" or str(_own_choice(core)) != "<Type: 'bfloat16'>":
+    if plugin != "CPU" or precision != "float32" or _own_choice(core) != "bf16":
         return session
     faster = OpenVinoSession(core, model, name, device, "bfloat16", threads, graph)
     return faster if _agree(session, faster) else session
@@ -165,6 +166,8 @@ class OpenVinoSession:
             used = compiled.get_property("EXECUTION_DEVICES")
             if [each.partition(".")[0].strip("()") for each in used] != [DEVICES[self.device]]:
                 raise ProviderError(f"device {self.device!r}: OpenVINO fell back to {used}: use device='cpu'")
+            if self.precision != "int8":  # what is really used, which is not always what was asked for
+                self.precision = _NAMES.get(_hint(compiled), _hint(compiled))
             self._compiled[shape] = compiled
             if len(self._compiled) > SHAPES:
                 self._compiled.popitem(last=False)
@@ -206,7 +209,7 @@ def _settings(plugin: str, precision: str, threads: int) -> dict[str, Any]:
     # int8 is in the file: what it leaves in floating point stays float32
     found: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float16": "f16"}.get(precision, "f32"),
+        "INFERENCE_PRECISION_HINT": next((own for own, name in _NAMES.items() if name == precision), "f32"),
     }
     if plugin == "NPU":
         found["INFERENCE_PRECISION_HINT"] = "f16"
@@ -216,8 +219,13 @@ def _settings(plugin: str, precision: str, threads: int) -> dict[str, Any]:
     return found
 
 
-def _own_choice(core: Any) -> Any:
-    return core.get_property("CPU", "INFERENCE_PRECISION_HINT")
+def _own_choice(core: Any) -> str:
+    """The precision in which OpenVINO itself would run float32 files on the CPU, in its words."""
+    return str(core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name())
+
+
+def _hint(compiled: Any) -> str:
+    return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
 
 def _first_line(error: Exception) -> str:
@@ -232,7 +240,8 @@ def _core() -> Any:
 
     try:
         return import_openvino().Core()
-    except ImportError as error:
+    except Exception as error:  # a broken native module may raise anything
+        what = "not installed" if isinstance(error, ImportError) else "not usable"
         raise ProviderError(
-            f"OpenVINO is not installed ({error}): pip install 'lrface[openvino]', or use device='cpu'"
+            f"OpenVINO is {what} ({_first_line(error)}): pip install 'lrface[openvino]', or use device='cpu'"
         ) from error
