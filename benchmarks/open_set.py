@@ -52,7 +52,7 @@ from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.decisions.calibration import Calibration
 from lrface.decisions.rates import fmr_for
-from lrface.detection import open_detector
+from lrface.detection import FaceDetector, open_detector
 from lrface.embedding.embedders import Networks, open_networks
 from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, EnrolmentGate
 from lrface.gallery import Contract, Gallery, PhotoTemplate
@@ -66,6 +66,7 @@ from training.data.views import moved_view
 from training.recipe import Degradation
 
 TESTS = ("peers", "calibrated")
+SETS = ("validation", "LFW")
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 FRIGATE = (33, 22)
 Crops = npt.NDArray[np.uint8]
@@ -247,9 +248,20 @@ def half_calibrated(people: People, half: npt.NDArray[np.bool_], manifest: Manif
         return Calibration.load(path)
 
 
+def lfw_people(folder: Path, detector: FaceDetector, limit: int) -> tuple[npt.NDArray[np.str_], Crops]:
+    """Whose picture each is [n], and crops uint8 [n, 112, 112, 3], of LFW's pairs; of ``limit`` people, 0 for all."""
+    pictures = sorted({name for pair in read_pairs(folder / "pairs.txt")[0] for name in pair})
+    names = np.array([picture.split("/")[0] for picture in pictures])
+    if limit:
+        keep = np.isin(names, np.unique(names)[:limit])
+        pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
+    return names, lfw_faces(folder / "lfw-deepfunneled.zip", pictures, detector)[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--test", choices=TESTS, nargs="+", default=TESTS, help="which; both")
+    parser.add_argument("--sets", choices=SETS, nargs="+", default=SETS, help="people of the test peers; both sets")
     parser.add_argument("--lfw", type=Path, default=SHARED / "lfw", help="folder of the zip and pairs.txt")
     parser.add_argument("--faces", type=Path, default=SHARED / "train", help="of the validation people")
     parser.add_argument(
@@ -271,24 +283,23 @@ def main() -> None:
 
     manifest = Manifest.load(args.models)
     detector = open_detector(str(args.detector))
-    pictures = sorted({name for pair in read_pairs(args.lfw / "pairs.txt")[0] for name in pair})
-    names = np.array([picture.split("/")[0] for picture in pictures])
-    if args.limit:
-        keep = np.isin(names, np.unique(names)[: args.limit])
-        pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
-    crops, _ = lfw_faces(args.lfw / "lfw-deepfunneled.zip", pictures, detector)
     faces = validation_faces(args.faces, args.cache)
     source = faces.table["source"].astype(str).to_numpy()
     rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())
     person = (source + np.array("/") + faces.table["identity"].astype(str).to_numpy()).astype(str)
     if args.limit:
         rows = rows[np.isin(person[rows], np.unique(person[rows])[: args.limit])]
-    if "peers" in args.test:
+    cohorts = []
+    if "peers" in args.test and "validation" in args.sets:
         rng = np.random.default_rng(args.seed)
-        cohorts = [
-            Cohort("validation", person[rows], source[rows], np.asarray(faces.crops[rows]), args.probes, rng),
-            Cohort("LFW", names, np.full(len(names), "lfw"), crops, args.probes, rng),
-        ]
+        crops = np.asarray(faces.crops[rows])
+        cohorts.append(Cohort("validation", person[rows], source[rows], crops, args.probes, rng))
+    if "calibrated" in args.test or "LFW" in args.sets:
+        names, crops = lfw_people(args.lfw, detector, args.limit)
+        if "peers" in args.test and "LFW" in args.sets:
+            rng = np.random.default_rng(args.seed)
+            cohorts.append(Cohort("LFW", names, np.full(len(names), "lfw"), crops, args.probes, rng))
+    if cohorts:
         found_rows = compare(cohorts, manifest, args.teachers, args.cache, args.widths)
         print(f"written: {report(found_rows, manifest, args.limit, args.seed, args.out)}")
     if "calibrated" not in args.test:

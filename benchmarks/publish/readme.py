@@ -9,11 +9,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lib.results import RESULTS, ROOT, between, table
-from benchmarks.publish.tables import page, required
+from benchmarks.lib.results import RESULTS, ROOT, between, read_result, table
+from benchmarks.publish.tables import beside_peers, page, required
 
 BEGIN, END = "<!-- figures: written by benchmarks/publish/readme.py -->", "<!-- end of figures -->"
 PLOT = "levels-accuracy-by-size.svg"
+PEERS_PLOT = "open_set_peers-validation.svg"
 
 
 def summary(results: Path) -> str:
@@ -37,7 +38,9 @@ def summary(results: Path) -> str:
         "face, px", "network", "both small, %", "photo against small, %", "EdgeFace-XS, %", "both teachers, %",
         "speed, EdgeFace-XS = 1",
     ]  # fmt: skip
-    return f"{table(header, lines)}\n\n{_not_named(found)}"
+    peers = read_result("open_set_peers", results)
+    beside = [beside_peers(peers, "validation", f"docs/figures/{PEERS_PLOT}")] if peers else []
+    return "\n\n".join([*beside, table(header, lines), _not_named(found)])
 
 
 def _not_named(result: dict[str, Any]) -> str:
@@ -63,10 +66,11 @@ def filled(readme: Path, pages: Path, results: Path) -> dict[Path, str | bytes]:
         results: folder of the benchmarks' JSON.
     """
     benchmarks = pages / "benchmarks.md"
+    drawn = [plot for plot in (PLOT, PEERS_PLOT) if (results / plot).is_file()]
     return {
         readme: between(readme, BEGIN, END, summary(results)),
         benchmarks: between(benchmarks, BEGIN, END, page(results, f"figures/{PLOT}")),
-        pages / "figures" / PLOT: (results / PLOT).read_bytes(),
+        **{pages / "figures" / plot: (results / plot).read_bytes() for plot in drawn},
     }
 
 

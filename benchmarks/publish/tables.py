@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.lib.peer_comparison import FPIRS, PHOTOS, fnir_table
 from benchmarks.lib.results import read_result, table
 
 
@@ -18,6 +19,7 @@ def page(results: Path, plot: str) -> str:
     sections = [
         _lfw(required("lfw", results)),
         _open_set(required("open_set", results)),
+        *([_peers(peers)] if (peers := read_result("open_set_peers", results)) else []),
         _uccs(required("uccs", results)),
         _end_to_end(required("end_to_end", results)),
         _detection(required("detection", results)),
@@ -142,6 +144,40 @@ def _open_set(result: dict[str, Any]) -> str:
                 for r in result["frigate_23450"]
             ],
         )
+    )
+
+
+def beside_peers(result: dict[str, Any], label: str, plot: str = "") -> str:
+    """FNIR of lrface and of networks of others on one set, at a measured FPIR of 1 %, and what to bear in mind.
+
+    Args:
+        result: of ``open_set_peers``.
+        label: of the set.
+        plot: as the page links to it; "" for none.
+    """
+    rows = [r for r in result["rows"] if r["set"] == label]
+    line = next(r for r in rows if r["photos"] == max(PHOTOS))
+    picture = f"![Share of enrolled people not named against the width of the face]({plot})\n\n" if plot else ""
+    return (
+        "Enrolled people whose faces are **not named**, in %, with five photos of each / with one, where 1 % of"
+        f" strangers are named ({label} people, {line['people']} enrolled at a time, others strangers, the same"
+        " crops for all; the other networks are fed the face enlarged to their input):\n\n"
+        f"{fnir_table(rows, label, FPIRS[0])}\n\n{picture}{result['note']}"
+    )
+
+
+def _peers(result: dict[str, Any]) -> str:
+    labels = list(dict.fromkeys(r["set"] for r in result["rows"]))
+    parts = [
+        f"{beside_peers(result, label)}\n\nThe same where .1 % of strangers are named:\n\n"
+        f"{fnir_table(result['rows'], label, FPIRS[1])}"
+        for label in labels
+    ]
+    return (
+        "## Open-set identification beside other networks\n\n"
+        f"Protocol: {result['protocol']}. The threshold is the one at which that share of the strangers' searches is"
+        " measured to name somebody; it is not a calibrated one. Command: `python -m benchmarks.open_set --test"
+        " peers`.\n\n" + "\n\n".join(parts)
     )
 
 
