@@ -25,6 +25,7 @@ SMALL = {
     "devices": ["--batches", "1", "2", "--turns", "1", "--more"],
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "soak": ["--frames", "800"],
+    "tracks": ["--limit", "4", "--widths", "24", "--draws", "1"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
 }
 
