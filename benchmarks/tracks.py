@@ -22,6 +22,7 @@ import argparse
 import collections
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,16 @@ from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from lrface.detection import open_detector
 from lrface.embedding.embedders import embed_faces
 from lrface.errors import LrfaceError
-from lrface.gallery.index import PersonTemplates, SearchIndex
+from lrface.gallery import Contract, Gallery
+from lrface.gallery.index import SearchIndex
+from lrface.gallery.records import PhotoTemplate
 from lrface.inputs.video import Frame, VideoSource
 from lrface.matcher import FaceMatcher
 from lrface.models.manifest import Manifest
 from lrface.tracks.decision import CANDIDATES, TrackDecision, decide_track
 from lrface.tracks.following import TrackFollower
 from lrface.tracks.template import View, fuse_views
-from lrface.types import ImageArray
+from lrface.types import Box, FloatArray, ImageArray
 
 VIEWS = (1, 2, 4, 8, 16)
 WIDTHS = (32, 24, 16, 12)
@@ -52,7 +55,7 @@ NARROWER = 0.92
 HALVES = ("stage.mp4", "classroom.gif", "face-demographics-walking.gif")
 BOTH = "head-pose-face-detection-female-and-male.gif"
 
-Namer = Callable[[Frame], Sequence[tuple[tuple[float, float, float, float], str | None]]]
+Namer = Callable[[Frame], Sequence[tuple[Box, str | None]]]
 
 
 def lfw_people(archive: Path) -> dict[str, list[str]]:
@@ -84,10 +87,7 @@ def lfw_tracks(matcher: FaceMatcher, archive: Path, widths: Sequence[int], draws
             genuine, impostor = list[float](), list[float]()
             for _ in range(draws):
                 order = {name: rng.permutation(np.flatnonzero(owner == name)) for name in (*mates, *strangers)}
-                enrolled = [
-                    PersonTemplates(name, name, ENROLLED, clean[order[name][:ENROLLED]].sum(axis=0)) for name in mates
-                ]
-                index = SearchIndex(enrolled, matcher.gallery.contract)
+                index = _enrolled(matcher.gallery.contract, {name: clean[order[name][:ENROLLED]] for name in mates})
                 for name, photos in order.items():
                     used = photos[ENROLLED:] if name in mates else photos
                     track = [*(views[i] for i in used), *(again[i] for i in used)][:count]
@@ -114,6 +114,16 @@ def lfw_tracks(matcher: FaceMatcher, archive: Path, widths: Sequence[int], draws
     return rows
 
 
+def _enrolled(contract: Contract, people: Mapping[str, FloatArray]) -> SearchIndex:
+    """People by name, with the embeddings of their photos [n, dim]."""
+    with Gallery.open(":memory:", contract) as gallery:
+        for name, vectors in people.items():
+            gallery.add(
+                name, [PhotoTemplate(f"{name}{i}".encode().hex()[-64:], 112.0, v) for i, v in enumerate(vectors)]
+            )
+        return gallery.search_index()
+
+
 def _views(matcher: FaceMatcher, archive: Path, names: list[str], points: Any, width: float) -> list[View]:
     crops, _ = scene_crops(archive, names, points, round(width), None)
     embedded = matcher.networks.embed_crops(crops, [float(round(width))] * len(crops))
@@ -130,7 +140,7 @@ def _decide(matcher: FaceMatcher, views: Sequence[View], index: SearchIndex, fpi
 def frames_of(clip: Path, scale: float = 1.0, limit: int = 0) -> list[Frame]:
     """The frames of a clip, shrunk by area."""
     with VideoSource(str(clip)) as source:
-        found = [frame for frame in source][: limit or None]
+        found = list(source)[: limit or None]
     if scale >= 1.0:
         return found
     return [Frame(f.index, f.time_s, _shrunk(f.image, scale)) for f in found]
@@ -144,7 +154,7 @@ def by_track(matcher: FaceMatcher) -> tuple[TrackFollower, Namer]:
     """Names faces by their tracks."""
     follower = TrackFollower(matcher)
 
-    def name(frame: Frame) -> list[tuple[tuple[float, float, float, float], str | None]]:
+    def name(frame: Frame) -> list[tuple[Box, str | None]]:
         found = matcher.detector.detect(frame.image)
         rows = follower.wanted(frame, found)
         faces = embed_faces(frame.image, found[rows], matcher.networks, matcher.calibration.alignment_penalty)
@@ -161,7 +171,7 @@ def by_frame(matcher: FaceMatcher) -> Namer:
     ]
 
 
-def tally(frames: Sequence[Frame], name: Namer, truth: Callable[[int, Any], str | None]) -> dict[str, int]:
+def tally(frames: Sequence[Frame], name: Namer, truth: Callable[[int, Box], str | None]) -> dict[str, int]:
     """Faces of known people that were named rightly, wrongly or not at all, and names given to others."""
     total = {"faces": 0, "right": 0, "wrong": 0, "others": 0, "others_named": 0}
     for i, frame in enumerate(frames):
@@ -177,7 +187,7 @@ def tally(frames: Sequence[Frame], name: Namer, truth: Callable[[int, Any], str 
     return total
 
 
-def measured(matcher: FaceMatcher, frames: Sequence[Frame], truth: Callable[[int, Any], str | None],
+def measured(matcher: FaceMatcher, frames: Sequence[Frame], truth: Callable[[int, Box], str | None],
              what: Mapping[str, Any]) -> list[dict[str, Any]]:  # fmt: skip
     """The rows of a clip: by track and by single frame."""
     follower, name = by_track(matcher)
@@ -199,11 +209,12 @@ def head_poses(folder: Path, detector: Any, widths: Sequence[int], limit: int) -
             scale = min(1.0, width / float(usual))
             frames = [Frame(f.index, f.time_s, _shrunk(f.image, scale)) for f in whole]
             half = frames[0].image.shape[1] / 2
-            rows += measured(
-                matcher, frames, lambda _, box, half=half: "female" if box[0] + box[2] < 2 * half else "male",
-                {"set": "head poses", "px": width},
-            )  # fmt: skip
+            rows += measured(matcher, frames, partial(_left_or_right, half), {"set": "head poses", "px": width})
     return rows
+
+
+def _left_or_right(half: float, _frame: int, box: Box) -> str:
+    return "female" if box[0] + box[2] < 2 * half else "male"
 
 
 def _enroll(matcher: FaceMatcher, name: str, pictures: Sequence[ImageArray]) -> bool:
@@ -219,7 +230,7 @@ def halves(clip: Path, detector: Any, limit: int) -> list[dict[str, Any]]:
     middle = len(frames) // 2
     with FaceMatcher.open(":memory:", detector=detector) as matcher:
         follower, name = by_track(matcher)
-        tracks: list[list[tuple[tuple[float, float, float, float], int]]] = []
+        tracks: list[list[tuple[Box, int]]] = []
         for frame in frames:
             name(frame)
             tracks.append([(face.box, face.track or 0) for face in follower.seen])
@@ -235,7 +246,7 @@ def halves(clip: Path, detector: Any, limit: int) -> list[dict[str, Any]]:
         what = {"set": clip.stem, "px": 0, "enrolled": len(enrolled),
                 "still_there": sum(f"track {number}" in enrolled for number in later)}  # fmt: skip
 
-        def truth(i: int, box: Any) -> str | None:
+        def truth(i: int, box: Box) -> str | None:
             known = [f"track {number}" for other, number in tracks[middle + i] if np.allclose(other, box, atol=0.5)]
             return known[0] if known and known[0] in enrolled else None
 
@@ -244,7 +255,7 @@ def halves(clip: Path, detector: Any, limit: int) -> list[dict[str, Any]]:
         return measured(matcher, frames[middle:], truth, what)
 
 
-def _around(image: ImageArray, box: tuple[float, float, float, float], others: Sequence[Any]) -> ImageArray:
+def _around(image: ImageArray, box: Box, others: Sequence[Any]) -> ImageArray:
     """The part of a picture around one face; other faces are painted over."""
     x1, y1, x2, y2 = box
     side = max(x2 - x1, y2 - y1)

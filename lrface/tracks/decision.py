@@ -96,10 +96,11 @@ def decide_track(
         ranked += zip(band.curve(views, photos).log_fmr_of(similarities).tolist(), own, strict=True)
     ranked.sort(key=lambda pair: (pair[0], -pair[1].similarity, pair[1].person_id))
     ranked = ranked[:CANDIDATES]
-    rate = fmr_for(fpir, population.size) / band.repeats
 
     def threshold(match: Match) -> float:
-        return min(NEVER, band.curve(views, match.photos).threshold(rate) + shift)
+        # a group has a rate of its own, shared by its people
+        rate, size = (fpir, population.size) if match.fpir is None else (match.fpir, match.among)
+        return min(NEVER, band.curve(views, match.photos).threshold(fmr_for(rate, size) / band.repeats) + shift)
 
     best = ranked[0][1]
     reached, needed = best.similarity >= threshold(best), threshold(best)
@@ -118,7 +119,7 @@ def decide_track(
             Candidate(match.name, match.similarity, min(1.0, band.repeats * 10.0**log_rate), match.person_id)
             for log_rate, match in ranked
         ),
-        _basis(template, band, views, best.photos, population, fpir, calibration.people, shift),
+        _basis(template, band, views, best, population, fpir, calibration.people, shift),
         views,
         population.size,
     )
@@ -160,7 +161,7 @@ def _basis(
     template: TrackTemplate,
     band: TrackBand,
     views: float,
-    photos: int,
+    best: Match,
     population: Population,
     fpir: float,
     people: int,
@@ -168,7 +169,9 @@ def _basis(
 ) -> str:
     widths = f"{band.low:g} px or more" if math.isinf(band.high) else f"{band.low:g} to {band.high:g} px"
     own = f", moved by {shift:+.3f} by the enrolled people's own likeness" if shift else ""
+    rate, size = (fpir, population.size) if best.fpir is None else (best.fpir, best.among)
+    photos = best.photos
     return (
-        f"at most {fpir:g} of strangers' tracks named among {population.size} people, {views:.1f} effective views of "
+        f"at most {rate:g} of strangers' tracks named among {size} people, {views:.1f} effective views of "
         f"{widths} by {template.network}, {photos} photo{'s' * (photos != 1)}, by a cohort of {people} people{own}"
     )

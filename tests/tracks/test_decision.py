@@ -63,6 +63,12 @@ def test_one_decision_a_track(thresholds, views, matches, reason):
     assert not matches or f"{views:.1f} effective views" in found.basis
 
 
+def test_a_group_has_its_own_rate(thresholds):
+    found = decide_track(template(1), [Match("Ada", 0.46, 1, "id", fpir=0.1, among=2)], thresholds[1], ONE, 0.01)
+    assert found.name == "Ada"
+    assert found.basis.startswith("at most 0.1 of strangers' tracks named among 2 people")
+
+
 def test_without_thresholds_for_tracks_one_view_decides_by_a_stricter_rate(thresholds):
     found = decide_track(template(1), [match("Ada", 0.46)], thresholds[0], ONE, 0.01)
     assert found.reason == Reason.BELOW_THRESHOLD
