@@ -97,3 +97,31 @@ def test_a_mistyped_name_makes_no_gallery(tmp_path: Path, command: str) -> None:
     assert done.exit_code
     assert "no gallery at" in f"{done.output}{done.exception}"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_person_from_first_to_last(gallery: Path, tmp_path: Path) -> None:
+    def done(*arguments: object) -> str:
+        ran = lrface("gallery", arguments[0], gallery, *arguments[1:])
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    done("rename", "p01", "Ana María")
+    done("group", "staff", "--fpir", "0.05", "--until", "2999-12-31")
+    done("edit", "Ana María", "--tag", "night shift", "--group", "staff", "--until", "2999-01-01")
+    assert "3 photos" not in done("merge", "p02", "Ana María")
+    shown = json.loads(done("show", "Ana María", "--json"))
+    assert (shown["tags"], shown["groups"], shown["retain_until"]) == (["night shift"], ["staff"], "2999-01-01")
+    assert len(shown["photos"]) == 4
+    done("remove-photo", shown["id"], shown["photos"][0]["sha256"])
+    text = done("show", "Ana María")
+    assert text.count("photo\t") == 3
+    done("edit", "p03", "--until", "2020-01-01")
+    assert done("expire").strip()
+    done("snapshot", tmp_path / "copy.gallery")
+    done("remove", "Ana María")
+    log = done("log")
+    assert "person removed: retention ended" in log
+    assert "Ana" not in log
+    assert len(done("list").splitlines()) == 37
+    assert len(lrface("gallery", "list", tmp_path / "copy.gallery").stdout.splitlines()) == 38
+    refused(lrface("gallery", "show", gallery, "p01"), "nobody called")

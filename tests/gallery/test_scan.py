@@ -1,0 +1,141 @@
+"""The search is exact, and follows changes without reading anybody else again."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from shell import ENVIRONMENT
+from tiny_gallery import CONTRACT, DIM, photo
+
+from lrface.gallery import Gallery, PhotoTemplate, blocks
+from lrface.gallery.blocks import Entries, Probes, append, take_out
+from lrface.gallery.scan import closest
+
+
+def unit(rng: np.random.Generator, n: int) -> np.ndarray:
+    vectors = rng.standard_normal((n, DIM)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def entries(templates: np.ndarray, first: int = 0) -> Entries:
+    n = len(templates)
+    rows = np.arange(first, first + n)
+    zeros = np.zeros((n, 16), np.uint8)
+    return Entries([f"p{row}" for row in rows], rows, zeros, zeros, np.ones(n, np.float32), templates)
+
+
+@pytest.mark.parametrize("near", [1.0, 0.02])  # strangers; people so alike that a scan of 7 bits cannot tell them apart
+@pytest.mark.parametrize(("people", "probes", "k"), [(300, 1, 5), (300, 7, 1), (1, 2, 5), (700, 40, 30)])
+def test_the_closest_are_those_of_float64(
+    monkeypatch: pytest.MonkeyPatch, near: float, people: int, probes: int, k: int
+) -> None:
+    monkeypatch.setattr(blocks, "CAPACITY", 128)
+    rng = np.random.default_rng(people + probes)
+    templates = unit(rng, 1) + near * unit(rng, people)
+    templates = (templates / np.linalg.norm(templates, axis=1, keepdims=True)).astype(np.float32)
+    asked = unit(rng, probes)
+    found = closest(append((), entries(templates)), Probes.of(asked), k)
+    exact = asked.astype(np.float64) @ templates.T.astype(np.float64)
+    for scores, matches in zip(exact, found, strict=True):
+        best = np.sort(scores)[::-1][:k]
+        assert [similarity for _, _, similarity in matches] == pytest.approx(best, abs=1e-6)
+        assert [scores[block.rows[place]] for block, place, _ in matches] == pytest.approx(best, abs=1e-6)
+
+
+def test_whoever_reads_sees_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adding, taking out and adding again changes nothing in blocks that somebody holds."""
+    monkeypatch.setattr(blocks, "CAPACITY", 128)
+    rng = np.random.default_rng(0)
+    templates = unit(rng, 600)
+    there: dict[int, np.ndarray] = {}
+    held: tuple = ()
+    moments = []
+    for step in range(60):
+        gone = {row for row in there if rng.random() < 0.05 + 0.5 * (step % 10 == 9)}
+        if gone:
+            held = take_out(held, gone)
+            there = {row: v for row, v in there.items() if row not in gone}
+        new = templates[step * 10 : step * 10 + 10]
+        held = append(held, entries(new, step * 10))
+        there |= dict(zip(range(step * 10, step * 10 + 10), new, strict=True))
+        moments.append((held, dict(there)))
+    for blocks_, people in moments:
+        rows = np.concatenate([block.rows[:count] for block, count in blocks_])
+        stored = np.concatenate([block.templates(slice(count)) for block, count in blocks_])
+        assert sorted(rows.tolist()) == sorted(people)
+        assert np.abs(stored - np.stack([people[row] for row in rows.tolist()])).max() < 1e-6
+    assert len(held) < 2 + 2 * len(there) // 64, "blocks that are nearly empty are joined"
+
+
+def test_the_product_is_the_one_that_is_described() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b", "z"], ["c"])],
+        "g",
+        [
+            helper.make_tensor_value_info("a", TensorProto.UINT8, ["n", "d"]),
+            helper.make_tensor_value_info("b", TensorProto.INT8, ["d", "q"]),
+        ],
+        [helper.make_tensor_value_info("c", TensorProto.INT32, ["n", "q"])],
+        [helper.make_tensor("z", TensorProto.UINT8, [], [64])],
+    )
+    assert onnx.load_from_string(base64.b64decode(blocks._PRODUCT)).graph == graph
+
+
+def test_the_population_is_the_same_by_steps_and_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "staff.gallery"
+    rng = np.random.default_rng(1)
+    with Gallery.open(path, CONTRACT) as gallery:
+        for _ in range(60):
+            gallery.add(f"p{rng.integers(25)}", [photo(int(rng.integers(10**6)))])
+            people = gallery.people()
+            if len(people) > 10:
+                gallery.remove(str(rng.choice([p.name for p in people])))
+        steps = gallery.search_index()
+    with Gallery.open(path) as again:
+        once = again.search_index()
+    assert steps.population.size == once.population.size
+    assert steps.population.impostor_mean == pytest.approx(once.population.impostor_mean, abs=1e-9)
+    assert steps.names == once.names
+    assert np.abs(steps.templates - once.templates).max() == 0
+
+
+WRITER = """
+import sys, time
+from tiny_gallery import *
+with Gallery.open(sys.argv[1], CONTRACT) as gallery:
+    for seed in range(5):
+        gallery.add(f"new {seed}", [photo(10**6 + seed)])
+        print(time.time(), flush=True)
+        time.sleep(0.2)
+"""
+
+
+def test_whom_another_process_enrols_is_seen_within_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "staff.gallery"
+    vectors = unit(np.random.default_rng(2), 300)
+    with Gallery.open(path, CONTRACT) as gallery:
+        for i, vector in enumerate(vectors):
+            gallery.add(f"p{i}", [PhotoTemplate(f"{i:064x}", 99.0, vector)])
+        assert len(gallery) == 300
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+        )
+        seen: dict[str, float] = {}
+        end = time.monotonic() + 60
+        while len(seen) < 5 and time.monotonic() < end:
+            for seed in range(5):
+                (match,) = gallery.search(photo(10**6 + seed).embedding[None], 1)[0]
+                if match.name == f"new {seed}":
+                    seen.setdefault(match.name, time.time())
+        said = [float(line) for line in writer.communicate()[0].split()]
+    assert writer.returncode == 0
+    assert len(seen) == 5
+    assert max(found - enrolled for found, enrolled in zip(seen.values(), said, strict=True)) < 1.0
