@@ -41,6 +41,8 @@ _HOME = {
     "watch": "watching",
     "Sighting": "watching",
     "WatchReport": "watching",
+    "TrackEvent": "tracks.events",
+    "TrackEventKind": "tracks.events",
     "read_image": "inputs.images",
     "Candidate": "types",
     "Detection": "types",
@@ -99,6 +101,8 @@ if TYPE_CHECKING:
     from lrface.matcher import verify as verify
     from lrface.models.manifest import Manifest as Manifest
     from lrface.models.manifest import models_folder as models_folder
+    from lrface.tracks.events import TrackEvent as TrackEvent
+    from lrface.tracks.events import TrackEventKind as TrackEventKind
     from lrface.types import Candidate as Candidate
     from lrface.types import Detection as Detection
     from lrface.types import Detections as Detections

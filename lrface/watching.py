@@ -25,7 +25,7 @@ from lrface.types import Identification
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
 
-_STRANGER_VIEWS = 1.0  # effective views before a stranger is told of
+_STRANGER_VIEWS = 1.0  # effective views before a stranger is reported
 SIGHTING_GAP_S = 2.0  # out of view for longer than this: the next time counts as a new sighting
 
 

@@ -1,4 +1,4 @@
-"""Reading a TOML file with types: what is wrong is told with its line and field."""
+"""Reading a TOML file with types: an error names the line and the field."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
 
 MIN_HITS = 2
-"""Frames with a face before it is told of: single false alarms of the detector are not."""
+"""Frames with a face before it is reported: single false alarms of the detector are not."""
 
 SAME_STRANGER_FMR = 1e-3
 """False-match rate of two tracks of strangers that are taken for one person."""
@@ -157,7 +157,7 @@ class TrackFollower:
             track.shown = decision
 
     def _news(self, track: Track) -> list[TrackEvent]:
-        """What is to be told of a track of this frame."""
+        """The events of a track of this frame."""
         if track.hits < MIN_HITS:
             return []
         events = []

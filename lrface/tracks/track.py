@@ -35,7 +35,7 @@ class Track:
         views: Its embedded faces.
         template: Of the views; None before the first.
         decision: On the template, by itself.
-        shown: The decision with regard to the other tracks; what is told.
+        shown: The decision with regard to the other tracks; what is reported.
         together: Numbers of the tracks that were seen in one frame with it.
         unknown: Identifier of the stranger.
         told: The event `appeared` was told.
