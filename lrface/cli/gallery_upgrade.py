@@ -21,9 +21,10 @@ from lrface.cli.output import note, say
 @click.option("--remove-missing", is_flag=True, help="Remove people of whom no photo is found.")
 @MODELS
 def gallery_upgrade(gallery: str, photos: tuple[str, ...], remove_missing: bool, models: str | None) -> None:
-    """Bring GALLERY, which was made by other models, to these: each photo is embedded again.
+    """Bring GALLERY, which was made with other models, to the models in use: each photo is embedded again.
 
-    Photos are recognised by their bytes; where the gallery keeps crops, those do. All is changed or nothing.
+    Photos are recognised by their bytes. Where the gallery keeps aligned crops, no photos are needed. Either
+    everything is changed or nothing.
     """
     from lrface.detection import open_detector
     from lrface.embedding.embedders import Embedder

@@ -119,7 +119,7 @@ def watch(
 ) -> None:
     """Identify in SOURCE (video file, camera number, rtsp:// URL) and print a line when somebody comes into view.
 
-    SOURCE may also be a .toml file that names several cameras and who receives the events (docs/cameras.md).
+    SOURCE may also be a .toml file that names several cameras and who receives the events (docs/several-cameras.md).
     """
     from lrface.cameras.config import load_settings
     from lrface.cli.camera_file import is_camera_file, watch_file

@@ -46,7 +46,7 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--min-face",
         type=click.FloatRange(4),
         metavar="PX",
-        help="Height of the smallest face to be found; half of it takes four times as long. "
+        help="Height of the smallest face to be found; half the height takes four times as long. "
         "Default: 8 in pictures of 640 to 1920 pixels, proportionally more in larger ones.",
     )
     @click.option("--device", default="cpu", show_default=True, help=DEVICE_HELP)
