@@ -34,7 +34,7 @@ from benchmarks.lfw import scene_crops
 from benchmarks.lib.lfw_data import lfw_faces
 from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
-from lrface.detection import open_detector
+from lrface.detection import FaceDetector, open_detector
 from lrface.embedding.embedders import embed_faces
 from lrface.errors import LrfaceError
 from lrface.gallery import Contract, Gallery
@@ -196,10 +196,12 @@ def measured(matcher: FaceMatcher, frames: Sequence[Frame], truth: Callable[[int
     return [*rows, {**what, "by": "frame", **tally(frames, by_frame(matcher), truth)}]
 
 
-def head_poses(folder: Path, detector: Any, widths: Sequence[int], limit: int) -> list[dict[str, Any]]:
+def head_poses(
+    folder: Path, models: Path | None, detector: FaceDetector, widths: Sequence[int], limit: int
+) -> list[dict[str, Any]]:
     """Two people: the woman stands in the left half of the picture."""
     rows: list[dict[str, Any]] = []
-    with FaceMatcher.open(":memory:", detector=detector) as matcher:
+    with FaceMatcher.open(":memory:", models=models, detector=detector) as matcher:
         for person in ("female", "male"):
             frames = frames_of(folder / f"head-pose-face-detection-{person}.gif")
             _enroll(matcher, person, [frame.image for frame in frames[:: max(1, len(frames) // 5)]][:5])
@@ -224,11 +226,11 @@ def _enroll(matcher: FaceMatcher, name: str, pictures: Sequence[ImageArray]) -> 
         return False
 
 
-def halves(clip: Path, detector: Any, limit: int) -> list[dict[str, Any]]:
+def halves(clip: Path, models: Path | None, detector: FaceDetector, limit: int) -> list[dict[str, Any]]:
     """The first half of a clip enrols, its second half identifies."""
     frames = frames_of(clip, limit=limit)
     middle = len(frames) // 2
-    with FaceMatcher.open(":memory:", detector=detector) as matcher:
+    with FaceMatcher.open(":memory:", models=models, detector=detector) as matcher:
         follower, name = by_track(matcher)
         tracks: list[list[tuple[Box, int]]] = []
         for frame in frames:
@@ -269,6 +271,7 @@ def _around(image: ImageArray, box: Box, others: Sequence[Any]) -> ImageArray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--draws", type=int, default=5, help="of enrolment photos and tracks")
     parser.add_argument("--limit", type=int, default=0, help="only so many people and frames: a try-out, no figure")
@@ -277,8 +280,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
 
-    manifest, detector = Manifest.load(), open_detector()
-    with FaceMatcher.open(":memory:", detector=detector) as matcher:
+    manifest, detector = Manifest.load(args.models), open_detector(manifest=Manifest.load(args.models))
+    with FaceMatcher.open(":memory:", models=args.models, detector=detector) as matcher:
         archive = args.data / "lfw" / "lfw-deepfunneled.zip"
         lfw = lfw_tracks(matcher, archive, args.widths, args.draws, args.limit, args.fpir, args.seed)
         fused = sorted(matcher.calibration.tracks)
@@ -288,9 +291,9 @@ def main() -> None:
           f"{100 * r['fpir']:.2f}", str(r["wrong"])] for r in lfw],
     ))  # fmt: skip
     videos = args.data / "video"
-    clips = head_poses(videos, detector, [width for width in args.widths if width >= 16], args.limit)
+    clips = head_poses(videos, args.models, detector, [width for width in args.widths if width >= 16], args.limit)
     for clip in tqdm(HALVES, desc="halves", unit="clip"):
-        clips += halves(videos / clip, detector, args.limit)
+        clips += halves(videos / clip, args.models, detector, args.limit)
     print(table(
         ["clip", "px", "by", "faces", "named rightly, %", "wrong names", "others named", "embedded of"],
         [[r["set"], str(r["px"] or "-"), r["by"], str(r["faces"]), f"{100 * r['right'] / max(1, r['faces']):.1f}",
