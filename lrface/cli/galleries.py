@@ -1,4 +1,4 @@
-"""Commands that make and change a gallery: enroll, thresholds, gallery list, gallery remove."""
+"""Commands that make and check a gallery: enroll, thresholds, gallery list, remove, compact, verify."""
 
 from __future__ import annotations
 
