@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lrface.detection import FaceDetector
 
 BATCH = 64
+CROP_SIDE = 112  # pixels of a kept crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,10 @@ def _files_by_hash(folders: Iterable[str | PathLike[str]], store: Store, wanted:
 
 def _portrait(photo: PhotoTemplate, file: Path | None, detector: FaceDetector) -> Portrait:
     if photo.crop:
-        return Portrait(photo.sha256, read_image(photo.crop), photo.native_px)
+        crop = read_image(photo.crop, max_pixels=CROP_SIDE**2)
+        if crop.shape != (CROP_SIDE, CROP_SIDE, 3):
+            raise GalleryError(f"the kept crop of {photo.sha256[:12]} has a wrong size: enrol the photo again")
+        return Portrait(photo.sha256, crop, photo.native_px)
     if file is None:
         raise GalleryError(f"the photo {photo.sha256[:12]} is in none of the folders: give its folder with --photos")
     content = read_source(file)

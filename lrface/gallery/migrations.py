@@ -33,7 +33,7 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     for step in range(version, SCHEMA):
         try:
             _STEPS[step](connection)
-        except (ValueError, TypeError, AttributeError, struct.error) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, OverflowError, struct.error) as error:
             raise GalleryError(
                 f"the gallery of schema {step} cannot be brought to schema {step + 1} ({error}): {_DAMAGED}"
             ) from error

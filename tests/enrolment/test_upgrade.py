@@ -28,8 +28,8 @@ def people(tmp_path: Path) -> Path:
     return write_people(tmp_path / "people", {"ana": 2, "bob": 1})
 
 
-def other_models(path: Path) -> None:
-    """As if another network had made the templates."""
+def other_models(path: Path, crop: bytes | None = None) -> None:
+    """As if another network had made the templates; with a `crop`, that is kept of every photo."""
     store = Store(path, None)
     rng = np.random.default_rng(0)
     templates = {}
@@ -37,7 +37,8 @@ def other_models(path: Path) -> None:
         assert person is not None
         for photo in person.photos:
             vector = rng.standard_normal(store.contract.dim).astype(np.float32)
-            templates[photo.sha256] = dataclasses.replace(photo, embedding=vector / np.linalg.norm(vector))
+            made = dataclasses.replace(photo, embedding=vector / np.linalg.norm(vector))
+            templates[photo.sha256] = made if crop is None else dataclasses.replace(made, crop=crop)
     store.upgrade(dataclasses.replace(store.contract, space="another"), templates)
     store.close()
 
@@ -84,6 +85,15 @@ def test_from_kept_crops(models: Path, people: Path, tmp_path: Path) -> None:
     assert upgrade(path, models).photos == 3
     with open_matcher(path, models) as matcher:
         assert np.abs(matcher.gallery.search_index().templates - templates).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(10, 10), (112, 56), (4000, 4000)])
+def test_crops_of_wrong_sizes_are_no_crops(models: Path, people: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "staff.gallery"
+    enrolled(models, path, people, keep_crops=True)
+    other_models(path, bytes(cv2.imencode(".png", np.zeros((*size, 3), np.uint8))[1]))
+    with pytest.raises(GalleryError, match="nothing was changed"):
+        upgrade(path, models)
 
 
 def test_crops_are_kept_only_where_somebody_chose_so(models: Path, people: Path, tmp_path: Path) -> None:

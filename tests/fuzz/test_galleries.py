@@ -6,6 +6,7 @@ prints how they ended.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import sys
@@ -18,6 +19,7 @@ from tiny_gallery import CONTRACT, DIM, Gallery, photo, vector
 
 from lrface.errors import LrfaceError
 from lrface.gallery import Contract, Person
+from lrface.gallery.settings import Group, Settings
 
 CASES = int(os.environ.get("LRFACE_FUZZ_CASES", "200"))
 PEOPLE = 30
@@ -39,11 +41,15 @@ VALUES = [
 VALUES += ["'../../etc'", "'a' || char(10)", "randomblob(16)", "CAST(x'ff00' AS TEXT)", "'" + "x" * 300 + "'"]
 COLUMNS = {
     "contract": ["json", "checksum"],
-    "state": ["fpir", "people", "photos", "content", "generation", "checksum"],
-    "people": ["id", "uuid", "name", "checksum"],
-    "photos": ["id", "person_id", "sha256", "native_px", "levels", "embeddings", "checksum"],
+    "settings": ["json", "checksum"],
+    "state": ["fpir", "people", "photos", "content", "generation", "head", "checksum"],
+    "people": ["id", "uuid", "name", "details", "checksum"],
+    "photos": ["id", "person_id", "sha256", "native_px", "quality", "added", "look", "embedding", "crop", "checksum"],
+    "negatives": ["person_id", "embedding", "checksum"],
+    "audit": ["seq", "at", "actor", "action", "row", "person", "detail", "hash"],
 }
-Content = tuple[dict[str, Person], list[tuple[str, ...]], float | None, list[str | None], Contract]
+Content = tuple[dict[str, Person], list[tuple[str, ...]], float | None, list[str | None], Contract, Settings]
+OLD = Path(__file__).parents[1] / "gallery" / "data"
 
 
 def owner_hashes() -> list[str]:
@@ -59,7 +65,14 @@ def content(path: Path, contract: Contract | None) -> Content:
             tuple(f"{match.name} {match.similarity:.6f} {match.photos}" for match in matches)
             for matches in gallery.search(probes, PEOPLE)
         ]
-        return people, found, gallery.fpir, [gallery.owner(sha256) for sha256 in owner_hashes()], gallery.contract
+        return (
+            people,
+            found,
+            gallery.fpir,
+            [gallery.owner(sha256) for sha256 in owner_hashes()],
+            gallery.contract,
+            gallery.settings,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +82,14 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     kept = []
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.set_fpir(0.02)
+        gallery.set_group("staff", Group(0.03, None, "2099-12-31"))
         for person in range(PEOPLE):
             gallery.add(f"person {person}", [photo(3 * person + i) for i in range(1 + person % 3)])
+            if person % 4 == 0:
+                gallery.set_tags(f"person {person}", ["a tag"])
+                gallery.set_groups(f"person {person}", ["staff"])
+                gallery.set_metadata(f"person {person}", {"badge": person})
+                gallery.add_negative(f"person {person}", vector(5000 + person))
         kept.append(path.read_bytes())
         gallery.remove("person 4")
         gallery.add("person 90", [photo(12), photo(13)])
@@ -117,7 +136,7 @@ def damage(rng: np.random.Generator, path: Path, versions: list[bytes]) -> str:
     if kind in ("value", "rows"):
         table = str(rng.choice(list(COLUMNS)))
         column, value = rng.choice(COLUMNS[table]), rng.choice(VALUES)
-        row = f"rowid = {rng.integers(1, PEOPLE)}" if table in ("people", "photos") else "1"
+        row = f"rowid = {rng.integers(1, PEOPLE)}" if table in ("people", "photos", "audit") else "1"
         statement = f"UPDATE {table} SET {column} = {value} WHERE {row}"
         if kind == "rows":
             statement = str(
@@ -161,6 +180,7 @@ def test_no_damage_is_silent(tmp_path: Path, versions: list[bytes]) -> None:
                 damaged = gallery.verify()  # the audit log is read by this and by `gallery log` only
                 gallery.add("somebody new", [photo(1000)])
                 gallery.remove("person 1")
+                gallery.audit_log()
                 after = gallery.verify()
                 assert bool(after) == bool(damaged), "damage of the audit log is forgotten"
                 assert all("audit log" in entry.reason for entry in [*damaged, *after]), (damaged, after)
@@ -186,3 +206,42 @@ def after_repair(path: Path, wanted: Content, contract: Contract | None) -> str:
     # A page of an earlier moment may bring back a whole person of that moment; the user is told that damage was found.
     assert set(older) <= {"person 4", "person 8", "person 9", "person 90"}, older
     return "all but the damaged"
+
+
+def test_no_damaged_gallery_of_an_earlier_version_ends_in_a_crash(tmp_path: Path) -> None:
+    """Opened, it is brought to the newest schema: every value in it may be any other."""
+    path, ends = tmp_path / "old.gallery", Counter[str]()
+    files = [(OLD / f"schema-{schema}.sqlite").read_bytes() for schema in (1, 2)]
+    for case in range(CASES):
+        rng = np.random.default_rng([29, case])
+        broken = bytearray(files[case % 2])
+        if rng.random() < 0.3:
+            for place in rng.integers(0, len(broken), int(rng.integers(1, 9))):
+                broken[place] = int(rng.integers(256))
+        path.write_bytes(broken)
+        with (
+            contextlib.suppress(sqlite3.Error, ValueError),
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old,
+        ):
+            for _ in range(int(rng.integers(1, 4))):
+                tables = [row[0] for row in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                table = rng.choice(tables)
+                column = rng.choice([row[1] for row in old.execute(f"PRAGMA table_info({table})")])
+                row = rng.choice(["1", "rowid = 1", "rowid = 2"])
+                old.execute(
+                    f"DELETE FROM {table} WHERE {row}"
+                    if rng.random() < 0.15
+                    else f"UPDATE {table} SET {column} = {rng.choice(VALUES)} WHERE {row}"
+                )
+        try:
+            with Gallery.open(path, CONTRACT if case % 4 < 2 else None) as gallery:
+                gallery.people()
+                gallery.search(vector(0)[None])
+                gallery.verify()
+            ends["read"] += 1
+        except LrfaceError:
+            ends["refused"] += 1
+        for left in path.parent.iterdir():
+            left.unlink()
+    assert ends["read"], ends
+    assert ends["refused"] > CASES // 4, ends
