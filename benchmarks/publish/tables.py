@@ -25,6 +25,7 @@ def page(results: Path, plot: str) -> str:
         _detection(required("detection", results)),
         _landmarks(required("landmarks", results)),
         _devices(required("devices", results)),
+        *([_tracks(found)] if (found := read_result("tracks", results)) else []),
         _methods(required("sweep-methods", results)),
         "## Accuracy by the width of the face\n\n"
         f"![Accuracy against the width of the face, a line for each network]({plot})\n\n"
@@ -239,6 +240,28 @@ def _end_to_end(result: dict[str, Any]) -> str:
         f"`fpir` {result['fpir']:g}, bundled detector. The reference is what both teachers say of the full-size face."
         " Width: of the aligned crop, in pixels of the picture (about 1.5 times the face's width). Command:"
         " `python -m benchmarks.end_to_end`.\n\n" + table(["what", "median width", *kinds], lines)
+    )
+
+
+def _tracks(result: dict[str, Any]) -> str:
+    lfw = [
+        [str(r["px"]), str(r["views"]), f"{100 * r['fnir']:.1f}", f"{100 * r['fnir_at_measured_fpir']:.1f}",
+         f"{100 * r['fpir']:.2f}"]
+        for r in result["rows"] if r["set"] == "LFW"
+    ]  # fmt: skip
+    clips = [
+        [r["set"], str(r["px"] or "-"), r["by"], str(r["faces"]), f"{100 * r['right'] / max(1, r['faces']):.1f}",
+         str(r["wrong"]), f"{r['embedded']} of {r['detected']}" if "embedded" in r else "all"]
+        for r in result["rows"] if r["set"] != "LFW"
+    ]  # fmt: skip
+    return (
+        "## Tracks\n\n"
+        f"LFW people enrolled with two photos; a track's views are other photos of them. At most {result['fpir']:g} of"
+        " strangers' tracks may be named. FNIR: tracks that are not named rightly. Command: `python -m"
+        " benchmarks.tracks`.\n\n"
+        + table(["width, px", "views", "FNIR, %", "FNIR at a measured FPIR of 1 %, %", "FPIR, %"], lfw)
+        + "\n\nClips, decided by track and by single frame.\n\n"
+        + table(["clip", "width, px", "by", "faces", "named rightly, %", "wrong names", "embedded"], clips)
     )
 
 
