@@ -1,4 +1,4 @@
-"""Commands that show and check what is installed: demo, models list, models verify, doctor."""
+"""Commands that show, check and add what is installed: demo, models list, models verify, models add, doctor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def demo(out: str) -> None:
 
 @click.group()
 def models() -> None:
-    """List the models and check their hashes."""
+    """List the models, check their hashes, add a network of your own."""
 
 
 @models.command("list")
@@ -59,6 +59,36 @@ def models_verify(models: str | None) -> None:
     say("calibration", "ok")
     if not all(status.ok for status in found):
         raise LrfaceError("a model is not what the manifest says: reinstall lrface or restore the file")
+
+
+@models.command("add")
+@click.argument("network", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path), metavar="DIR",
+              help="New models folder, for --models.")  # fmt: skip
+@click.option("--people", required=True, type=click.Path(path_type=Path), metavar="DIR",
+              help="people/<name>/*.jpg, on whom the thresholds are measured.")  # fmt: skip
+@click.option("--channels", required=True, type=click.Choice(("RGB", "BGR")), help="Order that the network takes.")
+@click.option("--mean", required=True, type=float, help="Taken from each value of 0 to 255.")
+@click.option("--std", type=float, help="Divides after that; or give --scale.")
+@click.option("--scale", type=float, help="Multiplies after that.")
+@click.option("--size", type=click.IntRange(8, 112), help="Side of the input in pixels. Default: as the file says.")
+@click.option("--license", "terms", default="unknown", show_default=True, help="The network's terms, for the manifest.")
+def models_add(
+    network: Path, folder: Path, people: Path, channels: str, mean: float, std: float | None, scale: float | None,
+    size: int | None, terms: str,
+) -> None:  # fmt: skip
+    """Make a models folder of your own embedder, an ONNX file for aligned faces, and measure its thresholds."""
+    from lrface.detection import open_detector
+    from lrface.measuring.own_network import Preprocessing, add_network
+
+    if (std is None) == (scale is None) or std == 0:
+        raise click.UsageError("give --std, which is not 0, or --scale")
+    how = Preprocessing(channels, mean, 1 / std if std is not None else scale or 0.0, size)
+    added = add_network(network, folder, people, how, open_detector(), terms)
+    for photo, reason in added.left_out:
+        note(f"left out: {photo}: {reason}")
+    say(added.name, f"{added.people} people", f"{added.photos} photos")
+    note(f"made: {folder}; use it with --models {folder} and a gallery of its own")
 
 
 @click.command()
