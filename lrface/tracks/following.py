@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -62,6 +63,7 @@ class TrackFollower:
         self._tracker: Tracker = MotionTracker() if tracker is None else tracker
         self._tracks: dict[int, Track] = {}
         self._index: SearchIndex | None = None
+        self._undecided: set[int] = set()
         self._row_tracks: list[Track] = []
         self._seen: list[Identification] = []
         self.faces = self.embedded = 0
@@ -111,14 +113,13 @@ class TrackFollower:
             GalleryError: The gallery cannot be read.
         """
         calibration = self._matcher.calibration
-        changed = []
         for row, face in faces.items():
             if len(face.embedding):
                 track = self._row_tracks[row]
                 view = View(face.embedding, face.quality, face.native_px, face.network)
                 track.add(view, can_fuse(calibration, face.network))
-                changed.append(track)
-        self._decide(changed)
+                self._undecided.add(track.number)
+        self._decide()
         events = [event for track in self._row_tracks for event in self._news(track)]
         events += self._left(self._tracker.gone(frame.time_s))
         self._seen = [self._identification(row, track, found, faces.get(row))
@@ -128,15 +129,17 @@ class TrackFollower:
     def end(self) -> list[TrackEvent]:
         """Ends every track. Later frames begin new ones."""
         self._row_tracks, self._seen = [], []
+        self._tracker.gone(math.inf)
         return self._left(list(self._tracks))
 
-    def _decide(self, changed: Sequence[Track]) -> None:
+    def _decide(self) -> None:
         """Decides the tracks with new views; all of them when somebody was enrolled or removed."""
-        if not changed and not any(track.template for track in self._row_tracks):
+        if not self._undecided and not any(track.template for track in self._row_tracks):
             return
         index = self._matcher.gallery.search_index()
-        fresh = list(self._tracks.values()) if index is not self._index else changed
-        self._index = index
+        fresh = [
+            track for number, track in self._tracks.items() if index is not self._index or number in self._undecided
+        ]
         templates = [(track, track.template) for track in fresh if track.template is not None]
         if templates:
             found = index.candidates(np.stack([template.vector for _, template in templates]), CANDIDATES)
@@ -144,6 +147,8 @@ class TrackFollower:
                 track.decision = decide_track(
                     template, matches, self._matcher.calibration, index.population, self._matcher.fpir
                 )
+        self._index = index
+        self._undecided.clear()
         decided = [(track, track.decision) for track in self._tracks.values() if track.decision is not None]
         rows = {track.number: i for i, (track, _) in enumerate(decided)}
         together = {
@@ -191,6 +196,8 @@ class TrackFollower:
 
     def _left(self, numbers: Sequence[int]) -> list[TrackEvent]:
         gone = [self._tracks.pop(number) for number in numbers if number in self._tracks]
+        for track in self._tracks.values():  # one that stays for days meets thousands
+            track.together.difference_update(numbers)
         for track in gone:
             if track.told:
                 self._tell_strangers_apart(track, leaves=True)
