@@ -4,9 +4,9 @@
 
 Simulated cameras give pictures as fast as they are read; each connection ends after some hundred frames by one of
 several faults (it is lost, raises, hangs, changes its size, gives no picture). All of the product's own code runs, but
-not the networks: the detector finds one face in each frame, and its vector is that of one of twenty people. Events go
-to a file and through an outbox to a receiver that fails now and then. An hour stands for 90,000 frames (one camera at
-25 frames/s).
+not the networks: the detector finds one walking face at most in each frame, and its vector is noise around that of one
+of twenty people, half of them enrolled. Events go to a file and through an outbox to a receiver that fails now and
+then. An hour stands for 90,000 frames (one camera at 25 frames/s).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,27 +28,30 @@ from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, table, write_result
 from lrface.alignment import TEMPLATE
 from lrface.cameras.config import Camera
-from lrface.cameras.running import watch_cameras
-from lrface.cameras.sightings import Sightings
-from lrface.embedding.embedders import Embedded
+from lrface.cameras.running import follower_of, watch_cameras
+from lrface.embedding.embedders import Embedded, Networks
+from lrface.gallery.records import PhotoTemplate
 from lrface.inputs import live
 from lrface.inputs.video import Frame
+from lrface.matcher import FaceMatcher
 from lrface.outputs.delivery import Answer
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.outbox import Waiting
 from lrface.outputs.sinks import JsonLines
 from lrface.tracks.events import TrackEvent
-from lrface.types import Detections, Face, Identification, ImageArray, Reason
+from lrface.tracks.following import TrackFollower
+from lrface.tracks.strangers import Strangers
+from lrface.types import Detections, Face, FloatArray, ImageArray
 
 CAMERAS = 4
 HOUR = 90_000  # frames
 STALL_S = 0.5
-PEOPLE = 20
+PEOPLE, NOBODY = 20, 255
 FAULTS = ("lost", "raises", "hangs", "size", "empty")
 
 
 class FlawedCamera:
-    """A capture that gives pictures for a while and then fails."""
+    """A capture in which people walk by, one at a time, until it fails. The first pixel says where."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -57,12 +59,17 @@ class FlawedCamera:
 
     def _pictures(self) -> Iterator[ImageArray | None]:
         fault = self._chance.choice(FAULTS)
-        size = (120, 160, 3)
+        size, left = (120, 160, 3), 0
         for i in range(self._chance.randint(50, 1500)):
             time.sleep(0.001)
             if fault == "size" and i == 40:
                 size = (96, 128, 3)
-            yield np.full(size, self._chance.randrange(PEOPLE), np.uint8)
+            if not left:
+                person, left = self._chance.choice((*range(PEOPLE), NOBODY)), self._chance.randint(20, 200)
+            left -= 1
+            image = np.full(size, 10 * person % 250, np.uint8)
+            image[0, 0] = (person, left % 64, self._chance.randrange(8))
+            yield image
         if fault == "raises":
             raise RuntimeError("a driver's fault")
         if fault == "hangs":
@@ -87,41 +94,45 @@ class FlawedCamera:
 
 
 class OneFace:
-    """A detector that finds one face in every picture."""
+    """A detector that finds the face that the first pixel tells of."""
 
     def detect(self, image: ImageArray) -> Detections:
-        marks = (TEMPLATE + 0.5) * 32 / 112 + (40, 30)
-        return Detections.from_arrays(np.array([[40, 30, 72, 62]]), np.array([0.9]), marks[None])
+        person, x, y = (int(value) for value in image[0, 0])
+        if person == NOBODY:
+            return Detections.empty()
+        marks = (TEMPLATE + 0.5) * 32 / 112 + (x, 20 + y)
+        return Detections.from_arrays(np.array([[x, 20 + y, x + 32, 52 + y]]), np.array([0.9]), marks[None])
 
 
-class OneVectorAPerson:
-    """Networks that tell people apart by the brightness of their crops."""
+class Vectors:
+    """In place of networks: noise around the vector of a person, whom the brightness of the crop tells."""
 
-    ranges = (SimpleNamespace(level=32),)
+    def __init__(self, real: Networks, dim: int) -> None:
+        self.ranges, self.embedders = real.ranges, real.embedders
+        self._name = next(iter(real.embedders.values())).entry.name
+        self._rng = np.random.default_rng(0)
+        self.people = np.linalg.qr(self._rng.standard_normal((dim, PEOPLE)))[0].T.astype(np.float32)
 
-    def network_for(self, width: float) -> OneVectorAPerson:
+    def network_for(self, width: float) -> Vectors:
         return self
 
     def embed_crops(self, crops: ImageArray, widths: Sequence[float]) -> list[Embedded | None]:
-        vectors = np.eye(PEOPLE, dtype=np.float32)[crops[:, 56, 56, 0] % PEOPLE]
-        return [Embedded("soak", 32, vector, 0.8) for vector in vectors]
+        return [Embedded(self._name, self.ranges[0].level, self._vector(crop), 0.8) for crop in crops]
+
+    def _vector(self, crop: ImageArray) -> FloatArray:
+        vector = self.people[int(crop[56, 56, 0]) // 10 % PEOPLE]
+        noisy = vector + self._rng.standard_normal(len(vector)).astype(np.float32) * 0.7 / np.sqrt(len(vector))
+        return np.asarray(noisy / np.linalg.norm(noisy), np.float32)
 
 
-class Matcher:
-    """Names the even people; the odd ones are strangers."""
-
-    detector, networks = OneFace(), OneVectorAPerson()
-    calibration = SimpleNamespace(alignment_penalty=None)
-
-    def decide_all(self, faces: Sequence[Face], fpir: float | None = None) -> list[Identification]:
-        return [self._decide(face) for face in faces]
-
-    def _decide(self, face: Face) -> Identification:
-        person = int(face.embedding.argmax())
-        name = f"person {person}" if person % 2 == 0 else None
-        reason = Reason.MATCH if name else Reason.BELOW_THRESHOLD
-        place = face.box, face.score, face.landmarks, face.native_px, face.level, face.embedding
-        return Identification(*place, name, 0.9 if name else 0.1, 0.5, reason, ())
+def open_stand_in(folder: Path) -> FaceMatcher:
+    """The product's matcher, with the even people enrolled, with stand-ins for detector and networks."""
+    matcher = FaceMatcher.open(folder / "soak.gallery", detector=OneFace())
+    vectors = Vectors(matcher.networks, matcher.gallery.contract.dim)
+    for i, vector in enumerate(vectors.people[::2]):
+        matcher.gallery.add(f"person {2 * i}", [PhotoTemplate(f"{i:064x}", 112.0, vector)])
+    matcher.networks = vectors  # type: ignore[assignment]
+    return matcher
 
 
 class FlawedReceiver:
@@ -166,15 +177,15 @@ class Samples:
             raise KeyboardInterrupt
 
 
-class Counted(Sightings):
-    """Sightings whose frames are counted."""
+class Counted:
+    """Follows the faces of a camera and counts its frames."""
 
-    def __init__(self, matcher: Any, camera: Camera, samples: Samples) -> None:
-        super().__init__(matcher, camera)
-        self._samples = samples
+    def __init__(self, follower: TrackFollower, samples: Samples) -> None:
+        self._follower, self._samples = follower, samples
+        self.wanted, self.end = follower.wanted, follower.end
 
     def update(self, frame: Frame, found: Detections, faces: Mapping[int, Face]) -> Sequence[TrackEvent]:
-        events = super().update(frame, found, faces)
+        events = self._follower.update(frame, found, faces)
         self._samples.add(frame)
         return events
 
@@ -196,18 +207,19 @@ def soak(frames: int, every: int, folder: Path) -> list[dict[str, float]]:
     live.backoff_s = lambda attempt: 0.05  # a real camera is waited for longer
     seeds = itertools.count()
     samples = Samples(frames, every)
-    matcher: Any = Matcher()
+    strangers = Strangers()
     receiver = FlawedReceiver()
     cameras = [Camera(f"camera {i}", f"soak://{i}", stall_s=STALL_S) for i in range(CAMERAS)]
     with (
+        open_stand_in(folder) as matcher,
         EventSinks(JsonLines(folder / "events.jsonl"), folder / "outbox", [receiver], report=lambda _: None) as sinks,
         suppress(KeyboardInterrupt),
     ):
         watch_cameras(
             matcher,
             cameras,
-            lambda camera: Counted(matcher, camera, samples),
             sinks=sinks,
+            tracking=lambda camera: Counted(follower_of(matcher, camera, strangers), samples),
             open_capture=lambda _: FlawedCamera(random.Random(next(seeds))),
         )
     return samples.rows

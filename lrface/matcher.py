@@ -199,21 +199,7 @@ class FaceMatcher:
         Returns:
             In the order of the detections.
         """
-        return self.decide_all(self._embed(image, detections))
-
-    def decide_all(self, faces: Sequence[Face], fpir: float | None = None) -> list[Identification]:
-        """Says who faces are that were embedded, with one search for all of them.
-
-        Args:
-            faces: Of one picture or of several.
-            fpir: Share of strangers that may be named; None: the matcher's.
-
-        Returns:
-            In the order of the faces.
-
-        Raises:
-            GalleryError: The gallery cannot be read.
-        """
+        faces = self._embed(image, detections)
         if not faces:
             return []
         index = self.gallery.search_index()
@@ -223,7 +209,7 @@ class FaceMatcher:
             found = index.candidates(np.stack([faces[i].embedding for i in rows]), CANDIDATES)
             for i, matched in zip(rows, found, strict=True):
                 matches[i] = matched
-        rate = self._rate(index) if fpir is None else fpir
+        rate = self._rate(index)
         return [self.decide(face, found, index.population, rate) for face, found in zip(faces, matches, strict=True)]
 
     def decide(

@@ -55,6 +55,12 @@ class Camera:
     zones: tuple[Zone, ...] = ()
     masks: tuple[Zone, ...] = ()
 
+    @property
+    def live(self) -> bool:
+        """Whether only its newest frame matters: of a camera, and of a URL without `every_frame`."""
+        number = isinstance(self.source, int) or re.fullmatch(r"\d{1,3}", self.source) is not None
+        return number or (is_url(self.source) and not self.every_frame)
+
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lrface.cameras.config import Camera
@@ -17,11 +18,13 @@ from lrface.errors import DetectionError, GalleryInUseError, VideoError
 from lrface.inputs.capture import Capture
 from lrface.inputs.video import Frame, StreamEvent
 from lrface.outputs.event_sinks import EventSinks
+from lrface.tracks.events import TrackEvent
+from lrface.tracks.following import TrackFollower
+from lrface.tracks.strangers import DEFAULT_RETENTION_S, Strangers
 from lrface.types import Detections, Face
 
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
-    from lrface.tracks.events import TrackEvent
 
 GONE_S = 10.0
 """A camera without a frame for so long ends its tracks: those people are in view no more, as far as one can tell."""
@@ -76,9 +79,10 @@ class _Watched:
 def watch_cameras(
     matcher: FaceMatcher,
     cameras: Sequence[Camera],
-    tracking: Callable[[Camera], Tracking],
     *,
     sinks: EventSinks,
+    tracking: Callable[[Camera], Tracking] | None = None,
+    keep_strangers_s: float = DEFAULT_RETENTION_S,
     on_events: Callable[[Sequence[Mapping[str, Any]]], None] | None = None,
     on_stream_event: Callable[[Camera, StreamEvent], None] | None = None,
     open_capture: Callable[[str | int], Capture] | None = None,
@@ -92,8 +96,9 @@ def watch_cameras(
     Args:
         matcher: Open.
         cameras: Which.
-        tracking: Makes what follows the faces of a camera.
         sinks: Receivers of events; closed by their owner.
+        tracking: Makes what follows the faces of a camera; None: a `TrackFollower`.
+        keep_strangers_s: Seconds for which a stranger's template is kept in memory, for all cameras together; 0: not.
         on_events: Called with the events of each round, with their `id`.
         on_stream_event: Told what happens to a camera, in the thread that reads it.
         open_capture: See VideoSource.
@@ -104,6 +109,8 @@ def watch_cameras(
     """
     news = threading.Condition()
     told = on_stream_event or (lambda _camera, _event: None)
+    strangers = Strangers(keep_strangers_s)
+    tracking = tracking or (lambda camera: follower_of(matcher, camera, strangers))
     watched = [
         _Watched(CameraReader(camera, news, told, open_capture), tracking(camera), CameraReport(camera.name))
         for camera in cameras
@@ -140,6 +147,21 @@ def watch_cameras(
             each.reader.join(max(0.0, deadline - time.monotonic()))
             each.report.error = each.reader.error
     return [each.report for each in watched]
+
+
+def follower_of(matcher: FaceMatcher, camera: Camera, strangers: Strangers) -> TrackFollower:
+    """What follows the faces of a camera, with the camera's own rate.
+
+    Args:
+        matcher: Open.
+        camera: Which.
+        strangers: Where strangers are kept.
+    """
+    if camera.fpir is not None:
+        parts = matcher.gallery, matcher.detector, matcher.networks, matcher.calibration
+        matcher = type(matcher)(*parts, camera.fpir)
+    now = (lambda: datetime.now(UTC)) if camera.live else None
+    return TrackFollower(matcher, camera=camera.name, strangers=strangers, now=now)
 
 
 def _look(

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from lrface.outputs.mqtt import Mqtt
 
 
-def watch_file(settings: Settings, matcher: FaceMatcher, out: str | None, as_json: bool) -> None:
+def watch_file(
+    settings: Settings, matcher: FaceMatcher, out: str | None, as_json: bool, keep_strangers_s: float
+) -> None:
     """Watches the cameras of a file, prints a line for each event, and delivers events to their receivers.
 
     Args:
@@ -29,12 +31,12 @@ def watch_file(settings: Settings, matcher: FaceMatcher, out: str | None, as_jso
         matcher: Open.
         out: Folder in which a new one with `events.jsonl` is made for this run; None: none.
         as_json: Whether lines are JSON.
+        keep_strangers_s: Seconds for which a stranger's template is kept in memory.
 
     Raises:
         LrfaceError: A camera could not be read, after all others have ended; or events cannot be stored.
     """
     from lrface.cameras.running import watch_cameras
-    from lrface.cameras.sightings import Sightings
     from lrface.inputs.live import StreamEventKind
     from lrface.outputs.event_sinks import EventSinks
     from lrface.outputs.files import run_folder
@@ -69,8 +71,8 @@ def watch_file(settings: Settings, matcher: FaceMatcher, out: str | None, as_jso
         reports = watch_cameras(
             matcher,
             settings.cameras,
-            lambda camera: Sightings(matcher, camera),
             sinks=sinks,
+            keep_strangers_s=keep_strangers_s,
             on_events=told,
             on_stream_event=stream_event,
         )
@@ -94,7 +96,7 @@ def _line(record: Mapping[str, Any]) -> str:
     when = record["wall_time"]
     clock = f"{record['time_s']:.3f} s" if when is None else datetime.fromisoformat(when).astimezone().strftime("%X")
     similarity = "" if record["similarity"] is None else f"  similarity {record['similarity']:.2f}"
-    who = record["name"] or "unknown"
+    who = record["name"] or ("unknown" if record["unknown"] is None else f"unknown {record['unknown'][:8]}")
     return f"{clock}  {record['camera']}  track {record['track']} {record['event']}: {who}{similarity}"
 
 

@@ -132,7 +132,7 @@ def watch(
             raise click.UsageError("--rotate, --aspect and --every-frame are fields of each camera in the file")
         settings = load_settings(source)
         with open_matcher(gallery) as matcher:
-            watch_file(settings, matcher, out, as_json)
+            watch_file(settings, matcher, out, as_json, keep_strangers)
         return
 
     def told(sighting: Sighting) -> None:

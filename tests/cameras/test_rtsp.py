@@ -15,10 +15,10 @@ from receivers import Receiver, free_port, until
 import lrface
 from lrface.cameras.config import Camera
 from lrface.cameras.running import watch_cameras
-from lrface.cameras.sightings import Sightings
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.sinks import JsonLines
 from lrface.outputs.webhook import Webhook
+from lrface.tracks.following import TrackFollower
 
 PYTHON = "/usr/bin/python3"  # Debian's, for which python3-gi is
 NEEDED = "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good " \
@@ -69,11 +69,11 @@ def server(pictures):
         each.end()
 
 
-class Faults(Sightings):
+class Faults(TrackFollower):
     """Makes the server fail in one way after another, each after the person was named in a few frames."""
 
     def __init__(self, matcher, camera, start, port):
-        super().__init__(matcher, camera)
+        super().__init__(matcher, camera=camera.name)
         self._start, self._port = start, port
         self.server = start(port, 200)
         self._steps = [self.resize, self.restart, self.silence, self.finish]
@@ -82,7 +82,7 @@ class Faults(Sightings):
     def update(self, frame, found, faces):
         events = super().update(frame, found, faces)
         self.sizes.append(frame.image.shape[0])
-        self._named += "Eileen Collins" in self._last and len(faces) == 1
+        self._named += [face.name for face in self.seen] == ["Eileen Collins"]
         if self._named >= 5:
             self._named = 0
             self._steps.pop(0)()
@@ -125,7 +125,7 @@ def test_the_watcher_recovers_from_every_fault_of_a_real_server(tmp_path, enroll
 
         with pytest.raises(KeyboardInterrupt):
             watch_cameras(
-                matcher, [camera], lambda _: tracking, sinks=sinks, on_events=events.extend,
+                matcher, [camera], tracking=lambda _: tracking, sinks=sinks, on_events=events.extend,
                 on_stream_event=stream_event,
             )  # fmt: skip
         until(lambda: not any(sinks.waiting().values()))

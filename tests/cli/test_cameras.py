@@ -53,12 +53,12 @@ def test_two_clips_with_a_webhook(tmp_path, staff, portrait, capsys):
     out, err = capsys.readouterr()
     events = [json.loads(line) for line in out.splitlines()]
     assert [(e["event"], e["camera"], e["name"]) for e in events] == [
-        ("identified", "door", "Eileen Collins"), ("left", "door", "Eileen Collins"),
+        (kind, "door", "Eileen Collins") for kind in ("appeared", "identified", "left")
     ]  # fmt: skip
     written = (tmp_path / "out" / "run-0001" / "events.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in written] == events
     assert receiver.ids == [event["id"] for event in events]
-    assert "door: 4 frames, 2 events, latency p50" in err
+    assert "door: 4 frames, 3 events, latency p50" in err
     assert "poster: 4 frames, 0 events" in err
 
 
@@ -150,7 +150,7 @@ def test_signals_end_it_with_whole_files(tmp_path, staff, camera, number, code):
     command = [sys.executable, "-m", "lrface", "watch", staff, write(tmp_path, text), "--out", str(tmp_path / "out")]
     command += ["--json", "--networks", "fast"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        first = process.stdout.readline()
+        first = process.stdout.readline() + process.stdout.readline()  # appeared, identified
         process.send_signal(number)
         seconds = seconds_to_end(process)
         rest, told = process.communicate()
