@@ -74,7 +74,7 @@ def test_altered_model_is_found(tmp_path, monkeypatch):
 
 
 def test_this_installation_is_sound():
-    done = subprocess.run([sys.executable, "-m", "lrface", "doctor"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-m", "lrface", "doctor"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     for what in (
         "cv2",
