@@ -18,8 +18,13 @@ HUBNESS, HUBNESS_FMR, HUBNESS_PEOPLE = 0.10, 0.01, 30
 """A photo is a hub if it reaches the 1 %-threshold of over a tenth of the people, and there are enough people."""
 
 
+_NEAREST = 5  # of each number of photos: so many entries are compared exactly
+
+
 class EnrolmentGate:
     """Compares new photos with everybody enrolled; those who are enrolled meanwhile are added by `add`.
+
+    What a photo costs is one search: nobody's template is read again.
 
     Args:
         index: The gallery's people.
@@ -27,11 +32,11 @@ class EnrolmentGate:
     """
 
     def __init__(self, index: SearchIndex, calibration: Calibration) -> None:
-        self._calibration, self._population = calibration, index.population
-        self._names, self._vectors, self._photos = list(index.names), index.templates, index.photos
+        self._index, self._calibration, self._population = index, calibration, index.population
+        self._late: list[tuple[str, int, FloatArray]] = []  # name, photos, template
 
     def rejection_reason(self, name: str, native_px: float, vector: FloatArray, quality: float | None) -> str | None:
-        """Why a photo should not be enrolled, with the fix; None if it can be enrolled.
+        """Why a photo should not be enrolled, with the fix; None if nothing speaks against it.
 
         Args:
             name: Of the person it is said to show.
@@ -46,42 +51,57 @@ class EnrolmentGate:
                 f"the face is too poor to be recognised by (quality {quality:.2f}, at least {least:.2f} is needed): "
                 "use a sharper, better lit photo from the front"
             )
-        names, photos = self._names, self._photos
-        similarities = self._vectors @ vector
-        mine = [i for i, other in enumerate(names) if other == name]
-        others = np.array([other != name for other in names], bool)
-        if not others.any():
+        nearest = [(m.name, m.photos, m.similarity) for m in self._index.candidates(vector[None], _NEAREST)[0]]
+        late = [(other, photos, float(template @ vector)) for other, photos, template in self._late]
+        mine = [similarity for other, _, similarity in (*nearest, *late) if other == name]
+        others = [entry for entry in (*nearest, *late) if entry[0] != name]
+        if not others:
             return None
-        size = max(len(names), self._population.size)
-        alike = np.where(others, similarities - self._thresholds(native_px, SAME_FACE / size), -np.inf)
-        closest = int(alike.argmax())
-        if alike[closest] >= 0 and not (mine and similarities[mine[0]] >= similarities[closest]):
-            share = self._calibration.false_match_rate(
-                float(similarities[closest]), network, native_px, int(photos[closest]), self._population
-            )
+        size = max(len(self._index) + len(late), self._population.size)
+        margins = [found - self._threshold(native_px, photos, SAME_FACE / size) for _, photos, found in others]
+        closest = int(np.argmax(margins))
+        other, photos, similarity = others[closest]
+        if margins[closest] >= 0 and not (mine and max(mine) >= similarity):
+            share = self._calibration.false_match_rate(similarity, network, native_px, photos, self._population)
             return (
-                f"it looks like {names[closest]} (similarity {similarities[closest]:.2f}, {one_in(share)} does): enrol "
+                f"it looks like {other} (similarity {similarity:.2f}, {one_in(share)} does): enrol "
                 "it under that name, or with --force if they are two people"
             )
-        near = int(np.count_nonzero(others & (similarities >= self._thresholds(native_px, HUBNESS_FMR))))
-        if others.sum() >= HUBNESS_PEOPLE and near > HUBNESS * others.sum():
+        there = len(self._index) + len(late) - len(mine)
+        if there < HUBNESS_PEOPLE:
+            return None
+        near = self._near(native_px, vector, name, nearest, late)
+        if near > HUBNESS * there:
             return (
-                f"it looks like {near} of the {others.sum()} people enrolled, so strangers would be taken for {name}: "
+                f"it looks like {near} of the {there} people enrolled, so strangers would be taken for {name}: "
                 "use another photo, or --force"
             )
         return None
 
     def add(self, name: str, vectors: Sequence[FloatArray]) -> None:
-        """Takes a person's new photos into account; somebody who is there already stays as he is."""
-        if len(vectors) and name not in self._names:
-            self._names.append(name)
-            self._vectors = np.vstack([self._vectors, fuse(np.sum(vectors, axis=0)[None])])
-            self._photos = np.append(self._photos, len(vectors))
+        """Takes a person's new photos into account."""
+        if len(vectors):
+            self._late.append((name, len(vectors), fuse(np.sum(vectors, axis=0)[None])[0]))
 
-    def _thresholds(self, native_px: float, fmr: float) -> FloatArray:
-        """The similarity that a share `fmr` of strangers reaches, for each template."""
-        out = np.zeros(len(self._photos), np.float32)
+    def _near(
+        self,
+        native_px: float,
+        vector: FloatArray,
+        name: str,
+        nearest: Sequence[tuple[str, int, float]],
+        late: Sequence[tuple[str, int, float]],
+    ) -> int:
+        """How many others reach the threshold that one stranger in a hundred reaches."""
+
+        def reached(photos: int, similarity: float) -> bool:
+            return similarity >= self._threshold(native_px, photos, HUBNESS_FMR)
+
+        near = sum(reached(photos, found) for other, photos, found in late if other != name)
+        for photos, similarities in self._index.similarities(vector).items():
+            near += int(np.count_nonzero(similarities >= self._threshold(native_px, photos, HUBNESS_FMR)))
+        return near - sum(reached(photos, found) for other, photos, found in nearest if other == name)
+
+    def _threshold(self, native_px: float, photos: int, fmr: float) -> float:
+        """The similarity to a person of so many photos that a share `fmr` of strangers reaches."""
         band = self._calibration.band(self._calibration.enrolment, native_px)
-        for count in np.unique(self._photos).tolist():
-            out[self._photos == count] = band.curve(count).threshold(fmr) + self._calibration.shift(self._population)
-        return out
+        return float(band.curve(photos).threshold(fmr) + self._calibration.shift(self._population))
