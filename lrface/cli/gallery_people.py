@@ -163,3 +163,31 @@ def crops(gallery: str, keep: str) -> None:
     with _open(gallery) as opened:
         opened.set_keep_crops(keep == "keep")
         opened.compact()
+
+
+@gallery.command("export")
+@GALLERY
+@click.argument("target", type=click.Path())
+@click.option("--csv", "as_csv", is_flag=True, help="Write a table of who is enrolled instead, without templates.")
+def export(gallery: str, target: str, as_csv: bool) -> None:
+    """Write everybody in GALLERY into the new file TARGET: a zip file of JSON that `import` reads."""
+    from lrface.gallery.archive import export_gallery, write_csv
+    from lrface.gallery.store import Store
+
+    check_gallery(gallery)
+    store = Store(gallery, None, create=False)
+    try:
+        count = write_csv(store, target) if as_csv else export_gallery(store, target)
+    finally:
+        store.close()
+    note(f"{count} people in {target}")
+
+
+@gallery.command("import")
+@click.argument("archive", type=click.Path(dir_okay=False))
+@GALLERY
+def import_(archive: str, gallery: str) -> None:
+    """Make the new gallery GALLERY of ARCHIVE, which `export` wrote."""
+    from lrface.gallery.archive import import_gallery
+
+    note(f"{import_gallery(archive, gallery)} people in {gallery}")

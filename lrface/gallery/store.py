@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -298,12 +299,8 @@ class Store(StoreFile):
         with self._writing() as change:
             person = self._find(who)
             self._read(person)
-            blob = self.cipher.seal(embedding.astype("<f4").tobytes())
             change.before.append(person.checksum)
-            self._connection.execute(
-                "INSERT INTO negatives (person_id, embedding, checksum) VALUES (?, ?, ?)",
-                (person.row, blob, negative_checksum(person.id, blob)),
-            )
+            self._insert_negative(person, embedding)
             change.after.append(self._seal(person))
             change.tell("negative example added", person.row, person.id)
 
@@ -417,6 +414,35 @@ class Store(StoreFile):
             change.tell("gallery upgraded to other models")
         self.contract = contract
 
+    def fill(self, people: Sequence[StoredPerson], settings: Settings, fpir: float | None) -> None:
+        """Puts people with their ids and details into a gallery without people, in one transaction.
+
+        Raises:
+            GalleryError: Somebody is in it, two have one name, id or photo, or the file cannot be written.
+        """
+        with self._writing() as change:
+            if self._connection.execute("SELECT count(*) FROM people").fetchone()[0]:
+                raise GalleryError(f"somebody is in {self.path} already: import into a new gallery")
+            proof = read_settings(self._connection, self.path).key_proof
+            write_settings(self._connection, replace(settings, key_proof=proof))
+            change.fpir = fpir
+            change.tell("gallery imported", detail=f"{len(people)} people")
+            for person in people:
+                details = replace(person.details, name=person.name if self.cipher.encrypts else "")
+                try:
+                    row = self._insert(person.name, details, person.id)
+                except sqlite3.IntegrityError as error:
+                    raise GalleryError(f"{person.name!r} is there twice: it is no export of ours") from error
+                for photo in person.photos:
+                    if not self._insert_photo(row, photo):
+                        raise GalleryError(f"a photo of {person.name!r} is there twice: it is no export of ours")
+                for vector in person.negatives:
+                    self._insert_negative(row, vector)
+                change.people += 1
+                change.photos += len(person.photos)
+                change.after.append(self._seal(row))
+                change.tell("person imported", row.row, row.id, f"{len(person.photos)} photos")
+
     def people(self) -> list[PersonSummary]:
         """Everybody, by name.
 
@@ -491,6 +517,13 @@ class Store(StoreFile):
         query = f"INSERT INTO photos (person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         values = photo_values(person.id, photo, self.cipher)
         return bool(self._connection.execute(f"{query} ON CONFLICT DO NOTHING", (person.row, *values)).rowcount)
+
+    def _insert_negative(self, person: PersonRow, embedding: FloatArray) -> None:
+        blob = self.cipher.seal(embedding.astype("<f4").tobytes())
+        self._connection.execute(
+            "INSERT INTO negatives (person_id, embedding, checksum) VALUES (?, ?, ?)",
+            (person.row, blob, negative_checksum(person.id, blob)),
+        )
 
     def _seal(self, person: PersonRow) -> bytes:
         """Writes a person's row with the checksum that belongs to it and to the rows that are there; returns it."""
