@@ -31,7 +31,7 @@ from tqdm import tqdm
 from benchmarks.lib.matching import network_of
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from benchmarks.lib.scenes import held_out_scenes
-from lrface.alignment import TEMPLATE, Alignment, align, estimate_similarity, warp_crop
+from lrface.alignment import TEMPLATE, align, estimate_similarity, warp_crop
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.landmark_refinement import INPUT_SIDE, LandmarkRefiner, input_matrix
 from lrface.embedding.embedders import Networks, open_networks
@@ -208,7 +208,7 @@ def value_of_expected_error(found: Found, pairs: Pairs, networks: Networks, widt
 def milliseconds(refiner: LandmarkRefiner) -> float:
     """Time of one iteration for one face, cropping included, in runs of ``TIMED``: the median of 30."""
     picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
-    matrix = input_matrix(Alignment.of(np.array([[90, 90], [104, 90], [97, 98], [91, 106], [103, 106]], np.float32)))
+    matrix = input_matrix(estimate_similarity(np.array([[90, 90], [104, 90], [97, 98], [91, 106], [103, 106]])))
     times = []
     for _ in range(30):
         began = time.thread_time()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lrface.errors import ImageError
 from lrface.types import Array, FloatArray, ImageArray
@@ -22,11 +24,39 @@ _MEAN = complex(*TEMPLATE.mean(axis=0).astype(float))
 _CENTRED = (TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]).astype(complex) - _MEAN
 
 
-def estimate_similarity(landmarks: Array) -> FloatArray:
-    """The similarity transform that takes the landmarks to the template with the least squared error (Umeyama, 1991).
+def estimate_similarities(landmarks: Array) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """The similarity transforms that take the landmarks of faces to the template with the least squared error.
 
-    In the plane a similarity without reflection is z -> a z + b over the complex numbers, so the least squares have a
-    closed form: a = sum(conj(z - mean z) (t - mean t)) / sum |z - mean z|^2.
+    See Umeyama, 1991. In the plane a similarity without reflection is z -> a z + b over the complex numbers, so the
+    least squares have a closed form: a = sum(conj(z - mean z) (t - mean t)) / sum |z - mean z|^2.
+
+    Args:
+        landmarks: [n, 5, 2], x, y in pixels of the picture.
+
+    Returns:
+        float32 [n, 2, 3], picture pixels -> crop pixels; and whether the landmarks form a face, bool [n]: they are
+        finite, not (nearly) one point, and have a common orientation. The matrix of those that form none is 0.
+    """
+    points = np.asarray(landmarks, np.float64)
+    finite = np.isfinite(points).all(axis=(1, 2))
+    z = np.where(finite[:, None], points[..., 0] + 1j * points[..., 1], 0.0)
+    centre = z.mean(axis=1)
+    z -= centre[:, None]
+    spread = (z.real**2 + z.imag**2).sum(axis=1)
+    a = (z.conj() * _CENTRED).sum(axis=1) / np.maximum(spread, 1e-6)
+    formed: NDArray[np.bool_] = finite & (spread > 1e-6) & (np.abs(a) >= 1e-6)
+    b = _MEAN - a * centre
+    matrices: FloatArray = np.empty((len(points), 2, 3), np.float32)
+    matrices[:, 0, 0] = matrices[:, 1, 1] = a.real
+    matrices[:, 1, 0] = a.imag
+    matrices[:, 0, 1] = -a.imag
+    matrices[:, :, 2] = np.stack([b.real, b.imag], axis=1)
+    matrices[~formed] = 0
+    return matrices, formed
+
+
+def estimate_similarity(landmarks: Array) -> FloatArray:
+    """The same for the landmarks of one face.
 
     Args:
         landmarks: [5, 2], x, y in pixels of the picture.
@@ -40,15 +70,10 @@ def estimate_similarity(landmarks: Array) -> FloatArray:
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise ImageError(f"cannot align: landmarks {points.shape} must be 5 finite points; check the detector")
-    z = points[:, 0] + 1j * points[:, 1]
-    centre = z.mean()
-    z = z - centre
-    spread = float((z.real**2 + z.imag**2).sum())
-    a = complex(np.vdot(z, _CENTRED) / spread) if spread > 1e-6 else 0j
-    if not abs(a) >= 1e-6:  # all points in one place, or without a common orientation
+    matrices, formed = estimate_similarities(points[None])
+    if not formed[0]:
         raise ImageError("cannot align: the five landmarks do not form a face; check the detector")
-    b = _MEAN - a * centre
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
+    return matrices[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +98,11 @@ class Alignment:
         Raises:
             ImageError: The landmarks do not form a face.
         """
-        matrix = estimate_similarity(landmarks)
+        return cls.by(estimate_similarity(landmarks))
+
+    @classmethod
+    def by(cls, matrix: FloatArray) -> Alignment:
+        """The alignment with this matrix."""
         return cls(matrix, float(CROP / np.hypot(matrix[0, 0], matrix[1, 0])))
 
     def crop(self, image: ImageArray) -> ImageArray:
@@ -87,13 +116,8 @@ def align_faces(landmarks: Array) -> list[Alignment | None]:
     Args:
         landmarks: [n, 5, 2], pixels of the picture.
     """
-    found: list[Alignment | None] = []
-    for points in landmarks:
-        try:
-            found.append(Alignment.of(points))
-        except ImageError:  # one bad detection must not lose the other faces of the picture
-            found.append(None)
-    return found
+    matrices, formed = estimate_similarities(landmarks)
+    return [Alignment.by(matrix) if good else None for matrix, good in zip(matrices, formed.tolist(), strict=True)]
 
 
 def native_crop_px(landmarks: Array) -> float:
@@ -132,11 +156,7 @@ def warp_crop(image: ImageArray, matrix: Array, side: int) -> ImageArray:
     Returns:
         uint8 [side, side, 3], channels as in the picture.
     """
-    matrix = np.asarray(matrix, np.float64)
-    # A large face is averaged in whole blocks first (bilinear sampling alone would alias); any face is cut out of its
-    # picture first (OpenCV warps no picture wider than 32,767 pixels).
-    factor = max(1, int(1.0 / np.hypot(matrix[0, 0], matrix[1, 0])))
-    part, moved = _part_under_square(image, matrix, side, factor)
+    part, moved = _part_under_square(image, matrix, side)
     if part.size == 0:
         return np.zeros((side, side, image.shape[2]), np.uint8)
     square: ImageArray = cv2.warpAffine(part, moved, (side, side), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
@@ -159,18 +179,41 @@ def shrink(crop: ImageArray, level: int) -> ImageArray:
     return small
 
 
-def _part_under_square(image: ImageArray, matrix: Array, side: int, factor: int) -> tuple[ImageArray, Array]:
-    """The part of the picture under the square, shrunk by a whole factor, and the transform that goes with it."""
+def _part_under_square(image: ImageArray, matrix: Array, side: int) -> tuple[ImageArray, Array]:
+    """The part of the picture under the square, and the transform that goes with it.
+
+    A large face is averaged in whole blocks first (bilinear sampling alone would alias); any face is cut out of its
+    picture first (OpenCV warps no picture wider than 32,767 pixels).
+    """
+    # Python's own numbers: this runs four times for each face, and numpy takes ten times as long for so few
+    (a, b, c), (d, e, f) = np.asarray(matrix, np.float64).tolist()
+    factor = max(1, int(1.0 / math.hypot(a, d)))
     height, width = image.shape[:2]
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64) @ inverse[:, :2].T + inverse[:, 2]
-    x1, y1 = np.clip(np.floor(corners.min(axis=0)) - 2 * factor, 0, (width, height)).astype(int)
-    x2, y2 = np.clip(np.ceil(corners.max(axis=0)) + 2 * factor, 0, (width, height)).astype(int)
-    x2, y2 = x2 - (x2 - x1) % factor, y2 - (y2 - y1) % factor  # whole blocks only, so that the scale is exact
+    scale = 1.0 / (a * e - b * d)
+    xx, xy, yx, yy = e * scale, -b * scale, -d * scale, a * scale  # of the inverse
+    left, top = -xx * c - xy * f, -yx * c - yy * f
+    x1, x2 = _covered(left, xx * side, xy * side, factor, width)
+    y1, y2 = _covered(top, yx * side, yy * side, factor, height)
     part = image[y1:y2, x1:x2]
     if factor > 1 and part.size:
         size = ((x2 - x1) // factor, (y2 - y1) // factor)
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     # a pixel of the part is the mean of `factor` source pixels, so its centre lies (factor - 1) / 2 further
-    offset = np.array([x1, y1], np.float64) + (factor - 1) / 2
-    return part, np.column_stack([matrix[:, :2] * factor, matrix[:, 2] + matrix[:, :2] @ offset])
+    x, y = x1 + (factor - 1) / 2, y1 + (factor - 1) / 2
+    return part, np.array([[a * factor, b * factor, c + a * x + b * y], [d * factor, e * factor, f + d * x + e * y]])
+
+
+def _covered(start: float, across: float, down: float, factor: int, length: int) -> tuple[int, int]:
+    """What a square covers of one axis of a picture, with a margin of two blocks: whole blocks, for an exact scale.
+
+    Args:
+        start: Where its first corner lies, pixels.
+        across: From there to the next corner along the square's upper side.
+        down: From there to the next corner along its left side.
+        factor: Side of a block, pixels.
+        length: Of the axis, pixels.
+    """
+    corners = start, start + across, start + down, start + across + down
+    first = math.floor(min(max(min(corners) - 2 * factor, 0), length))
+    last = math.ceil(min(max(max(corners) + 2 * factor, 0), length))
+    return first, last - (last - first) % factor

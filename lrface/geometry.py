@@ -25,6 +25,11 @@ def transform_points(points: Array, matrix: Array) -> FloatArray:
 
 
 def inverse_transform_points(points: Array, matrix: Array) -> FloatArray:
-    """Points [..., 2] under the inverse of an affine transform [2, 3]: float32 [..., 2]."""
-    moved: FloatArray = ((points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
-    return moved
+    """Points [..., m, 2] under the inverse of an affine transform [2, 3], or of one for each group [..., 2, 3].
+
+    Returns:
+        float32, in the shape of the points.
+    """
+    back = np.linalg.inv(matrix[..., :2]).swapaxes(-1, -2)
+    moved: FloatArray = ((points - matrix[..., None, :, 2]) @ back).astype(np.float32)
+    return moved.reshape(points.shape)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrface.alignment import CROP, TEMPLATE, Alignment, align_faces, warp_crop
+from lrface.alignment import CROP, TEMPLATE, estimate_similarities, estimate_similarity, warp_crop
 from lrface.errors import ModelError
 from lrface.geometry import inverse_transform_points, transform_points
 from lrface.models.sessions import describe
@@ -76,14 +76,13 @@ class LandmarkRefiner:
         """
         landmarks, errors = landmarks.copy(), np.full(len(landmarks), np.nan, np.float32)
         for _ in range(ITERATIONS):
-            faces = [(i, found) for i, found in enumerate(align_faces(landmarks)) if found is not None]
+            matrices, formed = estimate_similarities(landmarks)
+            faces = np.flatnonzero(formed)
             for start in range(0, len(faces), BATCH):
-                rows = [i for i, _ in faces[start : start + BATCH]]
-                matrices = [input_matrix(alignment) for _, alignment in faces[start : start + BATCH]]
-                points, errors[rows] = self.predict(
-                    np.stack([warp_crop(image, matrix, INPUT_SIDE) for matrix in matrices])
-                )
-                landmarks[rows] = [inverse_transform_points(*each) for each in zip(points, matrices, strict=True)]
+                rows = faces[start : start + BATCH]
+                inputs = input_matrix(matrices[rows])
+                points, errors[rows] = self.predict(np.stack([warp_crop(image, each, INPUT_SIDE) for each in inputs]))
+                landmarks[rows] = inverse_transform_points(points, inputs)
         return landmarks, errors
 
     def predict(self, crops: ImageArray) -> tuple[FloatArray, FloatArray]:
@@ -112,20 +111,20 @@ class LandmarkRefiner:
         return landmarks, error
 
 
-def input_matrix(alignment: Alignment) -> FloatArray:
+def input_matrix(matrices: FloatArray) -> FloatArray:
     """The similarity that puts a face upright into the middle of the network's input.
 
     Args:
-        alignment: By the landmarks found so far.
+        matrices: float32 [..., 2, 3], of the alignments by the landmarks found so far.
 
     Returns:
-        float32 [2, 3], picture pixels -> pixels of the input.
+        float32 [..., 2, 3], picture pixels -> pixels of the input.
     """
     scale = INPUT_SIDE / (CONTEXT * CROP)
-    matrix = alignment.matrix * np.float32(scale)
-    matrix[:, 2] += np.float32((INPUT_SIDE - 1) / 2 - (CROP - 1) / 2 * scale)
-    return matrix
+    found: FloatArray = matrices * np.float32(scale)
+    found[..., 2] += np.float32((INPUT_SIDE - 1) / 2 - (CROP - 1) / 2 * scale)
+    return found
 
 
-INPUT_TEMPLATE = transform_points(TEMPLATE, input_matrix(Alignment.of(TEMPLATE)))
+INPUT_TEMPLATE = transform_points(TEMPLATE, input_matrix(estimate_similarity(TEMPLATE)))
 """The ArcFace template in the network's input, float32 [5, 2]: where the landmarks found so far put the face."""

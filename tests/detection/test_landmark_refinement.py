@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_detectors import portraits
 
-from lrface.alignment import CROP, TEMPLATE, Alignment, estimate_similarity
+from lrface.alignment import CROP, TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
 from lrface.detection.landmark_refinement import (
     CONTEXT,
@@ -60,7 +60,7 @@ def face(width: float, x: float, y: float, degrees: float = 0.0) -> np.ndarray:
 @pytest.mark.parametrize("width", [7, 30, 300])
 def test_the_input_shows_the_face_upright_with_its_surroundings(width: float, degrees: float) -> None:
     points = face(width, 100, 80, degrees)
-    matrix = input_matrix(Alignment.of(points))
+    matrix = input_matrix(estimate_similarity(points))
     np.testing.assert_allclose(transform_points(points, matrix), INPUT_TEMPLATE, atol=1e-3)
     np.testing.assert_allclose(inverse_transform_points(INPUT_TEMPLATE, matrix), points, atol=1e-2)
     np.testing.assert_allclose(np.hypot(matrix[0, 0], matrix[1, 0]) * width * CONTEXT, INPUT_SIDE, rtol=1e-4)

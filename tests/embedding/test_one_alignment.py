@@ -7,6 +7,7 @@ import pytest
 from fake_detectors import portraits
 
 import lrface.alignment
+import lrface.detection.landmark_refinement
 from lrface.detection import open_detector
 from lrface.detection.landmark_refinement import ITERATIONS
 from lrface.embedding.embedders import embed_faces, open_networks
@@ -14,16 +15,20 @@ from lrface.models.manifest import Manifest
 
 
 def test_one_alignment_for_each_iteration_and_one_for_the_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[np.ndarray] = []
-    estimate = lrface.alignment.estimate_similarity
-    monkeypatch.setattr(
-        lrface.alignment, "estimate_similarity", lambda points: calls.append(points) or estimate(points)
-    )
+    aligned: list[int] = []  # how many faces, in each call
+    estimate = lrface.alignment.estimate_similarities
+
+    def counted(landmarks: np.ndarray) -> object:
+        aligned.append(len(landmarks))
+        return estimate(landmarks)
+
+    for module in (lrface.alignment, lrface.detection.landmark_refinement):
+        monkeypatch.setattr(module, "estimate_similarities", counted)
     detector, networks = open_detector(), open_networks(Manifest.load())
     image = portraits()["astronaut"][0]
     found = detector.detect(image)
     assert len(found) >= 1
-    assert len(calls) == ITERATIONS * len(found)
-    calls.clear()
+    assert sum(aligned) == ITERATIONS * len(found)
+    aligned.clear()
     faces = embed_faces(image, found, networks)
-    assert len(calls) == len(faces) == len(found)
+    assert sum(aligned) == len(faces) == len(found)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lrface.alignment import CROP, Alignment, warp_crop
+from lrface.alignment import CROP, Alignment, estimate_similarity, warp_crop
 from lrface.detection.landmark_refinement import INPUT_SIDE, input_matrix
 from lrface.geometry import transform_points
 from training.detector.augment import MIRROR_ORDER
@@ -91,7 +91,7 @@ def draw(sources: Sources, views: Views, rng: np.random.Generator) -> tuple[Imag
         points = points[MIRROR_ORDER] * np.array([-1, 1], np.float32) + np.array([picture.shape[1] - 1, 0], np.float32)
         picture = np.ascontiguousarray(picture[:, ::-1])
     picture = degrade(picture, rng)
-    matrix = input_matrix(Alignment.of(detector_landmarks(points, width, views, rng)))
+    matrix = input_matrix(estimate_similarity(detector_landmarks(points, width, views, rng)))
     return warp_crop(picture, matrix, INPUT_SIDE), transform_points(points, matrix)
 
 
