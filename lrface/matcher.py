@@ -223,9 +223,8 @@ class FaceMatcher:
             population: The enrolled people (`SearchIndex.population`).
             fpir: Share of strangers that may be named; None for the matcher's.
         """
-        name = similarity = threshold = None
+        name = similarity = threshold = basis = None
         candidates: list[Candidate] = []
-        basis = ""
         if len(face.embedding) == 0:
             reason = Reason.TOO_SMALL if face.native_px > 0 else Reason.NO_FACE
         elif not matches:
@@ -270,14 +269,15 @@ class FaceMatcher:
 
     def _ranked(self, face: Face, matches: Sequence[Match], population: Population) -> list[tuple[float, Match]]:
         """The matches by log10 of their false-match rate, the likeliest person first; equal ones by similarity."""
-        ranked: list[tuple[float, Match]] = []
-        for photos in {match.photos for match in matches}:
-            own = [match for match in matches if match.photos == photos]
-            similarities = np.array([match.similarity for match in own])
-            rates = self.calibration.log_false_match_rates(
-                similarities, face.network, face.native_px, photos, population
+        ranked = [
+            (
+                self.calibration.log_false_match_rate(
+                    match.similarity, face.network, face.native_px, match.photos, population
+                ),
+                match,
             )
-            ranked += zip(rates.tolist(), own, strict=True)
+            for match in matches
+        ]
         return sorted(ranked, key=lambda pair: (pair[0], -pair[1].similarity))
 
     def enroll(self, name: str, images: Source | Iterable[Source], *, force: bool = False) -> EnrolmentReport:

@@ -176,6 +176,39 @@ class Candidate:
     person: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ThresholdBasis:
+    """Where a threshold came from; `str` says it in words.
+
+    Attributes:
+        fpir: Share of strangers that may be named.
+        people: Enrolled.
+        low: Native width in pixels from which on the faces were measured.
+        high: Up to which, exclusive.
+        network: That embedded the face.
+        photos: Behind the template.
+        cohort: People with whom it was measured.
+        shift: By how much the enrolled people's own likeness moved it.
+    """
+
+    fpir: float
+    people: int
+    low: float
+    high: float
+    network: str
+    photos: int
+    cohort: int
+    shift: float
+
+    def __str__(self) -> str:
+        own = f", moved by {self.shift:+.3f} by the enrolled people's own likeness" if self.shift else ""
+        widths = f"{self.low:g} px or more" if math.isinf(self.high) else f"{self.low:g} to {self.high:g} px"
+        return (
+            f"at most {self.fpir:g} of strangers named among {self.people} people, faces of {widths} by "
+            f"{self.network}, {self.photos} photo{'s' * (self.photos != 1)}, by a cohort of {self.cohort} people{own}"
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Identification(Face):
     """A face and the decision who it is.
@@ -186,7 +219,7 @@ class Identification(Face):
         threshold: What the best candidate's similarity had to reach; None without a candidate.
         reason: Why it has this name, or none.
         candidates: The people who look most like it, best first, at most five.
-        basis: Where the threshold came from, in words; empty without a candidate.
+        basis: Where the threshold came from, in words by `str`; None without a candidate.
         gallery_size: Enrolled people.
         person: The named person's UUID, `Person.id`, never used again for somebody else; None where nobody is named.
         track: Number of the face's track in its run, whose decision this is; None where no track is followed. The
@@ -199,7 +232,7 @@ class Identification(Face):
     threshold: float | None
     reason: Reason
     candidates: tuple[Candidate, ...] = ()
-    basis: str = ""
+    basis: ThresholdBasis | None = None
     gallery_size: int = 0
     person: str | None = None
     track: int | None = None

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
 from lrface.decisions.curves import NEVER, CurveRecord, ImpostorCurve
@@ -27,6 +25,7 @@ from lrface.embedding.quality import AlignmentPenalty
 from lrface.errors import CalibrationError
 from lrface.models.manifest import CALIBRATION, Manifest, Share, Width
 from lrface.models.safe_files import read_json
+from lrface.types import ThresholdBasis
 
 SCHEMA = 3
 _FIX = "restore calibration.json, or make one for these models with `python -m training calibrate`"
@@ -194,38 +193,31 @@ class Calibration:
             )
         return min(MAX_SHIFT, max(MIN_SHIFT, mean - self.impostor_mean))
 
-    def log_false_match_rates(
-        self,
-        similarities: npt.NDArray[np.floating],
-        network: str,
-        native_px: float,
-        photos: int,
-        population: Population,
-    ) -> npt.NDArray[np.float64]:
+    def log_false_match_rate(
+        self, similarity: float, network: str, native_px: float, photos: int, population: Population
+    ) -> float:
         """log10 of the share of strangers who look at least so similar to a person enrolled with so many photos.
 
         Args:
-            similarities: [n], cosines.
+            similarity: A cosine.
             network: That embedded the face.
             native_px: Width of the face.
-            photos: Behind each template.
+            photos: Behind the template.
             population: The enrolled people.
 
         Returns:
-            [n], 0 at most, -inf where nobody looks so similar.
+            0 at most, -inf where nobody looks so similar.
 
         Raises:
             CalibrationError: No curve for the network, or the population is damaged.
         """
-        return self.band(network, native_px).curve(photos).log_fmr_of(similarities - self.shift(population))
+        return self.band(network, native_px).curve(photos).log_fmr_of(similarity - self.shift(population))
 
     def false_match_rate(
         self, similarity: float, network: str, native_px: float, photos: int, population: Population
     ) -> float:
-        """The share of strangers, 0..1; see `log_false_match_rates`."""
-        return float(
-            10.0 ** self.log_false_match_rates(np.array([similarity]), network, native_px, photos, population)[0]
-        )
+        """The share of strangers, 0..1; see `log_false_match_rate`."""
+        return 10.0 ** self.log_false_match_rate(similarity, network, native_px, photos, population)
 
     def threshold(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> float:
         """The similarity from which a candidate is named.
@@ -251,15 +243,11 @@ class Calibration:
         curve = self.band(network, native_px).curve(photos)
         return min(NEVER, curve.threshold(fmr_for(fpir, population.size)) + self.shift(population))
 
-    def basis(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> str:
-        """Where a threshold came from, in words."""
-        band, moved = self.band(network, native_px), self.shift(population)
-        own = f", moved by {moved:+.3f} by the enrolled people's own likeness" if moved else ""
-        widths = f"{band.low:g} px or more" if math.isinf(band.high) else f"{band.low:g} to {band.high:g} px"
-        return (
-            f"at most {fpir:g} of strangers named among {population.size} people, faces of {widths} by {network}, "
-            f"{photos} photo{'s' * (photos != 1)}, by a cohort of {self.people} people{own}"
-        )
+    def basis(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> ThresholdBasis:
+        """Where a threshold came from."""
+        band = self.band(network, native_px)
+        moved = self.shift(population)
+        return ThresholdBasis(fpir, population.size, band.low, band.high, network, photos, self.people, moved)
 
 
 class _PenaltyRecord(msgspec.Struct, frozen=True):

@@ -6,13 +6,13 @@ follow a generalised Pareto distribution (Pickands 1975), FMR(s) = FMR(u) (1 + s
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
 NEVER = 2.0
@@ -45,28 +45,35 @@ class ImpostorCurve:
         """
         x = math.log10(fmr)
         if x >= self.log_fmr[0]:
-            return float(np.interp(x, self.log_fmr, self.similarity))
+            return _interpolated(x, self.log_fmr, self.similarity)
         rarer = (self.log_fmr[0] - x) * math.log(10.0)
         excess = rarer if self.shape == 0.0 else math.expm1(self.shape * rarer) / self.shape
         return min(NEVER, self.similarity[0] + self.scale * excess)
 
     def fmr(self, similarity: float) -> float:
         """The share of strangers that reach a similarity; the inverse of `threshold`, 0 beyond the tail's end."""
-        return float(10.0 ** self.log_fmr_of(np.array([similarity]))[0])
+        return 10.0 ** self.log_fmr_of(similarity)
 
-    def log_fmr_of(self, similarities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """log10 of the share of strangers that reach each similarity [n]; -inf beyond the tail's end."""
-        values = np.asarray(similarities, np.float64)
-        rising, logs = np.array(self.similarity[::-1]), np.array(self.log_fmr[::-1])
-        common = np.where(values >= rising[0], np.interp(values, rising, logs), 0.0)
-        excess = np.maximum(0.0, (values - self.similarity[0]) / self.scale)
+    def log_fmr_of(self, similarity: float) -> float:
+        """log10 of the share of strangers that reach a similarity; -inf beyond the tail's end."""
+        if similarity < self.similarity[-1]:
+            return 0.0
+        excess = (similarity - self.similarity[0]) / self.scale
+        if not excess > 0.0:  # also a nan
+            return _interpolated(similarity, self.similarity[::-1], self.log_fmr[::-1])
         if self.shape == 0.0:
-            tail = -excess
-        else:
-            with np.errstate(divide="ignore"):
-                tail = -np.log(np.maximum(0.0, 1.0 + self.shape * excess)) / self.shape
-            tail = np.where(1.0 + self.shape * excess > 0.0, tail, -np.inf)
-        return np.where(excess > 0.0, self.log_fmr[0] + tail / math.log(10.0), common)
+            return self.log_fmr[0] - excess / math.log(10.0)
+        left = 1.0 + self.shape * excess
+        return self.log_fmr[0] - math.log(left) / self.shape / math.log(10.0) if left > 0.0 else -math.inf
+
+
+def _interpolated(x: float, xs: tuple[float, ...], ys: tuple[float, ...]) -> float:
+    """Linear between the points of rising `xs`, constant outside; one number takes numpy ten times as long."""
+    upper = bisect.bisect_right(xs, x)
+    if upper == 0 or upper == len(xs):
+        return ys[0] if upper == 0 else ys[-1]
+    x0, x1, y0, y1 = xs[upper - 1], xs[upper], ys[upper - 1], ys[upper]
+    return (y1 - y0) / (x1 - x0) * (x - x0) + y0
 
 
 class _Tail(msgspec.Struct, frozen=True):

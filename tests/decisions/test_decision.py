@@ -117,7 +117,7 @@ def test_people_who_resemble_each_other_move_the_thresholds(
     assert made.false_match_rate(0.4 + moved, *NET, 1, alike) == pytest.approx(
         made.false_match_rate(0.4, *NET, 1, cohort)
     )
-    assert ("likeness" in made.basis(*NET, 1, alike, 0.01)) is (moved != 0)
+    assert ("likeness" in str(made.basis(*NET, 1, alike, 0.01))) is (moved != 0)
 
 
 def test_strangers_are_named_as_often_as_was_promised(tmp_path: Path) -> None:
