@@ -38,7 +38,7 @@ def estimate_similarities(landmarks: Array) -> tuple[FloatArray, NDArray[np.bool
         finite, not (nearly) one point, and have a common orientation. The matrix of those that form none is 0.
     """
     points = np.asarray(landmarks, np.float64)
-    finite = np.isfinite(points).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(points).all(axis=(1, 2)))
     z = np.where(finite[:, None], points[..., 0] + 1j * points[..., 1], 0.0)
     centre = z.mean(axis=1)
     z -= centre[:, None]
@@ -73,7 +73,8 @@ def estimate_similarity(landmarks: Array) -> FloatArray:
     matrices, formed = estimate_similarities(points[None])
     if not formed[0]:
         raise ImageError("cannot align: the five landmarks do not form a face; check the detector")
-    return matrices[0]
+    matrix: FloatArray = matrices[0]
+    return matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,7 @@ from lrface.inputs.images import Source, read_image
 from lrface.inputs.sources import is_picture
 from lrface.models.manifest import Manifest
 from lrface.models.serving import NetworkSet
-from lrface.types import Candidate, Detections, Face, Identification, ImageArray, Reason, Verification
+from lrface.types import Candidate, Detections, Face, Identification, ImageArray, Reason, ThresholdBasis, Verification
 from lrface.verification import verify_pictures
 
 if TYPE_CHECKING:
@@ -223,7 +223,8 @@ class FaceMatcher:
             population: The enrolled people (`SearchIndex.population`).
             fpir: Share of strangers that may be named; None for the matcher's.
         """
-        name = similarity = threshold = basis = None
+        name = similarity = threshold = None
+        basis: ThresholdBasis | str = ""
         candidates: list[Candidate] = []
         if len(face.embedding) == 0:
             reason = Reason.TOO_SMALL if face.native_px > 0 else Reason.NO_FACE

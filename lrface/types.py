@@ -219,7 +219,7 @@ class Identification(Face):
         threshold: What the best candidate's similarity had to reach; None without a candidate.
         reason: Why it has this name, or none.
         candidates: The people who look most like it, best first, at most five.
-        basis: Where the threshold came from, in words by `str`; None without a candidate.
+        basis: Where the threshold came from, in words by `str`; empty without a candidate.
         gallery_size: Enrolled people.
         person: The named person's UUID, `Person.id`, never used again for somebody else; None where nobody is named.
         track: Number of the face's track in its run, whose decision this is; None where no track is followed. The
@@ -232,7 +232,7 @@ class Identification(Face):
     threshold: float | None
     reason: Reason
     candidates: tuple[Candidate, ...] = ()
-    basis: ThresholdBasis | None = None
+    basis: ThresholdBasis | str = ""
     gallery_size: int = 0
     person: str | None = None
     track: int | None = None

@@ -211,13 +211,13 @@ class Calibration:
         Raises:
             CalibrationError: No curve for the network, or the population is damaged.
         """
-        return self.band(network, native_px).curve(photos).log_fmr_of(similarity - self.shift(population))
+        return self.band(network, native_px).curve(photos).log_fmr_at(similarity - self.shift(population))
 
     def false_match_rate(
         self, similarity: float, network: str, native_px: float, photos: int, population: Population
     ) -> float:
         """The share of strangers, 0..1; see `log_false_match_rate`."""
-        return 10.0 ** self.log_false_match_rate(similarity, network, native_px, photos, population)
+        return float(10.0 ** self.log_false_match_rate(similarity, network, native_px, photos, population))
 
     def threshold(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> float:
         """The similarity from which a candidate is named.

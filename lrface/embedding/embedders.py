@@ -140,24 +140,25 @@ class Networks:
         level = level_for(native_px, self.ranges) if native_px >= MIN_NATIVE_PX else None
         return None if level is None else self.embedders[level]
 
-    def embed_crops(self, crops: ImageArray, chosen: Sequence[Embedder]) -> list[Embedded]:
-        """Embeds canonical crops, one run for each network.
+    def embed_crops(self, crops: ImageArray, widths: Sequence[float]) -> list[Embedded | None]:
+        """Embeds canonical crops, each by the network that serves its width, one run for each network.
 
         Args:
             crops: uint8 [n, 112, 112, 3], BGR.
-            chosen: For each crop one of the embedders, see `network_for`.
+            widths: [n], native widths in pixels.
 
         Returns:
-            In the order of the crops.
+            In the order of the crops; None where a face is too small.
         """
-        found: dict[int, Embedded] = {}
+        found: list[Embedded | None] = [None] * len(crops)
+        chosen = [self.network_for(width) for width in widths]
         for embedder in self.embedders.values():
             rows = [i for i, one in enumerate(chosen) if one is embedder]
             if rows:
                 vectors, qualities = embedder.embed_with_quality(crops[rows])
                 for i, vector, quality in zip(rows, vectors, qualities, strict=True):
                     found[i] = Embedded(embedder.entry.name, embedder.level, vector, quality)
-        return [found[i] for i in range(len(crops))]
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,15 +223,14 @@ def embed_faces_of(
         For each picture its faces, in the order of the detections.
     """
     alignments = [align_faces(detections.landmarks) for _, detections in pictures]
-    crops, chosen, places = [], [], []
+    crops, widths, places = [], [], []
     for p, (image, _) in enumerate(pictures):
         for i, alignment in enumerate(alignments[p]):
-            embedder = None if alignment is None else networks.network_for(alignment.native_px)
-            if alignment is not None and embedder is not None:
+            if alignment is not None and networks.network_for(alignment.native_px) is not None:
                 crops.append(alignment.crop(image))
-                chosen.append(embedder)
+                widths.append(alignment.native_px)
                 places.append((p, i))
-    embedded = networks.embed_crops(np.stack(crops), chosen) if crops else []
+    embedded = networks.embed_crops(np.stack(crops), widths) if crops else []
     found = dict(zip(places, embedded, strict=True))
     unembedded = Embedded("", networks.ranges[0].level, np.zeros(0, np.float32), None)
     results: list[list[Face]] = []
@@ -248,5 +248,5 @@ def embed_faces_of(
 
 
 def _box(detections: Detections, i: int) -> Box:
-    x1, y1, x2, y2 = detections.boxes[i].tolist()
+    x1, y1, x2, y2 = (float(v) for v in detections.boxes[i])
     return x1, y1, x2, y2

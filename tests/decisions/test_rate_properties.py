@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +52,8 @@ def test_a_higher_similarity_is_rarer(curve: ImpostorCurve, a: float, b: float) 
 def test_the_rate_at_the_threshold_of_a_rate_is_that_rate(curve: ImpostorCurve, fmr: float) -> None:
     common = 10.0 ** curve.log_fmr[-1]  # no threshold was measured for more common mistakes
     assert curve.fmr(curve.threshold(fmr)) == pytest.approx(min(fmr, common), rel=1e-3)
+
+
+@given(curve=curves, similarity=similarities)
+def test_the_rate_of_one_similarity_is_that_of_many(curve: ImpostorCurve, similarity: float) -> None:
+    assert curve.log_fmr_at(similarity) == pytest.approx(float(curve.log_fmr_of(np.array([similarity]))[0]), rel=1e-12)
