@@ -156,7 +156,7 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("file", ["lrface-16.onnx", "lrface-32.onnx", "lrface-detector.onnx"])
+@pytest.mark.parametrize("file", ["lrface-16.onnx", "lrface-112.onnx", "lrface-detector.onnx"])
 def test_model_with_one_byte_changed(models, enrolled, portrait, file):
     flip_a_byte(models / file)
     refused(lrface("identify", enrolled, portrait, "--models", models), file, "altered", "reinstall lrface")
