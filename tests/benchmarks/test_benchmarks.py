@@ -26,6 +26,7 @@ SMALL = {
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "soak": ["--frames", "800"],
     "tracks": ["--limit", "4", "--widths", "24", "--draws", "1"],
+    "video": ["--frames", "2", "--threads", "1"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
 }
 
