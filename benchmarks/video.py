@@ -5,8 +5,8 @@
 lrface identifies in each frame, with the people of ``../shared/data/images/stage`` enrolled. The peer is what
 InsightFace runs: SCRFD-500M at the smallest of some input sizes at which it finds as many faces as lrface (else at the
 largest; the first frame decides), and EdgeFace-XS on each aligned face, both by onnxruntime on the same threads;
-comparing with a gallery is left out for it. The chains take turns frame by frame, so that other work on the machine hits
-both. ``frames a CPU second`` counts the process's time on all cores, latency is by the clock and without decoding.
+comparing with a gallery is left out for it. The chains take turns frame by frame, so that other work on the machine
+hits both. ``frames a CPU second`` counts the process's time on all cores, latency is by the clock and without decoding.
 ``decision`` includes cutting the crops. Writes ``benchmarks/results/video.json``.
 """
 
