@@ -1,4 +1,4 @@
-"""kill -9 at any instant of an enrolment: what was acknowledged is there, nothing is half-done.
+"""kill -9 at any instant of an enrolment, a removal or a compaction: what was acknowledged is there, nothing half-done.
 
 `LRFACE_FUZZ_KILLS=1000 pytest tests/gallery/test_gallery_durability.py -s` kills more often than every test run does.
 """
@@ -20,7 +20,7 @@ from tiny_gallery import CONTRACT, photo
 
 from lrface.gallery import Gallery
 
-KILLS = int(os.environ.get("LRFACE_FUZZ_KILLS", "14"))
+KILLS = int(os.environ.get("LRFACE_FUZZ_KILLS", "20"))
 A_FILE = 25  # kills, then a new gallery: also its creation is hit often
 PHOTOS = 6
 CHILD = """
@@ -35,6 +35,7 @@ with Gallery.open(sys.argv[1], CONTRACT) as gallery:
         if i % 5 == 4:
             gallery.remove(f"person {i}")
             print("removed", i, flush=True)
+            gallery.compact()
 """
 
 
