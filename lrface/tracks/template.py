@@ -103,6 +103,8 @@ def fuse_views(views: Sequence[View]) -> TrackTemplate:
             kept.append(i)
     weights = np.array([ordered[i].weight for i in kept])
     inner = _inner(similarities[np.ix_(kept, kept)], weights)
+    if not inner.any():  # no two views agree: the best one stands for the track
+        inner[int(np.argmax(weights))] = True
     kept, weights = [i for i, fits in zip(kept, inner, strict=True) if fits], weights[inner]
     shares = weights / weights.sum()
     total = shares @ vectors[kept]
