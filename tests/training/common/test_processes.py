@@ -8,14 +8,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from network_watch import wanted, without_route
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pandas")
 
 SCRIPT = Path(__file__).parents[2] / "helpers" / "toy_run.py"
+
+
+@pytest.fixture
+def torchrun_asks_for_its_name() -> Iterator[None]:
+    """torchrun asks the name server for the name of its own machine; nothing else is sent."""
+    before = without_route()
+    yield
+    wanted.append(without_route() - before)
+
+
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
@@ -63,6 +75,7 @@ def test_a_run_that_is_killed_ends_as_one_that_was_not(whole: Path, tmp_path: Pa
     assert sorted(_log(tmp_path)) == [1, 2, 3, 4]
 
 
+@pytest.mark.usefixtures("torchrun_asks_for_its_name")
 def test_two_processes_train_as_one_does(whole: Path, tmp_path: Path) -> None:
     _run(tmp_path, 4, processes=2)
     one, two = _log(whole), _log(tmp_path)
@@ -75,6 +88,7 @@ def test_two_processes_train_as_one_does(whole: Path, tmp_path: Path) -> None:
     assert two[4]["order1"] < two[1]["order1"]
 
 
+@pytest.mark.usefixtures("torchrun_asks_for_its_name")
 def test_files_that_all_need_are_made_by_one(tmp_path: Path) -> None:
     script = tmp_path / "wait.py"
     script.write_text(f"""
