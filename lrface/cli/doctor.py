@@ -19,7 +19,6 @@ _MODULES = {
     "numpy": "numpy",
     "cv2": "opencv-python-headless",
     "onnxruntime": "onnxruntime-gpu",
-    "faiss": "faiss-cpu",
     "PIL": "pillow",
     "click": "click",
     "tqdm": "tqdm",

@@ -1,68 +1,18 @@
-"""Templates in blocks of bounded size: scanned as 7-bit integers, compared exactly with 24 bits a number.
-
-A template is stored as `scale * (code + rest / REST)`: 7 bits for the scan (with 8, processors without VNNI overflow
-where they add pairs of products), 16 more for the exact comparison. That is 3 bytes a number instead of 4, and
-one byte of them is read in a scan.
-"""
+"""Templates in blocks of bounded size: one more or one less person copies one block at most; and their exact search."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrface.models.sessions import open_session
 from lrface.types import FloatArray
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 CAPACITY = 4096
 _FIRST = 64  # rows of a new block; doubled as it fills
-_ZERO, _CODE, _PROBE = 64, 63, 127
-_REST = 65534.0
-# MatMulInteger(a: uint8 [n, d], b: int8 [d, q], zero point of a: 64) -> int32 [n, q], as an ONNX file of 121 bytes. No
-# BLAS that numpy or faiss bring multiplies integers; one block took a third of float32's time with VNNI.
-_PRODUCT = (
-    "CAc6bwobCgFhCgFiCgF6EgFjIg1NYXRNdWxJbnRlZ2VyEgFnKggQAioBQEIBeloVCgFhEhAKDggCEgoKAxIBbgoDEgFkWhUKAWISEAoOCAMSCgoD"
-    "EgFkCgMSAXFiFQoBYxIQCg4IBhIKCgMSAW4KAxIBcUIECgAQDQ=="
-)
-
-
-@cache
-def _product() -> onnxruntime.InferenceSession:
-    return open_session(base64.b64decode(_PRODUCT), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """Probes, ready to be compared with blocks.
-
-    Attributes:
-        vectors: float32 [n, dim], of unit length.
-        codes: int8 [dim, n].
-        scales: float32 [n].
-        errors: float32 [n], the length of what the codes leave out.
-    """
-
-    vectors: FloatArray
-    codes: NDArray[np.int8]
-    scales: FloatArray
-    errors: FloatArray
-
-    @classmethod
-    def of(cls, vectors: FloatArray) -> Probes:
-        """Of vectors float32 [n, dim] of unit length."""
-        vectors = np.ascontiguousarray(vectors, np.float32)
-        scales = np.maximum(np.abs(vectors).max(axis=1), np.float32(1e-12)) / np.float32(_PROBE)
-        codes = np.rint(vectors / scales[:, None])
-        errors = np.linalg.norm(vectors - codes * scales[:, None], axis=1)
-        return cls(vectors, np.ascontiguousarray(codes.T.astype(np.int8)), scales, errors.astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +48,10 @@ class Block:
         self.ids = np.zeros((capacity, 16), np.uint8)
         self.checksums = np.zeros((capacity, 16), np.uint8)
         self.lengths = np.zeros(capacity, np.float32)
-        self.codes = np.zeros((capacity, dim), np.uint8)
-        self.rest = np.zeros((capacity, dim), np.int16)
-        self.scales = np.zeros(capacity, np.float32)
-        self.errors = np.zeros(capacity, np.float32)
+        self.templates = np.zeros((capacity, dim), np.float32)
 
     def _arrays(self) -> tuple[NDArray[Any], ...]:
-        numbers = self.rows, self.ids, self.checksums, self.lengths, self.codes, self.rest, self.scales, self.errors
-        return tuple(numbers)
+        return self.rows, self.ids, self.checksums, self.lengths, self.templates
 
     @property
     def capacity(self) -> int:
@@ -114,7 +60,7 @@ class Block:
 
     def copy(self, places: NDArray[np.intp], capacity: int) -> Block:
         """A block with some of the rows."""
-        made = Block(capacity, self.codes.shape[1])
+        made = Block(capacity, self.templates.shape[1])
         for mine, theirs in zip(self._arrays(), made._arrays(), strict=True):
             theirs[: len(places)] = mine[places]
         made.names[: len(places)] = [self.names[place] for place in places.tolist()]
@@ -122,40 +68,35 @@ class Block:
 
     def write(self, start: int, entries: Entries, which: slice) -> None:
         """Writes entries from a row on, behind the rows that are there."""
-        templates = entries.templates[which]
-        place = slice(start, start + len(templates))
-        scales = np.maximum(np.abs(templates).max(axis=1), np.float32(1e-12)) / np.float32(_CODE)
-        scaled = templates / scales[:, None]
-        codes = np.rint(scaled)
-        self.rest[place] = np.rint((scaled - codes) * np.float32(_REST))
-        self.codes[place] = codes + np.float32(_ZERO)
-        self.scales[place] = scales
-        self.errors[place] = np.linalg.norm(scaled - codes, axis=1) * scales
+        place = slice(start, start + len(entries.rows[which]))
+        self.templates[place], self.lengths[place] = entries.templates[which], entries.lengths[which]
         self.rows[place], self.ids[place] = entries.rows[which], entries.ids[which]
-        self.checksums[place], self.lengths[place] = entries.checksums[which], entries.lengths[which]
-        self.names[place] = entries.names[which]
+        self.checksums[place], self.names[place] = entries.checksums[which], entries.names[which]
 
-    def templates(self, places: NDArray[np.intp] | slice) -> FloatArray:
-        """float32 [n, dim], exact to 1e-7 a number."""
-        scaled = self.codes[places].astype(np.float32) - np.float32(_ZERO)
-        scaled += self.rest[places] * np.float32(1 / _REST)
-        return np.asarray(scaled * self.scales[places][:, None], np.float32)
 
-    def similarities(self, count: int, probes: Probes) -> tuple[FloatArray, FloatArray]:
-        """Approximate cosines of the first rows with probes.
+def closest(blocks: Sequence[tuple[Block, int]], probes: FloatArray, k: int) -> list[list[tuple[Block, int, float]]]:
+    """For each probe the k closest rows of all blocks: block, place in it, cosine; closest first.
 
-        Returns:
-            float32 [count, probes], and float32 [probes]: by how much each may be off at most.
-        """
-        (found,) = _product().run(None, {"a": self.codes[:count], "b": probes.codes})
-        scales = self.scales[:count, None] * probes.scales[None] if probes.codes.shape[1] == 1 else None
-        if scales is None:
-            approximate = np.multiply(found, self.scales[:count, None], dtype=np.float32)
-            approximate *= probes.scales
-        else:
-            approximate = np.multiply(found, scales, dtype=np.float32)
-        rows = float(self.errors[:count].max())
-        return approximate, rows + (1 + rows) * probes.errors + np.float32(1e-5)
+    Args:
+        blocks: With the number of their rows.
+        probes: float32 [n, dim], of unit length.
+        k: At least 1.
+    """
+    found: list[tuple[FloatArray, NDArray[np.intp], int]] = []
+    for number, (block, count) in enumerate(blocks):
+        cosines = probes @ block.templates[:count].T
+        places = np.argpartition(cosines, count - k, axis=1)[:, count - k :] if k < count else None
+        if places is None:
+            places = np.broadcast_to(np.arange(count), cosines.shape)
+        found.append((np.take_along_axis(cosines, places, axis=1), places, number))
+    values = np.concatenate([part for part, _, _ in found], axis=1)
+    at = np.concatenate([part for _, part, _ in found], axis=1)
+    numbers = np.concatenate([np.full(part.shape[1], number) for _, part, number in found])
+    best = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    return [
+        [(blocks[numbers[j]][0], int(at[i, j]), float(values[i, j])) for j in row.tolist()]
+        for i, row in enumerate(best)
+    ]
 
 
 def append(blocks: Sequence[tuple[Block, int]], entries: Entries) -> tuple[tuple[Block, int], ...]:

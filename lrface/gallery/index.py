@@ -15,9 +15,8 @@ from lrface.decisions.calibration import Population
 from lrface.decisions.rates import fmr_for
 from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
-from lrface.gallery.blocks import Block, Entries, Probes, append, found_places, take_out
+from lrface.gallery.blocks import Block, Entries, append, closest, found_places, take_out
 from lrface.gallery.reading import StoredPerson
-from lrface.gallery.scan import closest
 from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 
@@ -157,7 +156,7 @@ class SearchIndex:
     @property
     def templates(self) -> FloatArray:
         """float32 [people, dim], of unit length, in the order of enrolment."""
-        found = [block.templates(slice(count)) for block, count in self._blocks()]
+        found = [block.templates[:count] for block, count in self._blocks()]
         return np.concatenate([np.zeros((0, self.dim), np.float32), *found])[self._order()]
 
     @property
@@ -264,11 +263,10 @@ class SearchIndex:
         found: list[list[Match]] = [[] for _ in range(len(embeddings))]
         if not len(embeddings) or not self._shelves:
             return found
-        probes = Probes.of(embeddings)
         vetoes = sum(extra.negatives is not None for extra in self._extras.values())
         for photos, blocks in self._shelves.items():
-            for number, nearest in enumerate(closest(blocks, probes, k + vetoes)):
-                probe, taken = probes.vectors[number], 0
+            for number, nearest in enumerate(closest(blocks, embeddings, k + vetoes)):
+                probe, taken = embeddings[number], 0
                 for block, place, similarity in nearest:
                     match = self._match(block, place, similarity, photos, probe)
                     if match is not None and taken < k:
@@ -281,10 +279,9 @@ class SearchIndex:
         return [sorted(found, key=lambda match: -match.similarity)[:k] for found in self.candidates(embeddings, k)]
 
     def similarities(self, vector: FloatArray) -> dict[int, FloatArray]:
-        """Cosines of one probe with all people, exact to about 0.01: float32 [people] by number of photos."""
-        probes = Probes.of(vector[None])
+        """Cosines of one probe with all people: float32 [people] by number of photos."""
         return {
-            photos: np.concatenate([block.similarities(count, probes)[0][:, 0] for block, count in blocks])
+            photos: np.concatenate([block.templates[:count] @ vector for block, count in blocks])
             for photos, blocks in self._shelves.items()
         }
 
@@ -318,7 +315,7 @@ class SearchIndex:
 
 def _means(block: Block, places: slice) -> NDArray[np.float64]:
     """The means of people's embeddings, float64 [n, dim], as the block holds them."""
-    return block.templates(places).astype(np.float64) * block.lengths[places, None].astype(np.float64)
+    return block.templates[places].astype(np.float64) * block.lengths[places, None].astype(np.float64)
 
 
 def _entries(people: Sequence[PersonTemplates], photos: int) -> Entries:

@@ -103,8 +103,6 @@ def fuse_views(views: Sequence[View]) -> TrackTemplate:
             kept.append(i)
     weights = np.array([ordered[i].weight for i in kept])
     inner = _inner(similarities[np.ix_(kept, kept)], weights)
-    if not inner.any():  # no two views agree: the best one stands for the track
-        inner[int(np.argmax(weights))] = True
     kept, weights = [i for i, fits in zip(kept, inner, strict=True) if fits], weights[inner]
     shares = weights / weights.sum()
     total = shares @ vectors[kept]
@@ -131,9 +129,13 @@ def _rank(view: View) -> tuple[float, float, str, bytes]:
 
 
 def _inner(similarities: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Which views agree with the rest: a face of somebody else, or a wrong detection, does not."""
+    """Which views agree with the rest: a face of somebody else, or a wrong detection, does not.
+
+    Where most views are less like the rest than chance, the better half stays: a template needs a view.
+    """
     if len(weights) < _LEAST_FOR_OUTLIERS:
         return np.ones(len(weights), np.bool_)
     sums = similarities @ weights - weights  # with all others; a view's similarity to itself is 1
     support = sums / (weights.sum() - weights)
-    return np.asarray(support >= OUTLIER * max(0.0, float(np.median(support))), np.bool_)
+    usual = float(np.median(support))
+    return np.asarray(support >= min(OUTLIER * usual, usual), np.bool_)

@@ -53,6 +53,16 @@ def test_a_face_of_somebody_else_is_left_out():
     np.testing.assert_array_equal(fuse_views([*own, *other]).vector, fuse_views(own).vector)
 
 
+@pytest.mark.parametrize("count", [2, 4, 5, 9])
+def test_views_that_all_disagree_have_a_template(count):
+    """Each is less like the others than chance: faces of as many people, or no faces at all."""
+    apart = np.eye(count) - 1 / count
+    vectors = (apart / np.linalg.norm(apart, axis=1, keepdims=True)).astype(np.float32)
+    found = fuse_views([View(vector, 0.5, 16.0, "net") for vector in vectors])
+    assert len(found.shares) >= 1
+    assert np.isfinite(found.vector).all()
+
+
 def test_a_better_view_counts_more():
     a, b = np.eye(2, dtype=np.float32)
     fused = fuse_views([View(a, 0.8, 20.0, "net"), View(b, 0.4, 20.0, "net")])

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from shell import ENVIRONMENT
 from tiny_gallery import CONTRACT, DIM, photo
 
 from lrface.gallery import Gallery, PhotoTemplate, blocks
-from lrface.gallery.blocks import Entries, Probes, append, take_out
-from lrface.gallery.scan import closest
+from lrface.gallery.blocks import Entries, append, closest, take_out
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -32,7 +28,7 @@ def entries(templates: np.ndarray, first: int = 0) -> Entries:
     return Entries([f"p{row}" for row in rows], rows, zeros, zeros, np.ones(n, np.float32), templates)
 
 
-@pytest.mark.parametrize("near", [1.0, 0.02])  # strangers; people so alike that a scan of 7 bits cannot tell them apart
+@pytest.mark.parametrize("near", [1.0, 0.02])  # strangers; people who are very much alike
 @pytest.mark.parametrize(("people", "probes", "k"), [(300, 1, 5), (300, 7, 1), (1, 2, 5), (700, 40, 30)])
 def test_the_closest_are_those_of_float64(
     monkeypatch: pytest.MonkeyPatch, near: float, people: int, probes: int, k: int
@@ -42,7 +38,7 @@ def test_the_closest_are_those_of_float64(
     templates = unit(rng, 1) + near * unit(rng, people)
     templates = (templates / np.linalg.norm(templates, axis=1, keepdims=True)).astype(np.float32)
     asked = unit(rng, probes)
-    found = closest(append((), entries(templates)), Probes.of(asked), k)
+    found = closest(append((), entries(templates)), asked, k)
     exact = asked.astype(np.float64) @ templates.T.astype(np.float64)
     for scores, matches in zip(exact, found, strict=True):
         best = np.sort(scores)[::-1][:k]
@@ -69,24 +65,10 @@ def test_whoever_reads_sees_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
         moments.append((held, dict(there)))
     for blocks_, people in moments:
         rows = np.concatenate([block.rows[:count] for block, count in blocks_])
-        stored = np.concatenate([block.templates(slice(count)) for block, count in blocks_])
+        stored = np.concatenate([block.templates[:count] for block, count in blocks_])
         assert sorted(rows.tolist()) == sorted(people)
         assert np.abs(stored - np.stack([people[row] for row in rows.tolist()])).max() < 1e-6
     assert len(held) < 2 + 2 * len(there) // 64, "blocks that are nearly empty are joined"
-
-
-def test_the_product_is_the_one_that_is_described() -> None:
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["a", "b", "z"], ["c"])],
-        "g",
-        [
-            helper.make_tensor_value_info("a", TensorProto.UINT8, ["n", "d"]),
-            helper.make_tensor_value_info("b", TensorProto.INT8, ["d", "q"]),
-        ],
-        [helper.make_tensor_value_info("c", TensorProto.INT32, ["n", "q"])],
-        [helper.make_tensor("z", TensorProto.UINT8, [], [64])],
-    )
-    assert onnx.load_from_string(base64.b64decode(blocks._PRODUCT)).graph == graph
 
 
 def test_the_population_is_the_same_by_steps_and_at_once(tmp_path: Path) -> None:
