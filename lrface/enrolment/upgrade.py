@@ -140,7 +140,7 @@ def _embed(
     vectors, qualities = embedder.embed_with_quality(np.stack([portrait.crop for _, portrait in waiting]))
     for (old, portrait), vector, quality in zip(waiting, vectors, qualities, strict=True):
         templates[old.sha256] = PhotoTemplate(
-            old.sha256, portrait.native_px, vector, quality, look=old.look, crop=old.crop, added=old.added
+            old.sha256, portrait.native_px, vector, quality, crop=old.crop, added=old.added
         )
     waiting.clear()
 

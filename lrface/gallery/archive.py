@@ -149,7 +149,6 @@ def _record(person: StoredPerson) -> dict[str, Any]:
                 "native_px": photo.native_px,
                 "quality": photo.quality,
                 "added": photo.added,
-                "look": _text(photo.look),
                 "embedding": _vector_text(photo.embedding),
                 "crop": _text(photo.crop),
             }
@@ -182,7 +181,6 @@ def _person(found: dict[str, Any], dim: int) -> StoredPerson:
             float(photo["native_px"]),
             _vector(photo["embedding"], dim),
             None if photo["quality"] is None else float(photo["quality"]),
-            _bytes(photo["look"]),
             _bytes(photo["crop"]),
             str(photo["added"]),
         )

@@ -29,7 +29,7 @@ from lrface.gallery.transactions import one_moment
 from lrface.types import FloatArray
 
 SLICE = 200  # people read under one lock
-PHOTO_COLUMNS = "sha256, native_px, quality, added, look, embedding, crop, checksum"
+PHOTO_COLUMNS = "sha256, native_px, quality, added, embedding, crop, checksum"
 _PERSON_COLUMNS = "id, uuid, name, details, checksum"
 
 T = TypeVar("T")

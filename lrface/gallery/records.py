@@ -35,7 +35,6 @@ class PhotoTemplate:
         native_px: How wide the face was, in pixels of the photo.
         embedding: float32 [dim], of unit length.
         quality: The network's estimate, 0..1; None without one.
-        look: By which copies of the photo are recognised (`lrface.enrolment.copies`), empty where it was not computed.
         crop: The aligned face as a PNG file, empty unless the gallery keeps crops.
         added: When it was enrolled, ISO 8601 in UTC; empty for one that is not stored yet.
     """
@@ -44,7 +43,6 @@ class PhotoTemplate:
     native_px: float
     embedding: FloatArray = field(repr=False)
     quality: float | None = None
-    look: bytes = field(default=b"", repr=False)
     crop: bytes = field(default=b"", repr=False)
     added: str = ""
 
@@ -134,7 +132,6 @@ def photo_values(person_id: str, photo: PhotoTemplate, cipher: Cipher) -> tuple[
         float(photo.native_px),
         None if photo.quality is None else float(photo.quality),
         photo.added,
-        cipher.seal(photo.look),
         cipher.seal(blob),
         cipher.seal(photo.crop),
     )
@@ -142,11 +139,11 @@ def photo_values(person_id: str, photo: PhotoTemplate, cipher: Cipher) -> tuple[
 
 
 def photo_checksum(
-    person_id: str, sha256: str, px: float, quality: float | None, added: str, look: bytes, blob: bytes, crop: bytes
+    person_id: str, sha256: str, px: float, quality: float | None, added: str, blob: bytes, crop: bytes
 ) -> bytes:
     """Over a photo's row, as stored."""
     numbers = _NUMBERS.pack(px, -1.0 if quality is None else quality)
-    return digest(person_id.encode(), sha256.encode(), numbers, added.encode(), look, blob, crop)
+    return digest(person_id.encode(), sha256.encode(), numbers, added.encode(), blob, crop)
 
 
 _NUMBERS = struct.Struct("<dd")
@@ -158,20 +155,18 @@ def read_photo(person_id: str, values: Sequence[Any], dim: int, cipher: Cipher) 
     Raises:
         Damage: They are not what was written.
     """
-    sha256, px, quality, added, look, blob, crop, checksum = values
+    sha256, px, quality, added, blob, crop, checksum = values
     if not (
         isinstance(sha256, str)
         and isinstance(px, float)
         and isinstance(quality, float | None)
         and isinstance(added, str)
-        and all(isinstance(value, bytes) for value in (look, blob, crop))
+        and all(isinstance(value, bytes) for value in (blob, crop))
     ):
         raise Damage("a photo's row holds values of wrong types")
-    if checksum != photo_checksum(person_id, sha256, px, quality, added, look, blob, crop):
+    if checksum != photo_checksum(person_id, sha256, px, quality, added, blob, crop):
         raise Damage("the checksum of a photo is wrong")
-    photo = PhotoTemplate(
-        sha256, px, read_vector(cipher.unseal(blob), dim), quality, cipher.unseal(look), cipher.unseal(crop), added
-    )
+    photo = PhotoTemplate(sha256, px, read_vector(cipher.unseal(blob), dim), quality, cipher.unseal(crop), added)
     if fault := usable_photo(photo, dim):
         raise Damage(f"a photo cannot be used: {fault}")
     return photo

@@ -43,7 +43,7 @@ from lrface.gallery.storefile import Change, StoreFile
 from lrface.gallery.transactions import gallery_errors
 from lrface.types import FloatArray
 
-_STORED = "sha256, native_px, quality, added, look, embedding, crop"  # PHOTO_COLUMNS without the checksum
+_STORED = "sha256, native_px, quality, added, embedding, crop"  # PHOTO_COLUMNS without the checksum
 T = TypeVar("T")
 
 
@@ -403,7 +403,7 @@ class Store(StoreFile):
                         continue
                     values = (sha256, *photo_values(person.id, new, self.cipher)[1:-1])
                     self._connection.execute(
-                        f"INSERT INTO photos (id, person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        f"INSERT INTO photos (id, person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         (number, person.row, *values, photo_checksum(person.id, *values)),
                     )
                 # Faces that are not this person's were embedded by the old model.
@@ -514,7 +514,7 @@ class Store(StoreFile):
         return PersonRow(int(row.lastrowid or 0), identity, lookup, text, b"")
 
     def _insert_photo(self, person: PersonRow, photo: PhotoTemplate) -> bool:
-        query = f"INSERT INTO photos (person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        query = f"INSERT INTO photos (person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         values = photo_values(person.id, photo, self.cipher)
         return bool(self._connection.execute(f"{query} ON CONFLICT DO NOTHING", (person.row, *values)).rowcount)
 

@@ -40,7 +40,7 @@ TABLES = (
     "CREATE TABLE people (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, "
     "details BLOB NOT NULL, checksum BLOB NOT NULL)",
     "CREATE TABLE photos (id INTEGER PRIMARY KEY, person_id INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE, "
-    "sha256 TEXT NOT NULL UNIQUE, native_px REAL NOT NULL, quality REAL, added TEXT NOT NULL, look BLOB NOT NULL, "
+    "sha256 TEXT NOT NULL UNIQUE, native_px REAL NOT NULL, quality REAL, added TEXT NOT NULL, "
     "embedding BLOB NOT NULL, crop BLOB NOT NULL, checksum BLOB NOT NULL)",  # unique: of two people, it would tie them
     "CREATE INDEX photos_of ON photos (person_id)",
     "CREATE TABLE negatives (id INTEGER PRIMARY KEY, "

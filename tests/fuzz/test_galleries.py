@@ -44,7 +44,7 @@ COLUMNS = {
     "settings": ["json", "checksum"],
     "state": ["fpir", "people", "photos", "content", "generation", "head", "checksum"],
     "people": ["id", "uuid", "name", "details", "checksum"],
-    "photos": ["id", "person_id", "sha256", "native_px", "quality", "added", "look", "embedding", "crop", "checksum"],
+    "photos": ["id", "person_id", "sha256", "native_px", "quality", "added", "embedding", "crop", "checksum"],
     "negatives": ["person_id", "embedding", "checksum"],
     "audit": ["seq", "at", "actor", "action", "row", "person", "detail", "hash"],
 }

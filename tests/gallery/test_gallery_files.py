@@ -86,7 +86,6 @@ def test_other_schemas(path: Path, schema: int, match: str) -> None:
         "UPDATE photos SET embedding = zeroblob(3000000)",
         "UPDATE photos SET embedding = 'text'",
         "UPDATE photos SET quality = 0.1",
-        "UPDATE photos SET look = x'00'",
         "UPDATE photos SET crop = x'00'",
         "UPDATE people SET details = x'7b7d20'",
         "UPDATE people SET details = '{}'",
