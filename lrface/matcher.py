@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cache
 from os import PathLike, fspath
 from types import TracebackType
@@ -234,10 +233,8 @@ class FaceMatcher:
             ranked = self._ranked(face, matches, population)[:CANDIDATES]
             candidates = [Candidate(m.name, m.similarity, 10.0**log_rate, m.person_id) for log_rate, m in ranked]
             best = ranked[0][1]
-            rate, people = self.fpir if fpir is None else fpir, population
-            if best.fpir is not None:  # of the person's group, among which the rate is shared
-                rate, people = best.fpir, replace(population, size=best.among)
-            how = face.network, face.native_px, best.photos, people, rate
+            rate, among = best.rate(self.fpir if fpir is None else fpir, population.size)
+            how = face.network, face.native_px, best.photos, population, rate, among
             similarity, threshold = best.similarity, self.calibration.threshold(*how)
             basis = self.calibration.basis(*how)
             # Quality explains an unknown and never overrules a match: thresholds hold for poor faces too, and a gate

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_models import DIM, TinyDetector, open_matcher, png, portrait, scene, write_models
 
+from lrface.decisions.calibration import Population
 from lrface.errors import (
     ArgumentError,
     CalibrationError,
@@ -20,6 +21,7 @@ from lrface.errors import (
     ModelError,
 )
 from lrface.gallery import Gallery, PhotoTemplate
+from lrface.gallery.index import Match
 from lrface.matcher import CANDIDATES, FaceMatcher
 from lrface.types import Detections, Reason
 
@@ -266,6 +268,18 @@ def test_people_are_ranked_by_rate_when_the_right_one_is_sixth_by_cosine(tmp_pat
     assert (decided.name, decided.reason) == ("right", Reason.MATCH)
     assert len(decided.candidates) == 5
     assert decided.candidates[0].similarity < min(candidate.similarity for candidate in decided.candidates[1:])
+
+
+def test_the_likeness_of_all_people_moves_the_threshold_of_a_small_group(matcher: FaceMatcher) -> None:
+    """Strangers at a camera are as close to three colleagues on a watch list as to everybody else of that place."""
+    face = matcher.analyze(portrait("ana"))[0]
+    match = Match("ana", 0.5, 1, "id", fpir=0.01, among=3)
+    usual, alike = (
+        matcher.decide(face, [match], Population(30, matcher.calibration.impostor_mean + more)) for more in (0.0, 0.2)
+    )
+    assert usual.threshold is not None
+    assert alike.threshold == pytest.approx(usual.threshold + 0.2)
+    assert "among 3 people" in str(alike.basis)
 
 
 def test_an_identification_uses_one_state_of_the_gallery(matcher: FaceMatcher, monkeypatch: pytest.MonkeyPatch) -> None:

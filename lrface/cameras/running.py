@@ -134,7 +134,7 @@ def watch_cameras(
                         break
                     news.wait(0.5)
             if batch:
-                store(_look(matcher, batch, clock))
+                store(_process(matcher, batch, clock))
                 for each, frame in batch:
                     each.report.latency.add(time.monotonic() - frame.read_at)
             store([(each, event) for each in watched if _is_gone(each, clock()) for event in each.tracking.end()])
@@ -157,14 +157,11 @@ def follower_of(matcher: FaceMatcher, camera: Camera, strangers: Strangers) -> T
         camera: Which.
         strangers: Where strangers are kept.
     """
-    if camera.fpir is not None:
-        parts = matcher.gallery, matcher.detector, matcher.networks, matcher.calibration
-        matcher = type(matcher)(*parts, camera.fpir)
     now = (lambda: datetime.now(UTC)) if camera.live else None
-    return TrackFollower(matcher, camera=camera.name, strangers=strangers, now=now)
+    return TrackFollower(matcher, fpir=camera.fpir, camera=camera.name, strangers=strangers, now=now)
 
 
-def _look(
+def _process(
     matcher: FaceMatcher, batch: Sequence[tuple[_Watched, Frame]], clock: Callable[[], float]
 ) -> list[tuple[_Watched, TrackEvent]]:
     """Finds, follows and embeds the faces of one frame of each camera."""

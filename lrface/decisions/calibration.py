@@ -219,7 +219,9 @@ class Calibration:
         """The share of strangers, 0..1; see `log_false_match_rate`."""
         return float(10.0 ** self.log_false_match_rate(similarity, network, native_px, photos, population))
 
-    def threshold(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> float:
+    def threshold(
+        self, network: str, native_px: float, photos: int, population: Population, fpir: float, among: int | None = None
+    ) -> float:
         """The similarity from which a candidate is named.
 
         A stranger is compared with everybody, so for a false-positive identification rate over N people each comparison
@@ -231,6 +233,7 @@ class Calibration:
             photos: Behind the template.
             population: The enrolled people.
             fpir: Share of strangers that may be named, above 0 and below 1.
+            among: As how many people together, for a group with a rate of its own; None for all enrolled people.
 
         Returns:
             A cosine, at most 2 (`NEVER`); above 1 where the rate cannot be promised for so many people (then nobody is
@@ -241,13 +244,18 @@ class Calibration:
             CalibrationError: No curve for the network, or the population is damaged.
         """
         curve = self.band(network, native_px).curve(photos)
-        return min(NEVER, curve.threshold(fmr_for(fpir, population.size)) + self.shift(population))
+        return min(
+            NEVER, curve.threshold(fmr_for(fpir, population.size if among is None else among)) + self.shift(population)
+        )
 
-    def basis(self, network: str, native_px: float, photos: int, population: Population, fpir: float) -> ThresholdBasis:
-        """Where a threshold came from."""
+    def basis(
+        self, network: str, native_px: float, photos: int, population: Population, fpir: float, among: int | None = None
+    ) -> ThresholdBasis:
+        """Where a threshold came from; the arguments are those of `threshold`."""
         band = self.band(network, native_px)
         moved = self.shift(population)
-        return ThresholdBasis(fpir, population.size, band.low, band.high, network, photos, self.people, moved)
+        people = population.size if among is None else among
+        return ThresholdBasis(fpir, people, band.low, band.high, network, photos, self.people, moved)
 
 
 class _PenaltyRecord(msgspec.Struct, frozen=True):

@@ -41,6 +41,15 @@ class Match:
     fpir: float | None = None
     among: int = 0
 
+    def rate(self, fpir: float, people: int) -> tuple[float, int]:
+        """The share of strangers that may be named as this person, and how many people it is shared by.
+
+        Args:
+            fpir: The gallery's.
+            people: In the gallery.
+        """
+        return (fpir, people) if self.fpir is None else (self.fpir, self.among)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonTemplates:

@@ -98,9 +98,8 @@ def decide_track(
     ranked = ranked[:CANDIDATES]
 
     def threshold(match: Match) -> float:
-        # a group has a rate of its own, shared by its people
-        rate, size = (fpir, population.size) if match.fpir is None else (match.fpir, match.among)
-        return min(NEVER, band.curve(views, match.photos).threshold(fmr_for(rate, size) / band.repeats) + shift)
+        fmr = fmr_for(*match.rate(fpir, population.size))
+        return min(NEVER, band.curve(views, match.photos).threshold(fmr / band.repeats) + shift)
 
     best = ranked[0][1]
     reached, needed = best.similarity >= threshold(best), threshold(best)
@@ -169,7 +168,7 @@ def _basis(
 ) -> str:
     widths = f"{band.low:g} px or more" if math.isinf(band.high) else f"{band.low:g} to {band.high:g} px"
     own = f", moved by {shift:+.3f} by the enrolled people's own likeness" if shift else ""
-    rate, size = (fpir, population.size) if best.fpir is None else (best.fpir, best.among)
+    rate, size = best.rate(fpir, population.size)
     photos = best.photos
     return (
         f"at most {rate:g} of strangers' tracks named among {size} people, {views:.1f} effective views of "

@@ -39,6 +39,7 @@ class TrackFollower:
 
     Args:
         matcher: With the people, the thresholds and the rate.
+        fpir: Share of strangers' tracks that may be named; None for the matcher's.
         camera: Named in events.
         strangers: Where strangers are kept; may be shared by several cameras. None: kept for a day.
         now: The time of the day, for events of a live source; None for a recording.
@@ -53,12 +54,13 @@ class TrackFollower:
         self,
         matcher: FaceMatcher,
         *,
+        fpir: float | None = None,
         camera: str | None = None,
         strangers: Strangers | None = None,
         now: Callable[[], datetime] | None = None,
         tracker: Tracker | None = None,
     ) -> None:
-        self._matcher, self._camera, self._now = matcher, camera, now
+        self._matcher, self._fpir, self._camera, self._now = matcher, fpir, camera, now
         self._strangers = Strangers() if strangers is None else strangers
         self._tracker: Tracker = MotionTracker() if tracker is None else tracker
         self._tracks: dict[int, Track] = {}
@@ -143,10 +145,9 @@ class TrackFollower:
         templates = [(track, track.template) for track in fresh if track.template is not None]
         if templates:
             found = index.candidates(np.stack([template.vector for _, template in templates]), CANDIDATES)
+            fpir = self._matcher.fpir if self._fpir is None else self._fpir
             for (track, template), matches in zip(templates, found, strict=True):
-                track.decision = decide_track(
-                    template, matches, self._matcher.calibration, index.population, self._matcher.fpir
-                )
+                track.decision = decide_track(template, matches, self._matcher.calibration, index.population, fpir)
         self._index = index
         self._undecided.clear()
         decided = [(track, track.decision) for track in self._tracks.values() if track.decision is not None]

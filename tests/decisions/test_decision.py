@@ -114,6 +114,8 @@ def test_people_who_resemble_each_other_move_the_thresholds(
     for fpir in (0.2, 0.01, 1e-5):
         expected = made.threshold(*NET, 1, cohort, fpir) + moved
         assert made.threshold(*NET, 1, alike, fpir) == pytest.approx(expected)
+        group = made.threshold(*NET, 1, cohort, fpir, among=3) + moved  # also that of a few of them
+        assert made.threshold(*NET, 1, alike, fpir, among=3) == pytest.approx(group)
     assert made.false_match_rate(0.4 + moved, *NET, 1, alike) == pytest.approx(
         made.false_match_rate(0.4, *NET, 1, cohort)
     )
