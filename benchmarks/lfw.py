@@ -42,7 +42,7 @@ from lrface.embedding.embedders import Embedder
 from lrface.errors import ImageError
 from lrface.metrics import fold_accuracies, roc, tar_at_far
 from lrface.models.manifest import Manifest
-from lrface.models.serving import NetworkSet, level_for
+from lrface.models.serving import level_for
 from training.common.manifest import sha256
 from training.embedder.teachers import Preprocessing, Teacher
 
@@ -103,16 +103,17 @@ def scene_crops(
 
 
 def bundled(manifest: Manifest, threads: int, sizes: list[int], label: str = "") -> list[Contender]:
-    """The manifest's students, each for the sizes that the runtime gives it in the accurate set."""
+    """The manifest's students, each for the sizes that the runtime gives it, in one set or the other."""
     embedders = {level: Embedder(e, manifest.folder, threads=threads) for level, e in manifest.embedders.items()}
     if not embedders:
         return []
-    gallery, ranges = embedders[manifest.enrolment.level], manifest.ranges[NetworkSet.ACCURATE]
+    gallery = embedders[manifest.enrolment.level]
+    given = {(level_for(size, ranges), size) for ranges in manifest.ranges.values() for size in sizes}
     return [
         Contender(
             entry.name + label, _low(embedders[level]),
             lambda crops: _vectors(gallery, crops),
-            tuple(size for size in sizes if level_for(size, ranges) == level and size <= gallery.level),
+            tuple(size for size in sizes if (level, size) in given and size <= gallery.level),
             gallery.level, level, entry.sha256, count_macs(manifest.folder / entry.file),
         )
         for level, entry in sorted(manifest.embedders.items(), reverse=True)
@@ -180,7 +181,9 @@ def main() -> None:
     contenders = bundled(manifest, args.threads, args.sizes)
     exact = manifest.folder / "float32"
     if exact.exists():
-        contenders += bundled(Manifest.load(exact), args.threads, args.sizes, ", float32")
+        done = {contender.sha256 for contender in contenders}  # a network may ship as float32
+        others = bundled(Manifest.load(exact), args.threads, args.sizes, ", float32")
+        contenders += [contender for contender in others if contender.sha256 not in done]
     embeddings, sizes = PeerEmbeddings(crops, args.cache), tuple(args.sizes)
     for path in args.model:
         teacher = Teacher(path, Preprocessing(size=_input_size(path)), args.threads)

@@ -90,8 +90,7 @@ def test_cards_say_what_the_results_say(root: Path) -> None:
     assert {path.stem for path in cards} == {path.stem for path in (root / "models").glob("*.md")}
     for path, text in cards.items():
         assert text == path.read_text(), "run python -m benchmarks.publish.cards"
-        if path.stem != "lrface-32":  # of the fast set: compared beside peers, not measured alone yet
-            assert "| --- |" in text, f"nothing was measured with the file of {path}"
+        assert "| --- |" in text, f"nothing was measured with the file of {path}"
 
 
 def test_a_card_has_no_figures_of_another_file(root: Path, tmp_path: Path) -> None:
