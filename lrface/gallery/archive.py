@@ -77,7 +77,9 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
     """
     name, path = os.fsdecode(source), os.fsdecode(target)
     if os.path.lexists(path):
-        raise GalleryError(f"{path} is there already: an export is imported into a new gallery")
+        is_export = os.path.isfile(path) and zipfile.is_zipfile(path)
+        order = ", whose path comes after the export's" if is_export else ""
+        raise GalleryError(f"{path} is there already: an export is imported into a new gallery{order}")
     try:
         with zipfile.ZipFile(name) as archive:
             header = json.loads(_content(archive, _HEADER))

@@ -105,7 +105,7 @@ def _entry(file: Path, data: bytes, how: Preprocessing, license_text: str) -> di
     """The network's entry of the manifest, after it was opened and run."""
     if not (np.isfinite([how.mean, how.scale]).all() and how.scale != 0 and abs(how.mean) <= 1e6):
         raise ArgumentError(f"mean {how.mean:g} and scale {how.scale:g}: give finite numbers, the scale not 0")
-    session = open_session(data, None)
+    session = open_session(file, hashlib.sha256(data).hexdigest())
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) < 1:
         raise ModelError(

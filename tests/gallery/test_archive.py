@@ -105,6 +105,12 @@ def test_what_is_no_export(
     assert not (tmp_path / "new.gallery").exists()
 
 
+def test_the_paths_in_the_wrong_order_are_told(store: Store, tmp_path: Path) -> None:
+    export_gallery(store, tmp_path / "a.zip")
+    with pytest.raises(GalleryError, match="new gallery, whose path comes after the export's"):
+        import_gallery(tmp_path / "staff.gallery", tmp_path / "a.zip")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nonsense", b"\0" * 100])
 def test_files_of_others(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)

@@ -78,7 +78,7 @@ def shaped(inputs: list[object], outputs: list[object]) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"no network", "not an ONNX model"),
+        (b"no network", r"x\.onnx is not an ONNX model"),
         (shaped(["n", 112, 112, 3], ["n", 112, 112, 3]), "channels last"),
         (shaped(["n", 3, 128, 128], ["n", 3, 128, 128]), "a side of 8 to 112"),
         (shaped(["n", 3, 112, 96], ["n", 3, 112, 96]), "a side of 8 to 112"),
