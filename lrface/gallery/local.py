@@ -3,60 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from lrface.decisions.rates import check_fpir
-from lrface.errors import ContractError, GalleryError, GalleryInUseError
+from lrface.errors import ContractError, GalleryError
 from lrface.gallery.audit import AuditEntry
 from lrface.gallery.contract import Contract
-from lrface.gallery.index import Match, PersonTemplates, SearchIndex
+from lrface.gallery.following import IndexFollower
+from lrface.gallery.index import Match, SearchIndex
 from lrface.gallery.keys import Key
 from lrface.gallery.names import normalise_name
-from lrface.gallery.reading import DamagedEntry, Moment
-from lrface.gallery.records import Details, PhotoTemplate, usable_photo
+from lrface.gallery.person import Person
+from lrface.gallery.reading import DamagedEntry
+from lrface.gallery.records import PhotoTemplate, usable_photo
 from lrface.gallery.settings import Group, Settings
 from lrface.gallery.store import Store
 from lrface.types import FloatArray
-
-PATIENCE_S = 0.02  # how long a search waits for a writer when it has an index already
-GRACE_S = 10.0  # how long a search goes on with its index while the file is missing or cannot be read
-_QUIET_S = 1.0  # commits of others take less: nothing is said of them
-
-_T = TypeVar("_T")
-_log = logging.getLogger("lrface.gallery")
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """An enrolled person.
-
-    Attributes:
-        id: UUID, never used again, also if somebody of the same name is enrolled after a removal.
-        name: Normalised.
-        photos: How many photos are enrolled.
-        tags: Words, sorted.
-        groups: Names of the gallery's groups, sorted.
-        metadata: Any JSON object.
-        retain_until: The last day on which the person may be searched and kept, ISO 8601; None without.
-    """
-
-    id: str
-    name: str
-    photos: int
-    tags: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    retain_until: str | None = None
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class Gallery:
@@ -75,12 +41,7 @@ class Gallery:
             store.close()
             raise
         self._store = store
-        self._lock = threading.RLock()
-        self._index: SearchIndex | None = None
-        self._moment = Moment()
-        self._stale = False
-        self._unread_since: float | None = None
-        self._said = False
+        self._index = IndexFollower(store)
 
     @property
     def contract(self) -> Contract:
@@ -138,7 +99,7 @@ class Gallery:
             self._check(photo.embedding)
             if fault := usable_photo(photo, self.contract.dim):
                 raise GalleryError(f"a photo cannot be enrolled, {fault}: embed the photo again")
-        return self._write(lambda: self._store.add(clean, photos))
+        return self._index.write(lambda: self._store.add(clean, photos))
 
     def remove(self, who: str) -> int:
         """Deletes a person and every template; the bytes in the file are overwritten with zeros.
@@ -151,7 +112,7 @@ class Gallery:
         Raises:
             GalleryError: There is no such person, or the file cannot be written.
         """
-        return self._write(lambda: self._store.remove(who))
+        return self._index.write(lambda: self._store.remove(who))
 
     def remove_photo(self, who: str, sha256: str) -> None:
         """Deletes one photo of a person, as `photos` lists it; its first characters do.
@@ -159,7 +120,7 @@ class Gallery:
         Raises:
             GalleryError: No such person or photo, several that begin so, or the only one of the person.
         """
-        self._write(lambda: self._store.remove_photo(who, sha256))
+        self._index.write(lambda: self._store.remove_photo(who, sha256))
 
     def rename(self, who: str, name: str) -> None:
         """Gives a person another name; the id stays.
@@ -169,7 +130,7 @@ class Gallery:
             GalleryError: No such person, or somebody else has the name.
         """
         clean = normalise_name(name)
-        self._write(lambda: self._store.rename(who, clean))
+        self._index.write(lambda: self._store.rename(who, clean))
 
     def merge(self, who: str, into: str) -> None:
         """Makes two entries one: photos, tags, groups and metadata of `who` go to `into`, whose name and id stay.
@@ -177,7 +138,7 @@ class Gallery:
         Raises:
             GalleryError: No such person, or both are the same.
         """
-        self._write(lambda: self._store.merge(who, into))
+        self._index.write(lambda: self._store.merge(who, into))
 
     def set_tags(self, who: str, tags: Iterable[str]) -> None:
         """Replaces the tags of a person.
@@ -186,7 +147,7 @@ class Gallery:
             GalleryError: No such person, or they are too long.
         """
         words = tuple(sorted({str(tag) for tag in tags}))
-        self._write(lambda: self._store.edit(who, lambda old: replace(old, tags=words), "tags changed"))
+        self._index.write(lambda: self._store.edit(who, lambda old: replace(old, tags=words), "tags changed"))
 
     def set_groups(self, who: str, groups: Iterable[str]) -> None:
         """Puts a person into these groups and no others.
@@ -195,7 +156,7 @@ class Gallery:
             GalleryError: No such person or group.
         """
         names = tuple(sorted({str(name) for name in groups}))
-        self._write(lambda: self._store.edit(who, lambda old: replace(old, groups=names), "groups changed"))
+        self._index.write(lambda: self._store.edit(who, lambda old: replace(old, groups=names), "groups changed"))
 
     def set_metadata(self, who: str, metadata: Mapping[str, Any]) -> None:
         """Replaces the metadata of a person, any JSON object.
@@ -204,7 +165,7 @@ class Gallery:
             GalleryError: No such person, no JSON, or too long.
         """
         given = dict(metadata)
-        self._write(lambda: self._store.edit(who, lambda old: replace(old, metadata=given), "metadata changed"))
+        self._index.write(lambda: self._store.edit(who, lambda old: replace(old, metadata=given), "metadata changed"))
 
     def set_retention(self, who: str, until: str | None) -> None:
         """Says until which day (2027-03-31, inclusive) a person is searched and kept; None for no limit.
@@ -212,7 +173,9 @@ class Gallery:
         Raises:
             GalleryError: No such person or day.
         """
-        self._write(lambda: self._store.edit(who, lambda old: replace(old, retain_until=until), "retention changed"))
+        self._index.write(
+            lambda: self._store.edit(who, lambda old: replace(old, retain_until=until), "retention changed")
+        )
 
     def expire(self, today: dt.date | None = None) -> list[str]:
         """Deletes everybody whose last day is over; returns their ids.
@@ -220,7 +183,7 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be written.
         """
-        return self._write(lambda: self._store.expire((today or dt.date.today()).isoformat()))
+        return self._index.write(lambda: self._store.expire((today or dt.date.today()).isoformat()))
 
     def add_negative(self, who: str, embedding: FloatArray) -> None:
         """Says that a face is not this person: a face more like it than like the person's template is not named so.
@@ -236,7 +199,7 @@ class Gallery:
         self._check(embedding)
         if fault := usable_photo(PhotoTemplate("x", 1.0, embedding), self.contract.dim):
             raise GalleryError(f"a face cannot be a negative example, {fault}: embed it again")
-        self._write(lambda: self._store.add_negative(who, embedding))
+        self._index.write(lambda: self._store.add_negative(who, embedding))
 
     def groups(self) -> Mapping[str, Group]:
         """The groups by name.
@@ -254,7 +217,7 @@ class Gallery:
             GalleryError: Not a rate or a day, somebody is in it, or the file cannot be written.
         """
         clean = normalise_name(name)
-        self._write(lambda: self._store.set_group(clean, group))
+        self._index.write(lambda: self._store.set_group(clean, group))
 
     @property
     def settings(self) -> Settings:
@@ -273,7 +236,7 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be written.
         """
-        self._write(lambda: self._store.set_keep_crops(keep))
+        self._index.write(lambda: self._store.set_keep_crops(keep))
 
     def compact(self) -> None:
         """Rewrites the file without the space of deleted people (the disk must have room for a copy).
@@ -305,7 +268,7 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be written.
         """
-        return self._write(self._store.remove_damaged)
+        return self._index.write(self._store.remove_damaged)
 
     def people(self) -> list[Person]:
         """Everybody, by name.
@@ -314,7 +277,7 @@ class Gallery:
             GalleryError: The file cannot be read.
         """
         self.search_index()  # which compares all checksums
-        return [_person(p.id, p.name, p.photos, p.details) for p in self._store.people()]
+        return [Person.of(p.id, p.name, p.photos, p.details) for p in self._store.people()]
 
     def person(self, who: str) -> Person:
         """One person.
@@ -323,7 +286,7 @@ class Gallery:
             GalleryError: There is no such person, or it is damaged.
         """
         found = self._store.person(who)
-        return _person(found.id, found.name, len(found.photos), found.details)
+        return Person.of(found.id, found.name, len(found.photos), found.details)
 
     def photos(self, who: str) -> tuple[PhotoTemplate, ...]:
         """A person's photos, in the order of enrolment.
@@ -366,7 +329,7 @@ class Gallery:
             GalleryError: The file cannot be written.
         """
         check_fpir(fpir)
-        self._write(lambda: self._store.set_fpir(fpir))
+        self._index.write(lambda: self._store.set_fpir(fpir))
 
     def search(self, embeddings: FloatArray, k: int = 5) -> list[list[Match]]:
         """The people closest to each probe, by cosine.
@@ -395,14 +358,7 @@ class Gallery:
         While another thread or process holds the file, or while it is missing or half copied (for `GRACE_S` seconds),
         the last one is used; a warning is logged.
         """
-        if not self._lock.acquire(timeout=-1 if self._index is None else PATIENCE_S):
-            if (last := self._index) is not None:
-                return last
-            self._lock.acquire()
-        try:
-            return self._current()
-        finally:
-            self._lock.release()
+        return self._index.current()
 
     def __len__(self) -> int:
         """How many people are enrolled."""
@@ -410,9 +366,7 @@ class Gallery:
 
     def close(self) -> None:
         """Closes the file; a closed gallery cannot be used again."""
-        with self._lock:
-            self._index = None
-            self._store.close()
+        self._index.close()
 
     def __enter__(self) -> Gallery:
         return self
@@ -422,61 +376,9 @@ class Gallery:
     ) -> None:
         self.close()
 
-    def _write(self, change: Callable[[], _T]) -> _T:
-        with self._lock:
-            done = change()
-            self._stale = True
-        return done
-
-    def _current(self) -> SearchIndex:
-        last = self._index
-        if last is None:
-            return self._refresh(None)
-        try:
-            another_day = last.depends_on_day() and last.today != dt.date.today()
-            changed = self._stale or another_day or self._store.changed(PATIENCE_S)
-            current = self._refresh(PATIENCE_S, another_day) if changed else last
-        except GalleryError as error:
-            if self._stale or isinstance(error, ContractError) or not self._may_wait(error):
-                raise
-            return last
-        if self._said:
-            _log.warning("gallery %s can be read again", self._store.path)
-        self._unread_since, self._said = None, False
-        return current
-
-    def _refresh(self, wait_s: float | None, everybody: bool = False) -> SearchIndex:
-        last = self._index
-        since = Moment() if last is None or everybody else self._moment
-        known = (lambda rows: []) if last is None else last.checksums
-        changes = self._store.read(PersonTemplates.of, since, known, wait_s)
-        if last is not None and not changes.fresh and changes.settings.groups != last.settings.groups:
-            return self._refresh(wait_s, everybody=True)
-        base = SearchIndex(self.contract.dim) if last is None or changes.fresh else last
-        if changes.people or changes.fresh or changes.state.fpir != base.stored_fpir:
-            base = base.changed(changes.people, changes.settings, changes.state.fpir)
-        self._index, self._moment, self._stale = base, changes.moment, False
-        return base
-
-    def _may_wait(self, error: GalleryError) -> bool:
-        """Whether the last index is still good enough after a reading that failed."""
-        now, in_use = time.monotonic(), isinstance(error, GalleryInUseError)
-        if self._unread_since is None:
-            self._unread_since = now
-        waited = now - self._unread_since
-        if waited > _QUIET_S and not self._said:
-            reason = f"gallery {self._store.path} is held by another process" if in_use else str(error)
-            _log.warning("%s; going on with the people as last read, and trying again", reason)
-            self._said = True
-        return in_use or waited < GRACE_S
-
     def _check(self, vector: FloatArray) -> None:
         if vector.shape != (self.contract.dim,):
             raise ContractError(
                 f"a template of shape {vector.shape} does not fit this gallery (dimension {self.contract.dim}): embed "
                 "with the gallery's models"
             )
-
-
-def _person(identity: str, name: str, photos: int, details: Details) -> Person:
-    return Person(identity, name, photos, details.tags, details.groups, details.metadata, details.retain_until)

@@ -1,114 +1,33 @@
-"""The gallery's store: what is read from its file and written into it, each change in one transaction."""
+"""What is written into a gallery's file, each change in one transaction."""
 
 from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lrface.errors import GalleryError
 from lrface.gallery import audit
-from lrface.gallery.audit import AuditEntry
 from lrface.gallery.contract import Contract
-from lrface.gallery.names import normalise_name
-from lrface.gallery.reading import (
-    PHOTO_COLUMNS,
-    Changes,
-    DamagedEntry,
-    Moment,
-    StoredPerson,
-    damage_error,
-    damaged_entry,
-    find_person,
-    negative_checksum,
-    read_changes,
-    read_person,
-)
-from lrface.gallery.records import (
-    UUID,
-    Damage,
-    Details,
-    PersonRow,
-    PhotoTemplate,
-    person_checksum,
-    photo_checksum,
-    photo_values,
-    total,
-)
+from lrface.gallery.reading import PHOTO_COLUMNS, DamagedEntry, Moment, StoredPerson, find_person, negative_checksum
+from lrface.gallery.records import UUID, Details, PersonRow, PhotoTemplate, photo_checksum, photo_values, total
+from lrface.gallery.rows import insert_negative, insert_person, insert_photo, seal_person
 from lrface.gallery.settings import Group, Settings, check_day, check_group
 from lrface.gallery.state import State, read_settings, read_state, write_contract, write_settings, write_state
-from lrface.gallery.storefile import Change, StoreFile
+from lrface.gallery.storefile import Change
+from lrface.gallery.storereader import StoreReader
 from lrface.gallery.transactions import gallery_errors
 from lrface.types import FloatArray
 
 _STORED = "sha256, native_px, quality, added, embedding, crop"  # PHOTO_COLUMNS without the checksum
-T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class PersonSummary:
-    """Who a person is, without templates.
-
-    Attributes:
-        id: UUID.
-        name: Normalised.
-        details: Tags, groups and the rest.
-        photos: How many.
-    """
-
-    id: str
-    name: str
-    details: Details
-    photos: int
-
-
-class Store(StoreFile):
+class Store(StoreReader):
     """People and photos in one file. Thread-safe; several processes may share the file.
 
     Wherever a person is asked for (`who`), the name or the id does.
     """
-
-    def read(
-        self,
-        make: Callable[[StoredPerson], T],
-        since: Moment | None = None,
-        known: Callable[[Iterable[int]], Iterable[bytes]] = lambda rows: (),
-        wait_s: float | None = None,
-    ) -> Changes[T]:
-        """Who has changed since an earlier moment, each checked against the checksums; everybody by default.
-
-        Args:
-            make: What to keep of a person.
-            since: The moment of an earlier call.
-            known: The checksums known of some rows.
-            wait_s: How long a lock is waited for; None for `BUSY_S`.
-
-        Raises:
-            GalleryInUseError: A writer has held the file for `wait_s` seconds.
-            GalleryError: The file cannot be read, or somebody's row is damaged.
-        """
-        with self._lock, gallery_errors(self.path):
-            self._ready(wait_s)
-            changes = self._read_changes(make, since or Moment(), known)
-            if changes.damaged:
-                raise damage_error(self.path, changes.damaged)
-            self._version = changes.version
-        return changes
-
-    def verify(self) -> list[DamagedEntry]:
-        """What is damaged, in people or in the audit log; empty for a whole gallery.
-
-        Raises:
-            GalleryError: The file cannot be read at all.
-        """
-        with self._lock, gallery_errors(self.path):
-            self._ready()
-            changes = self._read_changes(lambda person: None, Moment(), lambda rows: ())
-            fault = audit.chain_fault(self._connection, changes.state.generation, changes.state.head)
-            log = [DamagedEntry("", "", fault)] if fault and read_state(self._connection) is not None else []
-            return [*changes.damaged, *log]
 
     def remove_damaged(self) -> list[DamagedEntry]:
         """Deletes what `verify` lists, so that all others can be used again; enrol the deleted people anew.
@@ -151,7 +70,8 @@ class Store(StoreFile):
         with self._writing() as change:
             person = find_person(self._connection, "name", self.cipher.lookup(name))
             if person is None:
-                person = self._insert(name, Details(name if self.cipher.encrypts else ""), str(uuid.uuid4()))
+                details = Details(name if self.cipher.encrypts else "")
+                person = insert_person(self._connection, self.cipher, name, details, str(uuid.uuid4()))
                 change.people = 1
                 change.tell("person added", person.row, person.id)
             else:
@@ -160,12 +80,12 @@ class Store(StoreFile):
             keep = read_settings(self._connection, self.path).keep_crops
             for photo in photos:
                 stored = replace(photo, added=photo.added or at, crop=photo.crop if keep else b"")
-                if self._insert_photo(person, stored):
+                if insert_photo(self._connection, self.cipher, person, stored):
                     added += 1
                 elif (owner := self.owner(photo.sha256)) != name:
                     raise GalleryError(f"a photo of {name} is enrolled as {owner!r} already: keep it in one place")
             change.photos = added
-            change.after.append(self._seal(person))
+            self._seal(change, person)
             if added:
                 change.tell("photos added", person.row, person.id, f"{added} photos")
         return added
@@ -191,16 +111,16 @@ class Store(StoreFile):
         """
         with self._writing() as change:
             person = self._find(who)
-            found = [p.sha256 for p in self._read(person).photos if sha256 and p.sha256.startswith(sha256.lower())]
-            count = self._connection.execute("SELECT count(*) FROM photos WHERE person_id = ?", (person.row,))
+            photos = self._read(person).photos
+            found = [photo.sha256 for photo in photos if sha256 and photo.sha256.startswith(sha256.lower())]
             if len(found) != 1:
                 which = "no photo" if not found else f"{len(found)} photos"
                 raise GalleryError(f"{who} has {which} {sha256!r}: `lrface gallery show` lists them")
-            if count.fetchone()[0] == 1:
+            if len(photos) == 1:
                 raise GalleryError(f"it is the only photo of {who}: remove the person, or add another photo first")
             change.before.append(person.checksum)
             self._connection.execute("DELETE FROM photos WHERE sha256 = ?", found)
-            change.after.append(self._seal(person))
+            self._seal(change, person)
             change.photos = -1
             change.tell("photo removed", person.row, person.id)
 
@@ -220,7 +140,7 @@ class Store(StoreFile):
             renamed = replace(person, name=self.cipher.lookup(name))
             if self.cipher.encrypts:
                 details = replace(details, name=name)
-            change.after.append(self._seal(replace(renamed, details=self.cipher.seal(details.to_json()))))
+            self._seal(change, renamed, details)
             change.tell("person renamed", person.row, person.id)
 
     def merge(self, who: str, into: str) -> None:
@@ -261,7 +181,7 @@ class Store(StoreFile):
                 metadata={**a.metadata, **b.metadata},
                 retain_until=min(days, default=None),
             )
-            change.after.append(self._seal(replace(target, details=self.cipher.seal(details.to_json()))))
+            self._seal(change, target, details)
             change.people = -1
             change.tell("person merged into another", source.row, source.id)
             change.tell("another person merged into this", target.row, target.id, f"{len(old.photos)} photos")
@@ -287,7 +207,7 @@ class Store(StoreFile):
             if len(text) > 2**16:
                 raise GalleryError("tags and metadata of a person are longer than 64 KiB: keep them elsewhere")
             change.before.append(person.checksum)
-            change.after.append(self._seal(replace(person, details=self.cipher.seal(text))))
+            self._seal(change, person, details)
             change.tell(action, person.row, person.id)
 
     def add_negative(self, who: str, embedding: FloatArray) -> None:
@@ -300,8 +220,8 @@ class Store(StoreFile):
             person = self._find(who)
             self._read(person)
             change.before.append(person.checksum)
-            self._insert_negative(person, embedding)
-            change.after.append(self._seal(person))
+            insert_negative(self._connection, self.cipher, person, embedding)
+            self._seal(change, person)
             change.tell("negative example added", person.row, person.id)
 
     def expire(self, today: str) -> list[str]:
@@ -332,16 +252,6 @@ class Store(StoreFile):
         with self._writing() as change:
             change.fpir = fpir
             change.tell("fpir chosen", detail=f"{fpir:g}")
-
-    def settings(self) -> Settings:
-        """What was chosen for the gallery.
-
-        Raises:
-            GalleryError: The file cannot be read.
-        """
-        with self._lock, gallery_errors(self.path):
-            self._ready()
-            return read_settings(self._connection, self.path)
 
     def set_group(self, name: str, group: Group | None) -> None:
         """Makes or changes a group; None deletes it, if nobody is in it.
@@ -408,7 +318,7 @@ class Store(StoreFile):
                     )
                 # Faces that are not this person's were embedded by the old model.
                 self._connection.execute("DELETE FROM negatives WHERE person_id = ?", (person.row,))
-                change.after.append(self._seal(person))
+                self._seal(change, person)
                 change.tell("templates upgraded", person.row, person.id)
             write_contract(self._connection, contract)
             change.tell("gallery upgraded to other models")
@@ -430,113 +340,24 @@ class Store(StoreFile):
             for person in people:
                 details = replace(person.details, name=person.name if self.cipher.encrypts else "")
                 try:
-                    row = self._insert(person.name, details, person.id)
+                    row = insert_person(self._connection, self.cipher, person.name, details, person.id)
                 except sqlite3.IntegrityError as error:
                     raise GalleryError(f"{person.name!r} is there twice: it is no export of ours") from error
                 for photo in person.photos:
-                    if not self._insert_photo(row, photo):
+                    if not insert_photo(self._connection, self.cipher, row, photo):
                         raise GalleryError(f"a photo of {person.name!r} is there twice: it is no export of ours")
                 for vector in person.negatives:
-                    self._insert_negative(row, vector)
+                    insert_negative(self._connection, self.cipher, row, vector)
                 change.people += 1
                 change.photos += len(person.photos)
-                change.after.append(self._seal(row))
+                self._seal(change, row)
                 change.tell("person imported", row.row, row.id, f"{len(person.photos)} photos")
 
-    def people(self) -> list[PersonSummary]:
-        """Everybody, by name.
-
-        Raises:
-            GalleryError: The file cannot be read, or somebody's row is damaged.
-        """
-        with self._lock, gallery_errors(self.path):
-            self._ready()
-            return sorted(self._summaries(), key=lambda person: person.name)
-
-    def person(self, who: str) -> StoredPerson:
-        """One person with all photos.
-
-        Raises:
-            GalleryError: There is no such person, or it is damaged.
-        """
-        with self._lock, gallery_errors(self.path):
-            self._ready()
-            return self._read(self._find(who))
-
-    def audit_log(self) -> list[AuditEntry]:
-        """All changes, the oldest first.
-
-        Raises:
-            GalleryError: The file cannot be read.
-        """
-        with self._lock, gallery_errors(self.path):
-            self._ready()
-            return list(audit.entries(self._connection))
-
-    def owner(self, sha256: str) -> str | None:
-        """The person for whom a photo is enrolled; None for a photo that is not.
-
-        Raises:
-            GalleryError: The file cannot be read, or the person's row is damaged.
-        """
-        with self._lock, gallery_errors(self.path):
-            if not self._connection.in_transaction:
-                self._ready()
-            query = "SELECT person_id FROM photos WHERE sha256 = ?"
-            row = self._connection.execute(query, (self.cipher.lookup(sha256),)).fetchone()
-            person = None if row is None else find_person(self._connection, "id", row[0])
-            return None if person is None else self._read(person).name
-
-    def _read_changes(
-        self, make: Callable[[StoredPerson], T], since: Moment, known: Callable[[Iterable[int]], Iterable[bytes]]
-    ) -> Changes[T]:
-        return read_changes(self._connection, self.contract, self.cipher, make, since, known, self.path)
-
-    def _find(self, who: str) -> PersonRow:
-        person = find_person(self._connection, "uuid", who) if UUID.fullmatch(who) else None
-        if person is None:
-            name = normalise_name(who)
-            person = find_person(self._connection, "name", self.cipher.lookup(name))
-            if person is None:
-                raise GalleryError(f"nobody called {name!r} is in {self.path}: see `lrface gallery list`")
-        return person
-
-    def _read(self, person: PersonRow) -> StoredPerson:
-        try:
-            return read_person(self._connection, self.contract, self.cipher, person)
-        except Damage as error:
-            raise damage_error(self.path, [damaged_entry(person, error)]) from error
-
-    def _insert(self, name: str, details: Details, identity: str) -> PersonRow:
-        lookup, text = self.cipher.lookup(name), self.cipher.seal(details.to_json())
-        query = "INSERT INTO people (uuid, name, details, checksum) VALUES (?, ?, ?, x'')"
-        row = self._connection.execute(query, (identity, lookup, text))
-        return PersonRow(int(row.lastrowid or 0), identity, lookup, text, b"")
-
-    def _insert_photo(self, person: PersonRow, photo: PhotoTemplate) -> bool:
-        query = f"INSERT INTO photos (person_id, {PHOTO_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        values = photo_values(person.id, photo, self.cipher)
-        return bool(self._connection.execute(f"{query} ON CONFLICT DO NOTHING", (person.row, *values)).rowcount)
-
-    def _insert_negative(self, person: PersonRow, embedding: FloatArray) -> None:
-        blob = self.cipher.seal(embedding.astype("<f4").tobytes())
-        self._connection.execute(
-            "INSERT INTO negatives (person_id, embedding, checksum) VALUES (?, ?, ?)",
-            (person.row, blob, negative_checksum(person.id, blob)),
-        )
-
-    def _seal(self, person: PersonRow) -> bytes:
-        """Writes a person's row with the checksum that belongs to it and to the rows that are there; returns it."""
-        photos, negatives = (
-            [row[0] for row in self._connection.execute(f"SELECT checksum FROM {table} WHERE person_id = {person.row}")]
-            for table in ("photos", "negatives")
-        )
-        checksum = person_checksum(person.id, person.name, person.details, photos, negatives)
-        self._connection.execute(
-            "UPDATE people SET name = ?, details = ?, checksum = ? WHERE id = ?",
-            (person.name, person.details, checksum, person.row),
-        )
-        return checksum
+    def _seal(self, change: Change, person: PersonRow, details: Details | None = None) -> None:
+        """Gives a person, perhaps with other details, the checksum that belongs to the rows that are there."""
+        if details is not None:
+            person = replace(person, details=self.cipher.seal(details.to_json()))
+        change.after.append(seal_person(self._connection, person))
 
     def _delete(self, person: PersonRow, change: Change, action: str) -> int:
         query = "SELECT count(*) FROM photos WHERE person_id = ?"
@@ -549,25 +370,6 @@ class Store(StoreFile):
         change.tell(action, person.row, identity, f"{photos} photos")
         return photos
 
-    def _summaries(self) -> list[PersonSummary]:
-        query = "SELECT person_id, count(*) FROM photos GROUP BY person_id"
-        counts = dict(self._connection.execute(query).fetchall())
-        rows = self._connection.execute("SELECT id, uuid, name, details, checksum FROM people").fetchall()
-        people = []
-        for row in map(PersonRow, *zip(*rows, strict=True)) if rows else ():
-            details = Details.from_json(self.cipher.unseal(row.details))
-            name = details.name if self.cipher.encrypts else row.name
-            people.append(PersonSummary(row.id, name, details, counts.get(row.row, 0)))
-        return people
-
-    def _people_with_photos(self) -> list[tuple[PersonRow, list[tuple[int, str]]]]:
-        """Everybody with the numbers and stored hashes of the photos."""
-        photos: dict[int, list[tuple[int, str]]] = {}
-        for row, number, sha256 in self._connection.execute("SELECT person_id, id, sha256 FROM photos"):
-            photos.setdefault(row, []).append((number, sha256))
-        rows = self._connection.execute("SELECT id, uuid, name, details, checksum FROM people ORDER BY id").fetchall()
-        return [(PersonRow(*row), photos.get(row[0], [])) for row in rows]
-
     def _drop_crops(self, change: Change) -> None:
         for person, photos in self._people_with_photos():
             change.before.append(person.checksum)
@@ -575,5 +377,5 @@ class Store(StoreFile):
                 stored = self._connection.execute(f"SELECT {_STORED} FROM photos WHERE id = ?", (number,)).fetchone()
                 checksum = photo_checksum(person.id, *(*stored[:-1], b""))
                 self._connection.execute("UPDATE photos SET crop = x'', checksum = ? WHERE id = ?", (checksum, number))
-            change.after.append(self._seal(person))
+            self._seal(change, person)
             change.tell("crops deleted", person.row, person.id)

@@ -17,7 +17,7 @@ import pytest
 from tiny_gallery import CONTRACT, names, photo, vector
 
 from lrface.errors import ContractError, GalleryError, GalleryInUseError
-from lrface.gallery import Gallery, local
+from lrface.gallery import Gallery, following
 from lrface.gallery.storefile import BUSY_S
 from lrface.matcher import FaceMatcher
 
@@ -119,7 +119,7 @@ def test_while_the_file_is_missing_or_half_copied_the_last_people_are_used(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(local.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(following.time, "monotonic", lambda: now[0])
     with Gallery.open(path, CONTRACT) as gallery:
         gallery.add("ana", [photo(1)])
         assert names(gallery, vector(132)) == ["ana"]
@@ -135,7 +135,7 @@ def test_while_the_file_is_missing_or_half_copied_the_last_people_are_used(
         assert "can be read again" in caplog.text
         path.unlink()
         assert names(gallery, vector(132)) == ["ana"]
-        now[0] += local.GRACE_S + 1
+        now[0] += following.GRACE_S + 1
         with pytest.raises(GalleryError, match="moved or deleted"):
             names(gallery, vector(132))
         assert not path.exists(), "nobody asked for a new gallery"
@@ -146,7 +146,7 @@ def test_a_lock_does_not_end_a_search(
 ) -> None:
     """However long it lasts; who has no people yet is told after a while."""
     now = [1000.0]
-    monkeypatch.setattr(local.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(following.time, "monotonic", lambda: now[0])
     monkeypatch.setattr("lrface.gallery.storefile.BUSY_S", 0.05)
     with Gallery.open(path, CONTRACT) as gallery, Gallery.open(path, CONTRACT) as fresh:
         gallery.add("ana", [photo(1)])
@@ -223,8 +223,8 @@ def between(writing: Gallery, steps: object) -> Callable[..., object]:
 
 def test_only_who_has_changed_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    make = local.PersonTemplates.of
-    monkeypatch.setattr(local.PersonTemplates, "of", lambda person: (read.append(person.name), make(person))[1])
+    make = following.PersonTemplates.of
+    monkeypatch.setattr(following.PersonTemplates, "of", lambda person: (read.append(person.name), make(person))[1])
     with Gallery.open(path, CONTRACT) as gallery, Gallery.open(path, CONTRACT) as elsewhere:
         for seed in range(5):
             elsewhere.add(f"p{seed}", [photo(seed)])

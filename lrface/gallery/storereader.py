@@ -1,0 +1,187 @@
+"""What is read from an open gallery's file, each person checked against the checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lrface.errors import GalleryError
+from lrface.gallery import audit
+from lrface.gallery.audit import AuditEntry
+from lrface.gallery.names import normalise_name
+from lrface.gallery.reading import (
+    Changes,
+    DamagedEntry,
+    Moment,
+    StoredPerson,
+    damage_error,
+    damaged_entry,
+    find_person,
+    read_changes,
+    read_person,
+)
+from lrface.gallery.records import UUID, Damage, Details, PersonRow
+from lrface.gallery.settings import Settings
+from lrface.gallery.state import read_settings, read_state
+from lrface.gallery.storefile import StoreFile
+from lrface.gallery.transactions import gallery_errors
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSummary:
+    """Who a person is, without templates.
+
+    Attributes:
+        id: UUID.
+        name: Normalised.
+        details: Tags, groups and the rest.
+        photos: How many.
+    """
+
+    id: str
+    name: str
+    details: Details
+    photos: int
+
+
+class StoreReader(StoreFile):
+    """People and photos in one file, as read. Thread-safe; several processes may share the file.
+
+    Wherever a person is asked for (`who`), the name or the id does.
+    """
+
+    def read(
+        self,
+        make: Callable[[StoredPerson], T],
+        since: Moment | None = None,
+        known: Callable[[Iterable[int]], Iterable[bytes]] = lambda rows: (),
+        wait_s: float | None = None,
+    ) -> Changes[T]:
+        """Who has changed since an earlier moment, each checked against the checksums; everybody by default.
+
+        Args:
+            make: What to keep of a person.
+            since: The moment of an earlier call.
+            known: The checksums known of some rows.
+            wait_s: How long a lock is waited for; None for `BUSY_S`.
+
+        Raises:
+            GalleryInUseError: A writer has held the file for `wait_s` seconds.
+            GalleryError: The file cannot be read, or somebody's row is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready(wait_s)
+            changes = self._read_changes(make, since or Moment(), known)
+            if changes.damaged:
+                raise damage_error(self.path, changes.damaged)
+            self._version = changes.version
+        return changes
+
+    def verify(self) -> list[DamagedEntry]:
+        """What is damaged, in people or in the audit log; empty for a whole gallery.
+
+        Raises:
+            GalleryError: The file cannot be read at all.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready()
+            changes = self._read_changes(lambda person: None, Moment(), lambda rows: ())
+            fault = audit.chain_fault(self._connection, changes.state.generation, changes.state.head)
+            log = [DamagedEntry("", "", fault)] if fault and read_state(self._connection) is not None else []
+            return [*changes.damaged, *log]
+
+    def settings(self) -> Settings:
+        """What was chosen for the gallery.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready()
+            return read_settings(self._connection, self.path)
+
+    def people(self) -> list[PersonSummary]:
+        """Everybody, by name.
+
+        Raises:
+            GalleryError: The file cannot be read, or somebody's row is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready()
+            return sorted(self._summaries(), key=lambda person: person.name)
+
+    def person(self, who: str) -> StoredPerson:
+        """One person with all photos.
+
+        Raises:
+            GalleryError: There is no such person, or it is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready()
+            return self._read(self._find(who))
+
+    def audit_log(self) -> list[AuditEntry]:
+        """All changes, the oldest first.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready()
+            return list(audit.entries(self._connection))
+
+    def owner(self, sha256: str) -> str | None:
+        """The person for whom a photo is enrolled; None for a photo that is not.
+
+        Raises:
+            GalleryError: The file cannot be read, or the person's row is damaged.
+        """
+        with self._lock, gallery_errors(self.path):
+            if not self._connection.in_transaction:
+                self._ready()
+            query = "SELECT person_id FROM photos WHERE sha256 = ?"
+            row = self._connection.execute(query, (self.cipher.lookup(sha256),)).fetchone()
+            person = None if row is None else find_person(self._connection, "id", row[0])
+            return None if person is None else self._read(person).name
+
+    def _read_changes(
+        self, make: Callable[[StoredPerson], T], since: Moment, known: Callable[[Iterable[int]], Iterable[bytes]]
+    ) -> Changes[T]:
+        return read_changes(self._connection, self.contract, self.cipher, make, since, known, self.path)
+
+    def _find(self, who: str) -> PersonRow:
+        person = find_person(self._connection, "uuid", who) if UUID.fullmatch(who) else None
+        if person is None:
+            name = normalise_name(who)
+            person = find_person(self._connection, "name", self.cipher.lookup(name))
+            if person is None:
+                raise GalleryError(f"nobody called {name!r} is in {self.path}: see `lrface gallery list`")
+        return person
+
+    def _read(self, person: PersonRow) -> StoredPerson:
+        try:
+            return read_person(self._connection, self.contract, self.cipher, person)
+        except Damage as error:
+            raise damage_error(self.path, [damaged_entry(person, error)]) from error
+
+    def _summaries(self) -> list[PersonSummary]:
+        query = "SELECT person_id, count(*) FROM photos GROUP BY person_id"
+        counts = dict(self._connection.execute(query).fetchall())
+        rows = self._connection.execute("SELECT id, uuid, name, details, checksum FROM people").fetchall()
+        people = []
+        for row in map(PersonRow, *zip(*rows, strict=True)) if rows else ():
+            details = Details.from_json(self.cipher.unseal(row.details))
+            name = details.name if self.cipher.encrypts else row.name
+            people.append(PersonSummary(row.id, name, details, counts.get(row.row, 0)))
+        return people
+
+    def _people_with_photos(self) -> list[tuple[PersonRow, list[tuple[int, str]]]]:
+        """Everybody with the numbers and stored hashes of the photos."""
+        photos: dict[int, list[tuple[int, str]]] = {}
+        for row, number, sha256 in self._connection.execute("SELECT person_id, id, sha256 FROM photos"):
+            photos.setdefault(row, []).append((number, sha256))
+        rows = self._connection.execute("SELECT id, uuid, name, details, checksum FROM people ORDER BY id").fetchall()
+        return [(PersonRow(*row), photos.get(row[0], [])) for row in rows]
