@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from lrface.cli.galleries import gallery
@@ -43,7 +45,7 @@ def gallery_upgrade(gallery: str, photos: tuple[str, ...], remove_missing: bool,
             return
         embedder = Embedder(manifest.enrolment, manifest.folder)
         detector = open_detector(None, manifest=manifest)
-        report = upgrade_gallery(store, contract, detector, embedder, photos, remove_missing)
+        report = upgrade_gallery(store, contract, detector, embedder, photos, remove_missing, sys.stderr.isatty())
         for name, reason in report.lost:
             say(name, reason)
         for name in report.removed:

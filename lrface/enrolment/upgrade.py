@@ -51,6 +51,7 @@ def upgrade_gallery(
     embedder: Embedder,
     folders: Iterable[str | PathLike[str]] = (),
     remove_missing: bool = False,
+    progress: bool = False,
 ) -> UpgradeReport:
     """Embeds every photo again and puts the new templates into the gallery, all in one transaction.
 
@@ -62,10 +63,13 @@ def upgrade_gallery(
         folders: Where the files of enrolment are, at any depth; they are recognised by their SHA-256, whatever their
             names are now.
         remove_missing: Whether people of whom no photo is found are removed; else they are an error.
+        progress: Shows a progress bar on stderr.
 
     Raises:
         GalleryError: Somebody would be left without a photo, or the file cannot be written: nothing is changed then.
     """
+    from tqdm import tqdm
+
     people = [person for person in store.read(_itself).people.values() if person is not None]
     if store.contract == contract:
         return UpgradeReport(len(people), 0)
@@ -74,7 +78,7 @@ def upgrade_gallery(
     templates: dict[str, PhotoTemplate] = {}
     lost: list[tuple[str, str]] = []
     waiting: list[tuple[PhotoTemplate, Portrait]] = []
-    for person in people:
+    for person in tqdm(people, unit="person", disable=not progress):
         for photo in person.photos:
             try:
                 waiting.append((photo, _portrait(photo, files.get(photo.sha256), detector)))
