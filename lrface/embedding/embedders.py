@@ -24,7 +24,7 @@ BATCH = 64
 
 LARGE_SIDE, LARGE_BATCH = 64, 4
 """A processor runs a network of floating point whose input has more pixels a side with so many faces at most: the
-maps of more do not fit its caches, and a face then takes a quarter to a third longer (`benchmarks/devices.py`)."""
+maps of more do not fit its caches, and a face then takes up to a third longer (`benchmarks/devices.py`)."""
 
 
 class Embedder:
