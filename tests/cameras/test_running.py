@@ -105,7 +105,7 @@ def after(seconds):
 def test_faces_of_all_cameras_go_through_the_networks_together(matcher):
     run = Run(
         matcher,
-        {"a": FakeCapture(paced(ADA, 500)), "b": FakeCapture(paced(BOB, 500))},
+        {"a": FakeCapture(paced(ADA, 10_000)), "b": FakeCapture(paced(BOB, 10_000))},
         stop=lambda run: 2 in run.batches and len(run.events) > 3,
     )
     assert max(run.batches) == 2

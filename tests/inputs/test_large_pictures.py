@@ -132,12 +132,12 @@ def test_how_many_scans_are_allowed(scans, size, allowed):
 def test_a_picture_that_takes_too_long_is_given_up(monkeypatch, fmt):
     """Pillow reads these two kinds of PPM in Python: 256 MiB would take minutes."""
     monkeypatch.setattr("lrface.inputs.formats.DECODE_SECONDS", 0.05)
-    side = 1000
+    side = 3000
     body = b"0 " * (side * side * 3) if fmt == "P3" else bytes(side * side * 3)
     started = time.thread_time()
     with pytest.raises(ImageError, match="takes longer than"):
         read_image(f"{fmt}\n{side} {side}\n200\n".encode() + body)
-    assert time.thread_time() - started < 1
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(

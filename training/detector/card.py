@@ -72,8 +72,9 @@ def card(
         f" {' and '.join(f'{name} {times} times' for name, times in SCENE_REPEATS.items())}, every other scene once."
         f" From {1 - recipe.closing:.0%} of the steps on nothing mixed, tilted, warped or recoloured, mosaics and"
         " other scenes as background half as often, BatchNorm's statistics frozen |",
-        f"| trained | {step} of {recipe.steps} steps, {origin}, one CPU thread, bf16 autocast; averaged weights."
-        f" {note} |".replace("  |", " |"),
+        f"| trained | {step} of {recipe.steps} steps, {origin}, one CPU thread; averaged weights. {note} |".replace(
+            "  |", " |"
+        ),
         "",
         "## Figures",
         "Held-out scenes, at their stored size; the threshold was chosen there. AP at IoU 0.5 by face height in pixels;"

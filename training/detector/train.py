@@ -1,4 +1,4 @@
-"""Training: one thread, bf16 autocast, AdamW with one cycle, weights averaged, resumable at any checkpoint."""
+"""Training: one thread, AdamW with one cycle, weights averaged, resumable at any checkpoint."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training.common.manifest import sha256
+from training.common.precision import mixed_precision
 from training.detector.augment import Views
 from training.detector.batches import Batch, Batches
 from training.detector.cells import cell_centres, decode, flatten
@@ -108,8 +109,8 @@ class Trainer:
                     part.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, self.recipe)
-        images = batch.images.bfloat16()  # the workers send uint8; bfloat16 holds it exactly
-        with torch.autocast("cpu", torch.bfloat16):
+        images = batch.images.float()  # the workers send uint8
+        with mixed_precision():
             features = self.network.features(images)
             maps = [self.network.out(feature) for feature in features]
             hint = self.hints(features, batch.hints)

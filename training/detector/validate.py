@@ -10,6 +10,7 @@ import torch
 from lrface.detection.suppression import VOTED_NMS_IOU, suppress, vote_boxes
 from lrface.geometry import box_iou
 from lrface.metrics.average_precision import PictureResult, average_precision, match_all
+from training.common.precision import mixed_precision
 from training.detector.cells import cell_centres, decode, flatten
 from training.detector.network import Detector
 from training.detector.scenes import SceneSet
@@ -49,7 +50,7 @@ def predict(network: Detector, scenes: SceneSet) -> tuple[list[PictureResult], l
         canvas = np.zeros((rows, columns, 3), np.uint8)
         canvas[: image.shape[0], : image.shape[1]] = image
         tensor = torch.from_numpy(canvas).permute(2, 0, 1)[None].float().contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             maps = network(tensor)
         boxes, logits, landmarks = decode(flatten(maps)[0].float(), *cell_centres(rows, columns))
         scores = logits.sigmoid()

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from training.common.averaging import Ema, learning_rate
 from training.common.files import log_line, save_state
+from training.common.precision import mixed_precision
 from training.data.bank import Bank, bank_folder, fill_bank
 from training.data.faces import FaceSet
 from training.data.views import aligned_view, student_view
@@ -180,7 +181,7 @@ class LowResolutionTeacher(nn.Module):
 def embed(model: LowResolutionTeacher, views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Unit embeddings float32 ``[n, dim]`` of views uint8 ``[n, r, r, 3]``."""
     out = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), mixed_precision():
         for i in range(0, len(views), BATCH):
             part = views[i : i + BATCH]
             padded = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
@@ -241,7 +242,7 @@ def adapt(
         level = plan.levels[rng.integers(len(plan.levels))]
         picked = rng.choice(rows, BATCH, replace=False)
         views = np.stack([student_view(faces.crops[j], level, plan.degradation, rng) for j in picked])
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             features = model(views)
         guide = torch.from_numpy(targets[picked])
         loss = torch.stack([weight * term(features, guide) for weight, term in objective]).sum()
@@ -333,7 +334,7 @@ def _solve_head(
     """Set the head by ridge regression on sharp faces, so that fine-tuning starts near the teachers' space."""
     some = np.random.default_rng(plan.seed).choice(rows, min(len(rows), 4096), replace=False)
     out = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), mixed_precision():
         for i in range(0, len(some) - BATCH + 1, BATCH):
             views = np.stack([aligned_view(faces.crops[j], 56) for j in some[i : i + BATCH]])
             out.append(model.embed(views).numpy())

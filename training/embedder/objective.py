@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.common.precision import mixed_precision
 from training.losses import LOSSES, LossContext
 from training.recipe import Recipe
 
@@ -58,7 +59,7 @@ class Learner(nn.Module):
             labels: int64 ``[n]``, -1 unknown.
             quality_weights: float ``[n]``, see ``training.data.batches.Batch``.
         """
-        with torch.autocast(views.device.type, torch.bfloat16):
+        with mixed_precision(views.device.type):
             features = self.student(views)
         loss, parts = self.objective(features, guide, labels)
         if self.quality_weight:

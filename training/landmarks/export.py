@@ -93,7 +93,7 @@ def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: f
         " ArcFace template removed, so that aligning by them gives the crop |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",
         f"| views | {', '.join(f'{k} {v}' for k, v in vars(recipe.views).items())} |",
-        f"| trained | {steps} of {recipe.steps} steps, from scratch, one CPU thread, bf16 autocast; averaged weights |",
+        f"| trained | {steps} of {recipe.steps} steps, from scratch, one CPU thread; averaged weights |",
         "",
         "## Figures",
         *MEASURED,

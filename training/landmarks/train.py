@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from training.common.averaging import Ema, learning_rate
 from training.common.files import save_state
+from training.common.precision import mixed_precision
 from training.landmarks.network import Landmarker, loss
 from training.landmarks.samples import Sources, Views, draw
 
@@ -87,7 +88,7 @@ def train(recipe: Recipe, sources: Sources, folder: Path, every: int = 100) -> L
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step / recipe.steps, recipe.rate, recipe.warmup)
         frames, truth = batch_at(step, sources, recipe)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             found, spread = network(frames)
         terms = loss(found, spread, truth)
         optimizer.zero_grad(set_to_none=True)
