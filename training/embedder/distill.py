@@ -115,7 +115,7 @@ def distill(
         if isinstance(student, MobileFaceNet) and recipe.student.start:
             start_from(student, teachers / recipe.student.start)
             solve_head(student, faces.crops, learnt.targets, rows)
-    context = LossContext(recipe.student.dim, learnt.guides.shape[1], centres)
+    context = LossContext(recipe.student.dim, learnt.guides.shape[1], centres, torch.from_numpy(learnt.guides[rows]))
     trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
     trainer.resume()
     if rank == 0:
@@ -264,9 +264,9 @@ class Trainer:
 def start_from_run(model: nn.Module, run: Path) -> None:
     """Copy the averaged weights of another run's student into ``model``.
 
-    A convolution that reads more channels than the given one starts with the given weights and zeros for the rest, so
-    that an assistant starts with the same output as the student whose trunk it shares; tensors of any other shape stay
-    as they are.
+    A layer that reads more channels than the given one starts with the given weights and zeros for the rest, so that an
+    assistant starts with the same output as the student whose trunk it shares; one with more outputs keeps its own
+    weights for the rest. Tensors of any other shape stay as they are.
 
     Raises:
         ValueError: there is no such run.
@@ -281,12 +281,21 @@ def start_from_run(model: nn.Module, run: Path) -> None:
             continue
         if target.shape == value.shape:
             target.copy_(value)
-        elif target.dim() == 4 and target.shape[0] == value.shape[0] and target.shape[1] > value.shape[1]:
+        elif target.dim() > 1 and target.shape[1] > value.shape[1] and _alike(target, value, 1):
             target.zero_()[:, : value.shape[1]].copy_(value)
+        elif target.shape[0] > value.shape[0] and _alike(target, value, 0):
+            target[: value.shape[0]].copy_(value)
         else:
             continue
         copied += 1
     print(f"started from {run.name}: {copied} of {len(own)} tensors")
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor, axis: int) -> bool:
+    """Whether two tensors have the same shape but for one axis."""
+    return a.dim() == b.dim() and all(
+        m == n for i, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)) if i != axis
+    )
 
 
 def load_student(run: Path) -> tuple[Recipe, nn.Module, Embeddings]:

@@ -73,7 +73,7 @@ def _check_buildable(recipe: Recipe, where: str) -> None:
             if spec.name not in LOSSES:
                 raise ValueError(f"unknown loss {spec.name!r}; one of {sorted(LOSSES)}")
             with torch.random.fork_rng(devices=[]):
-                LOSSES[spec.name].build(LossContext(dim, dim, torch.ones(1, dim)), **spec.arguments)
+                LOSSES[spec.name].build(LossContext(dim, dim, torch.ones(1, dim), torch.ones(1, dim)), **spec.arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {at}: {error}") from error
 

@@ -4,6 +4,7 @@ Potentials (``relations``) and penalties (``penalties``) are separate; a loss pu
 """
 
 from training.losses.base import Loss, LossContext
+from training.losses.contrast import GuideContrast
 from training.losses.crd import Crd
 from training.losses.crrcd import Crrcd
 from training.losses.horkd import Horkd
@@ -28,6 +29,7 @@ LOSSES: dict[str, type[Loss]] = {
     "rkd_distance": RkdDistance,
     "rkd_angle": RkdAngle,
     "crd": Crd,
+    "contrast": GuideContrast,
 }
 
 __all__ = ["LOSSES", "FirstOrder", "Loss", "LossContext", "RelationalKL"]

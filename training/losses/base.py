@@ -21,11 +21,13 @@ class LossContext:
         guide_dim: length e of the guide's.
         centres: the guide's mean feature of each class over the training set, float32 ``[k, e]``; labels index it.
             None where no classes are known.
+        guides: the guide's features of the training faces, float32 ``[m, e]``.
     """
 
     student_dim: int
     guide_dim: int
     centres: Tensor | None = None
+    guides: Tensor | None = None
 
 
 class Loss(nn.Module):

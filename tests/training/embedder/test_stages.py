@@ -17,6 +17,7 @@ from toy_run import toy
 from training.data.views import to_input
 from training.embedder.adapt import Adaptation, open_bank
 from training.embedder.distill import distill, load_student, start_from_run
+from training.embedder.mobilefacenet import MobileFaceNet
 from training.embedder.students import Student
 from training.embedder.validate import embed_views
 from training.recipe import BankSpec, LossSpec, Recipe, Schedule, StudentSpec
@@ -56,6 +57,19 @@ def test_what_does_not_fit_stays_random_and_the_rest_is_taken(tmp_path: Path) ->
     start_from_run(own, _run(tmp_path / "given", given))
     torch.testing.assert_close(own.trunk.stem.mix[0].weight, before)
     torch.testing.assert_close(own.head[1].weight, given.head[1].weight)
+
+
+def test_a_network_with_more_blocks_begins_with_the_same_output(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    given, own = MobileFaceNet(8, 64, extra=1), MobileFaceNet(8, 64, extra=3)
+    for parameter in given.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    (tmp_path / "given").mkdir()
+    torch.save({"ema": given.state_dict()}, tmp_path / "given" / "checkpoint.pt")
+    start_from_run(own, tmp_path / "given")
+    faces = torch.randn(2, 3, 112, 112)
+    with torch.no_grad():
+        torch.testing.assert_close(own.eval()(faces), given.eval()(faces))
 
 
 def test_a_run_needs_what_it_begins_with_only_once(tmp_path: Path) -> None:

@@ -267,3 +267,23 @@ def test_heads_are_the_optimizers(name: str) -> None:
     loss(*features()).backward()
     assert list(loss.parameters())
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in loss.parameters())
+
+
+def test_contrast_is_the_cross_entropy_of_the_own_guide_among_strangers() -> None:
+    student, _ = features()
+    generator = torch.Generator().manual_seed(5)
+    guide, pool = torch.randn(N, D, generator=generator), torch.randn(9, D, generator=generator)
+    pool[0] = 2 * guide[0]  # the sample itself: no stranger
+    loss = LOSSES["contrast"].build(LossContext(D, D, guides=pool), temperature=0.2, same_above=0.6)
+    expected = 0.0
+    for s, t in zip(student.tolist(), guide.tolist(), strict=True):
+        own = math.exp(dot(unit(s), unit(t)) / 0.2)
+        strangers = [math.exp(dot(unit(s), unit(o)) / 0.2) for o in pool.tolist() if dot(unit(t), unit(o)) <= 0.6]
+        expected -= math.log(own / (own + sum(strangers))) / N
+    assert float(loss(student, guide)) == pytest.approx(expected, rel=1e-5)
+    assert "pool" not in loss.state_dict()
+
+
+def test_contrast_without_training_faces_is_refused() -> None:
+    with pytest.raises(ValueError, match="training faces"):
+        LOSSES["contrast"].build(LossContext(D, D))
