@@ -293,9 +293,8 @@ def start_from_run(model: nn.Module, run: Path) -> None:
 
 def _alike(a: torch.Tensor, b: torch.Tensor, axis: int) -> bool:
     """Whether two tensors have the same shape but for one axis."""
-    return a.dim() == b.dim() and all(
-        m == n for i, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)) if i != axis
-    )
+    ours, theirs = list(a.shape), list(b.shape)
+    return len(ours) == len(theirs) and ours[:axis] + ours[axis + 1 :] == theirs[:axis] + theirs[axis + 1 :]
 
 
 def load_student(run: Path) -> tuple[Recipe, nn.Module, Embeddings]:
@@ -333,7 +332,9 @@ def _distillation_targets(
 ) -> DistillationTargets:
     """From the teachers, or from the run that is the guide (HORKD's second stage: the assistant teaches)."""
     if not recipe.guide:
-        basis = projection(embeddings[faces.rows("train")], recipe.student.dim)
+        basis = _kept_space(recipe, run)
+        if basis is None:
+            basis = projection(embeddings[faces.rows("train")], recipe.student.dim)
         targets = project(embeddings, basis)
         return DistillationTargets(targets, targets, basis)
     guide_run = run.parent / recipe.guide
@@ -349,6 +350,22 @@ def _distillation_targets(
         with replacing(kept) as part:
             np.save(part, found)
     return DistillationTargets(np.load(kept), project(embeddings, basis), basis)
+
+
+def _kept_space(recipe: Recipe, run: Path) -> Embeddings | None:
+    """The projection of this run's own checkpoint, or of the run it starts from if that has the same teachers.
+
+    Computed anew on another processor or from other faces it differs a little: the given weights would aim beside it,
+    and the networks of one space would not be comparable.
+    """
+    for folder in (run, run.parent / recipe.init):
+        if (folder / "checkpoint.pt").exists() and (folder / "recipe.json").exists():
+            made_by = recipe_from(json.loads((folder / "recipe.json").read_text()), str(folder))
+            if (made_by.student.dim, made_by.teachers) == (recipe.student.dim, recipe.teachers):
+                state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+                basis: Embeddings = state["basis"].numpy()
+                return basis
+    return None
 
 
 def _validated(

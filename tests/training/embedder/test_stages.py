@@ -133,3 +133,13 @@ def test_a_bank_belongs_to_its_teacher_and_its_faces(tmp_path: Path, monkeypatch
     for other in (replace(plan, dim=16), replace(plan, teachers=("edgeface_xs.onnx", "reid0095.onnx"))):
         with pytest.raises(ValueError, match="they must be equal"):
             open_bank(recipe, other, lambda: None, faces, tmp_path)
+
+
+def test_a_run_goes_on_in_the_space_of_the_run_that_it_starts_from(tmp_path: Path) -> None:
+    faces, embeddings, pairs = toy()
+    distill(RECIPE, faces, embeddings, pairs, tmp_path / "assistant")
+    _, _, basis = load_student(tmp_path / "assistant")
+    other = embeddings[:, ::-1] @ np.diag(np.linspace(1, 2, embeddings.shape[1])).astype(np.float32)
+    other /= np.linalg.norm(other, axis=1, keepdims=True)
+    distill(replace(RECIPE, name="second", init="assistant"), faces, other, pairs, tmp_path / "second")
+    np.testing.assert_array_equal(load_student(tmp_path / "second")[2], basis)
