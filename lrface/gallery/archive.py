@@ -22,6 +22,7 @@ from lrface.gallery.reading import StoredPerson
 from lrface.gallery.records import UUID, Damage, Details, PhotoTemplate, read_vector, usable_photo
 from lrface.gallery.settings import Settings
 from lrface.gallery.store import Store
+from lrface.models.safe_files import open_regular
 from lrface.types import FloatArray
 
 FORMAT, VERSION = "lrface-gallery", 1
@@ -81,7 +82,7 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
         order = ", whose path comes after the export's" if is_export else ""
         raise GalleryError(f"{path} is there already: an export is imported into a new gallery{order}")
     try:
-        with zipfile.ZipFile(name) as archive:
+        with open_regular(name) as file, zipfile.ZipFile(file) as archive:
             header = json.loads(_content(archive, _HEADER))
             if not isinstance(header, dict) or header.get("format") != FORMAT:
                 raise GalleryError(f"{name} is not a gallery's export: make one with `lrface gallery export`")
@@ -98,7 +99,7 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
             if fpir is not None and not 0 < float(fpir) < 1:
                 raise ValueError("its fpir is no rate")
     except OSError as error:
-        raise GalleryError(f"cannot read {name} ({error.strerror}): check the path") from error
+        raise GalleryError(f"cannot read {name} ({error.strerror or error}): check the path") from error
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise GalleryError(f"{name} is no whole export ({str(error)[:200]}): export the gallery again") from error
     store = Store(path, contract)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from lrface.gallery.ciphers import KEY_BYTES, WrongKey
+from lrface.models.safe_files import read_regular
 
+_MAX_BYTES = 1000
 KEY, KEY_FILE = "LRFACE_GALLERY_KEY", "LRFACE_GALLERY_KEY_FILE"
 Key: TypeAlias = bytes | Callable[[], bytes]
 
@@ -17,7 +19,7 @@ def find_key(given: Key | None) -> bytes | None:
 
     Args:
         given: The key, or a function that gives it; None to look into the environment: 64 hexadecimal digits in
-            `LRFACE_GALLERY_KEY`, or in the file that `LRFACE_GALLERY_KEY_FILE` names.
+            `LRFACE_GALLERY_KEY`, or in the regular file that `LRFACE_GALLERY_KEY_FILE` names.
 
     Raises:
         WrongKey: What was found is no key, or the file cannot be read.
@@ -28,8 +30,7 @@ def find_key(given: Key | None) -> bytes | None:
     if not text and (path := os.environ.get(KEY_FILE, "")):
         where = path
         try:
-            with open(path, encoding="ascii") as file:
-                text = file.read(1000)
+            text = read_regular(path, _MAX_BYTES).decode("ascii")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise WrongKey(f"cannot read the gallery's key in {path} ({reason}): check {KEY_FILE}") from error

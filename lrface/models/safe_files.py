@@ -1,4 +1,4 @@
-"""Files of a models folder, read so that no file can hang, crash or exhaust the process."""
+"""Files that a user names, read so that none can hang, crash or exhaust the process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -14,23 +14,35 @@ MAX_MODEL_BYTES = 2 * 1024**3
 MAX_JSON_BYTES = 16 * 1024**2
 
 
-def read_regular(path: Path, most: int = MAX_MODEL_BYTES) -> bytes:
-    """The bytes of a regular file.
+def open_regular(path: str | Path) -> BinaryIO:
+    """Opens a regular file to be read.
 
     Raises:
-        OSError: It cannot be read, is no regular file (a named pipe would block for ever), is larger than ``most``
-            bytes, or its path cannot be one.
+        OSError: It cannot be read, is no regular file (a named pipe would block for ever), or its path cannot be one.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a NUL in the path
         raise OSError(f"{error}") from error
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError("it is not a regular file")
-        if found.st_size > most:
-            raise OSError(f"it has {found.st_size} bytes, more than {most}")
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: str | Path, most: int = MAX_MODEL_BYTES) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: See `open_regular`; or it is larger than ``most`` bytes.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(f"it has {size} bytes, more than {most}")
         return file.read(most + 1)[:most]
 
 
