@@ -8,11 +8,13 @@ import csv
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from os import PathLike
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lrface.errors import GalleryError, LrfaceError
@@ -70,6 +72,12 @@ def export_gallery(store: Store, target: str | PathLike[str]) -> int:
     return len(people)
 
 
+_DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),  # values of other types, or out of range
+    *(EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),  # RuntimeError: also of recursion
+)
+
+
 def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> int:
     """Makes a new gallery of an export, all of it or nothing; returns how many people. Ids stay.
 
@@ -83,7 +91,7 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
         raise GalleryError(f"{path} is there already: an export is imported into a new gallery{order}")
     try:
         with open_regular(name) as file, zipfile.ZipFile(file) as archive:
-            header = json.loads(_content(archive, _HEADER))
+            header = msgspec.json.decode(_content(archive, _HEADER))
             if not isinstance(header, dict) or header.get("format") != FORMAT:
                 raise GalleryError(f"{name} is not a gallery's export: make one with `lrface gallery export`")
             if header.get("version") != VERSION:
@@ -100,7 +108,7 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
                 raise ValueError("its fpir is no rate")
     except OSError as error:
         raise GalleryError(f"cannot read {name} ({error.strerror or error}): check the path") from error
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise GalleryError(f"{name} is no whole export ({str(error)[:200]}): export the gallery again") from error
     store = Store(path, contract)
     try:
@@ -166,7 +174,7 @@ def _people(archive: zipfile.ZipFile, dim: int) -> Iterator[StoredPerson]:
         while line := lines.readline(_LONGEST_LINE + 1):
             if len(line) > _LONGEST_LINE:
                 raise ValueError("a person's entry is too long")
-            yield _person(json.loads(line), dim)
+            yield _person(msgspec.json.decode(line), dim)
 
 
 def _person(found: dict[str, Any], dim: int) -> StoredPerson:

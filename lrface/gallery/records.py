@@ -121,6 +121,10 @@ def usable_photo(photo: PhotoTemplate, dim: int) -> str | None:
         return "its hash is not 1 to 64 ASCII characters"
     if not 0 < photo.native_px < _LARGEST_PX:
         return f"a face cannot be {photo.native_px} px wide"
+    if photo.quality is not None and not 0 <= photo.quality <= 1:
+        return f"a quality cannot be {photo.quality}"
+    if not (len(photo.added) <= 40 and photo.added.isascii() and photo.added.isprintable()):
+        return "its time of enrolment is none"
     return None
 
 
@@ -130,7 +134,7 @@ def photo_values(person_id: str, photo: PhotoTemplate, cipher: Cipher) -> tuple[
     values = (
         cipher.lookup(photo.sha256),
         float(photo.native_px),
-        None if photo.quality is None else float(photo.quality),
+        None if photo.quality is None else float(photo.quality) + 0.0,  # SQLite stores no -0.0
         photo.added,
         cipher.seal(blob),
         cipher.seal(photo.crop),

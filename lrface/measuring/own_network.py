@@ -129,7 +129,7 @@ def _entry(file: Path, data: bytes, how: Preprocessing, license_text: str) -> di
         )
     except Exception as error:  # of the library that runs it; they share no base but Exception
         raise ModelError(f"{file.name} cannot embed two faces at once ({error}): {_FIX}") from error
-    if found.ndim != 2 or len(found) != 2 or list(outputs[0].shape)[-1] != found.shape[1]:
+    if found.ndim != 2 or len(found) != 2 or list(outputs[0].shape)[-1:] != [found.shape[1]]:
         raise ModelError(f"{file.name} gives {list(found.shape)} for two faces: [2, dim] is wanted: {_FIX}")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-.") or "own"
     sha256 = hashlib.sha256(data).hexdigest()

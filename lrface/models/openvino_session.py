@@ -101,7 +101,7 @@ class OpenVinoSession:
         self._inputs, self._outputs = graph.get_inputs(), graph.get_outputs()
         self._names = [output.name for output in self._outputs]
         self._settings = _settings(DEVICES[device], precision, threads)
-        first, *rest = self._inputs[0].shape
+        first, *rest = self._inputs[0].shape if self._inputs and self._inputs[0].shape else [None, None]
         one_size = len(self._inputs) == 1 and not isinstance(first, int) and all(isinstance(n, int) for n in rest)
         self._sizes = sizes if one_size else () if any_shape else (1,)
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
