@@ -38,9 +38,7 @@ def parse_aspect(text: str | float | None) -> float | None:
     parts = re.fullmatch(r"\s*(\d{1,5}(?:\.\d{1,20})?)\s*(?:[:/]\s*(\d{1,5}(?:\.\d{1,20})?))?\s*", written)
     value = float(parts[1]) / (float(parts[2] or 1) or 1e9) if parts else 0.0
     if not 1 / _MAX_STRETCH <= value <= _MAX_STRETCH:
-        raise ArgumentError(
-            f"aspect {written[:40]!r}: give width:height of the picture as it should be seen, like 4:3"
-        )
+        raise ArgumentError(f"aspect {written[:40]!r}: give width:height of the picture as it should be seen, like 4:3")
     return value
 
 
