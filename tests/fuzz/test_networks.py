@@ -80,7 +80,7 @@ def test_a_damaged_network_is_added_whole_or_refused(tmp_path: Path, photos: Any
     monkeypatch.setattr(own_network, "_photos", lambda people, detector: photos)
     sound, ends, folder = embedder_bytes(32, dim=16), Counter[str](), tmp_path / "models"
     messages: list[str] = []
-    for case in range(CASES):
+    for case in range(CASES // 2):
         rng = random.Random(case)
         (tmp_path / "net.onnx").write_bytes(damaged(sound, rng))
         how = Preprocessing(rng.choice(["RGB", "BGR"]), rng.choice([127.5, 0.0]), rng.choice([1 / 127.5, 1e-30, 1e30]))
@@ -95,7 +95,7 @@ def test_a_damaged_network_is_added_whole_or_refused(tmp_path: Path, photos: Any
             assert all(status.ok for status in Manifest.load(folder).verify()), case
             folder.rename(tmp_path / f"models-{case}")
         assert not list(tmp_path.glob(".*")), case
-    assert ends["refused"] > CASES // 4, ends
+    assert ends["refused"] > CASES // 8, ends
     assert ends["added"], ends
     assert all(message.isprintable() for message in messages)
 
