@@ -54,7 +54,13 @@ class ContractError(GalleryError):
 
 
 class EnrolmentError(LrfaceError):
-    """Nothing could be enrolled from what was given."""
+    """Nothing could be enrolled from what was given.
+
+    Attributes:
+        photos: What became of each photo (`lrface.PhotoReport`), where photos were given.
+    """
+
+    photos: tuple[object, ...] = ()
 
 
 class VideoError(LrfaceError):

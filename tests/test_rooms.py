@@ -15,7 +15,7 @@ HOUSE = {
     "lrface": (
         ["lrface"],
         "redaction errors types geometry alignment inputs models detection embedding decisions gallery enrolment "
-        "verification matcher tracks measuring outputs watching cameras cli metrics",
+        "verification matcher tracks measuring outputs watching cameras serve cli metrics",
     ),
     "training": (["lrface", "training"], "common recipe data losses embedder detector landmarks sweeps cli"),
     "benchmarks": (["lrface", "training", "benchmarks"], "lib scripts publish"),

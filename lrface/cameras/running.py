@@ -87,6 +87,7 @@ def watch_cameras(
     on_stream_event: Callable[[Camera, StreamEvent], None] | None = None,
     open_capture: Callable[[str | int], Capture] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    stop: threading.Event | None = None,
 ) -> list[CameraReport]:
     """Watches cameras until all of them have ended (live ones do not).
 
@@ -103,6 +104,7 @@ def watch_cameras(
         on_stream_event: Told what happens to a camera, in the thread that reads it.
         open_capture: See VideoSource.
         clock: Monotonic seconds.
+        stop: Ends the run when it is set, as an interruption does.
 
     Raises:
         LrfaceError: Events cannot be stored, or the gallery cannot be read.
@@ -126,7 +128,7 @@ def watch_cameras(
     try:
         for each in watched:
             each.reader.start()
-        while True:
+        while stop is None or not stop.is_set():
             with news:
                 batch = [(each, frame) for each in watched if (frame := each.reader.take()) is not None]
                 if not batch:

@@ -20,6 +20,7 @@ from lrface.cli.galleries import enroll, gallery, thresholds
 from lrface.cli.identifying import identify, watch
 from lrface.cli.installation import demo, doctor, models
 from lrface.cli.output import note
+from lrface.cli.serving import serve
 from lrface.errors import LrfaceError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -42,7 +43,7 @@ class _Ended(BaseException):
 
 
 @click.group(
-    commands=[demo, enroll, identify, watch, thresholds, gallery, models, doctor],
+    commands=[demo, enroll, identify, watch, serve, thresholds, gallery, models, doctor],
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
 )

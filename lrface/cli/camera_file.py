@@ -17,8 +17,6 @@ from lrface.outputs.records import json_line
 if TYPE_CHECKING:
     from lrface.cameras.config import Settings
     from lrface.matcher import FaceMatcher
-    from lrface.outputs.delivery import Transport
-    from lrface.outputs.mqtt import Mqtt
 
 
 def watch_file(
@@ -36,13 +34,11 @@ def watch_file(
     Raises:
         LrfaceError: A camera could not be read, after all others have ended; or events cannot be stored.
     """
+    from lrface.cameras.receivers import open_receivers
     from lrface.cameras.running import watch_cameras
     from lrface.inputs.live import StreamEventKind
-    from lrface.outputs.event_sinks import EventSinks
     from lrface.outputs.files import run_folder
-    from lrface.outputs.mqtt import Mqtt
     from lrface.outputs.sinks import JsonLines
-    from lrface.outputs.webhook import Webhook
 
     def told(records: Sequence[Mapping[str, Any]]) -> None:
         for record in records:
@@ -51,27 +47,18 @@ def watch_file(
             else:
                 say(_line(record))
 
-    mqtt: Mqtt | None = None
-    webhooks = [Webhook(each.url, each.secret) for each in settings.webhooks]
-    if settings.mqtt is not None:
-        names = [camera.name for camera in settings.cameras]
-        chosen = settings.mqtt
-        mqtt = Mqtt(chosen.broker, names, topic=chosen.topic, home_assistant=chosen.home_assistant)
-
     def stream_event(camera: Any, event: Any) -> None:
         note(f"lrface: {camera.name}: {event.message}")
-        if mqtt is not None:
-            mqtt.camera_answers(camera.name, event.kind == StreamEventKind.CONNECTED)
+        receivers.camera_answers(camera.name, event.kind == StreamEventKind.CONNECTED)
 
     with ExitStack() as stack:
         lines = None if out is None else JsonLines(run_folder(out) / "events.jsonl")
-        receivers: list[Transport] = [*webhooks, *([] if mqtt is None else [mqtt])]
-        sinks = EventSinks(lines, settings.outbox, receivers, report=lambda text: note(f"lrface: {text}"))
-        stack.callback(_close, sinks)
+        receivers = open_receivers(settings, lambda text: note(f"lrface: {text}"), lines)
+        stack.callback(_close, receivers.sinks)
         reports = watch_cameras(
             matcher,
             settings.cameras,
-            sinks=sinks,
+            sinks=receivers.sinks,
             keep_strangers_s=keep_strangers_s,
             on_events=told,
             on_stream_event=stream_event,

@@ -111,8 +111,11 @@ class EnrolmentReport:
 
 def nothing_enrolled(photos: Iterable[PhotoReport], what: str) -> EnrolmentError:
     """The error for photos of which none was usable, with the reason for each (at most ten)."""
+    photos = tuple(photos)
     reasons = [f"{photo.photo}: {photo.reason}" for photo in photos if photo.reason]
     more = [f"and {len(reasons) - 10} more"] if len(reasons) > 10 else []
     if not reasons:
         return EnrolmentError(f"no photo to enrol {what}: give JPEG, PNG or WebP pictures, in people/<name>/*.jpg")
-    return EnrolmentError(f"nothing could be enrolled {what}: " + "; ".join([*reasons[:10], *more]))
+    error = EnrolmentError(f"nothing could be enrolled {what}: " + "; ".join([*reasons[:10], *more]))
+    error.photos = photos
+    return error

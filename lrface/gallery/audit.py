@@ -10,10 +10,13 @@ import getpass
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from lrface.gallery.records import DIGEST_SIZE, digest
 
+_acting: ContextVar[str] = ContextVar("lrface_actor", default="")
 START = bytes(DIGEST_SIZE)
 """The hash before the first entry."""
 
@@ -25,7 +28,7 @@ class AuditEntry:
     Attributes:
         number: From 1 on, without gaps.
         at: When, ISO 8601 in UTC.
-        actor: Who: the account of the operating system, or `LRFACE_ACTOR`.
+        actor: Who: the user of a service, `LRFACE_ACTOR`, or the account of the operating system.
         action: What was done, such as "photos added".
         person: The person's UUID; empty where the change is of the gallery.
         detail: How much, such as "2 photos".
@@ -46,9 +49,19 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+@contextmanager
+def acting_as(who: str) -> Iterator[None]:
+    """Names who is responsible for changes inside the block, such as the user of a service."""
+    token = _acting.set(who)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def actor() -> str:
-    """Who uses this process: `LRFACE_ACTOR`, else the account of the operating system."""
-    given = os.environ.get("LRFACE_ACTOR", "")
+    """Who acts: named by `acting_as`, else by `LRFACE_ACTOR`, else the account of the operating system."""
+    given = _acting.get() or os.environ.get("LRFACE_ACTOR", "")
     if not given:
         try:
             given = getpass.getuser()

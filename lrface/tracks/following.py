@@ -13,7 +13,7 @@ import numpy as np
 from lrface.tracks.decision import CANDIDATES, band_of, can_fuse, decide_track, one_name_each
 from lrface.tracks.events import TrackEvent, TrackEventKind
 from lrface.tracks.strangers import Strangers
-from lrface.tracks.template import View
+from lrface.tracks.template import TrackTemplate, View
 from lrface.tracks.track import Track
 from lrface.tracks.tracker import MotionTracker, Tracker
 from lrface.types import Detections, Face, Identification, Reason
@@ -74,6 +74,11 @@ class TrackFollower:
     def seen(self) -> list[Identification]:
         """The faces of the last frame, in the order of its detections, each with the decision on its track."""
         return self._seen
+
+    def template_of(self, track: int) -> TrackTemplate | None:
+        """What the views of a track say together; None before the first one, and when the track has left."""
+        known = self._tracks.get(track)
+        return None if known is None else known.template
 
     def wanted(self, frame: Frame, found: Detections) -> list[int]:
         """Follows the faces of a frame.

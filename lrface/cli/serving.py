@@ -1,0 +1,88 @@
+"""`lrface serve`: cameras, REST service and console in one process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lrface.cli.options import matcher_options
+from lrface.cli.output import note
+from lrface.errors import LrfaceError
+
+if TYPE_CHECKING:
+    from lrface.matcher import FaceMatcher
+
+
+@click.command()
+@click.argument("cameras", required=False, type=click.Path(dir_okay=False))
+@click.option("--gallery", type=click.Path(dir_okay=False), help="The gallery; made where there is none.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Folder for accounts, events and tracks. Default: beside the gallery, GALLERY.service",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: at all.")
+@click.option("--port", default=8480, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
+@click.option("--cert", type=click.Path(dir_okay=False), help="Certificate for TLS, a PEM file; with --key.")
+@click.option("--key", type=click.Path(dir_okay=False), help="Key of the certificate, a PEM file.")
+@click.option("--insecure", is_flag=True, help="Listen beyond this machine without TLS all the same.")
+@matcher_options
+def serve(
+    cameras: str | None,
+    gallery: str | None,
+    data: str | None,
+    host: str,
+    port: int,
+    cert: str | None,
+    key: str | None,
+    insecure: bool,
+    open_matcher: Callable[..., FaceMatcher],
+) -> None:
+    """Watch the cameras of the file CAMERAS, and answer requests: a REST service, /v1, and a console for browsers.
+
+    At the first start an account and an API token are made and printed; they are shown only then.
+    """
+    if gallery is None:
+        raise click.UsageError("say who is enrolled: --gallery staff.gallery (it is made where there is none)")
+    require_extra()
+    from lrface.cameras.config import load_settings
+    from lrface.serve.options import ServeOptions
+    from lrface.serve.server import serve as answer_requests
+    from lrface.serve.service import Service
+
+    folder = Path(f"{gallery}.service" if data is None else data)
+    certificate, secret = (None if each is None else Path(each) for each in (cert, key))
+    options = ServeOptions(folder, host, port, certificate, secret, insecure)
+    settings = None if cameras is None else load_settings(cameras)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    with open_matcher(gallery, must_exist=False) as matcher:
+        service = Service(matcher, settings, options)
+        try:
+            first = service.access.first_start()
+            if first is not None:
+                note("Made at this first start, and shown only now:")
+                note(f"  console: name {first.user}, password {first.password}")
+                note(f"  API: token {first.token}")
+            answer_requests(service, lambda url: note(f"lrface: {url}"))
+        finally:
+            service.close()
+
+
+def require_extra() -> None:
+    """Says which extra is missing.
+
+    Raises:
+        LrfaceError: Starlette or uvicorn is not installed.
+    """
+    from importlib.util import find_spec
+
+    missing = [
+        name for name in ("starlette", "uvicorn", "python_multipart", "prometheus_client") if not find_spec(name)
+    ]
+    if missing:
+        raise LrfaceError(f"`lrface serve` needs {', '.join(missing)}: pip install 'lrface[serve]'")

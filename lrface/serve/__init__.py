@@ -1,0 +1,1 @@
+"""The service: cameras, a REST interface and a web console in one process (extra `serve`)."""

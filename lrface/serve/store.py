@@ -1,0 +1,354 @@
+"""Events and tracks of the service, in a SQLite file for its owner only; what is too old is deleted."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lrface.errors import LrfaceError
+from lrface.outputs.records import json_line
+from lrface.serve.schema import APPLICATION, SCHEMA, VERSION
+from lrface.serve.trackrecords import Crop, StoredEvent, StoredTrack, pack_template, unpack_template
+from lrface.tracks.template import TrackTemplate
+
+DAY_S = 86_400.0
+MOST = 500
+"""Rows of one page."""
+
+_TRACK = (
+    "id, camera, number, first_at, last_at, open, person, name, similarity, threshold, reason, unknown, quality, "
+    "native_px, views, label, (SELECT count(*) FROM crop WHERE crop.track = track.id)"
+)
+
+
+class ServiceStore:
+    """The service's own file. Safe to use from several threads, by one process at a time.
+
+    Args:
+        path: Made, for its owner only, where there is none.
+        clock: Seconds since 1970.
+
+    Raises:
+        LrfaceError: The file is something else, is in use by another process, or cannot be written.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path, self._clock = path, clock
+        self._lock = threading.RLock()
+        self._listeners: list[Callable[[], None]] = []
+        with self._using():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            try:
+                self._open()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def on_events(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Has a function called, in the writing thread, when there are new events; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # -- events
+
+    def add_events(self, records: Sequence[Mapping[str, Any]], tracks: Mapping[tuple[str, int], int]) -> None:
+        """Stores events; they are in the file when this returns.
+
+        Args:
+            records: As `TrackEvent.to_dict` gives them, each with an `id`.
+            tracks: Ids of tracks in the store, by camera and number.
+        """
+        now = self._clock()
+        rows = [
+            (
+                record["id"], now, record["camera"] or "", tracks.get((record["camera"] or "", record["track"])),
+                record["event"], record["person"], record["name"], json_line(record),
+            )
+            for record in records
+        ]  # fmt: skip
+        with self._transaction() as database:
+            database.executemany(
+                "INSERT OR IGNORE INTO event (id, at, camera, track, kind, person, name, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+        for listener in tuple(self._listeners):
+            listener()
+
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        camera: str | None = None,
+        person: str | None = None,
+        kind: str | None = None,
+        unknown: bool = False,
+        limit: int = 100,
+    ) -> list[StoredEvent]:
+        """A page of events: the newest first; with `after`, the oldest first.
+
+        Args:
+            after: Only those with a higher `seq`.
+            before: Only those with a lower `seq`.
+            since: From this time on, seconds since 1970.
+            until: Before this time.
+            camera: Of this camera.
+            person: Of this person, by UUID.
+            kind: "appeared", "identified", "revised" or "left".
+            unknown: Only those without a name.
+            limit: At most so many, 1 to `MOST`.
+        """
+        asked = (("seq > ?", after), ("seq < ?", before), ("at >= ?", since), ("at < ?", until), ("camera = ?", camera),
+                 ("person = ?", person), ("kind = ?", kind))  # fmt: skip
+        where, values = _where(asked, ("person IS NULL",) if unknown else ())
+        order = "DESC" if after is None else "ASC"
+        query = f"SELECT seq, at, track, body FROM event {where} ORDER BY seq {order} LIMIT ?"
+        rows = self._rows(query, (*values, max(1, min(limit, MOST))))
+        return [StoredEvent(seq, at, track, msgspec.json.decode(body)) for seq, at, track, body in rows]
+
+    def last_event(self) -> int:
+        """The highest `seq`; 0 before the first event."""
+        return int(self._rows("SELECT coalesce(max(seq), 0) FROM event")[0][0])
+
+    # -- tracks
+
+    def begin_track(self, camera: str, number: int, first_at: float, last_at: float) -> int:
+        """Stores a new track; returns its id."""
+        with self._transaction() as database:
+            added = database.execute(
+                "INSERT INTO track (camera, number, first_at, last_at, open) VALUES (?, ?, ?, ?, 1)",
+                (camera, number, first_at, last_at),
+            )
+        return int(added.lastrowid or 0)
+
+    def update_track(
+        self,
+        track: int,
+        changes: Mapping[str, Any],
+        template: TrackTemplate | None = None,
+        crops: Sequence[Crop] | None = None,
+        together: Iterable[int] = (),
+    ) -> None:
+        """Stores what is new of a track.
+
+        Args:
+            track: Its id.
+            changes: Columns: last_at, open, person, name, similarity, threshold, reason, unknown, quality, native_px,
+                views, label.
+            template: Of its views; None: as it was.
+            crops: Its best crops, best first; None: as they were.
+            together: Ids of tracks that were seen in one frame with it.
+        """
+        values: dict[str, Any] = dict(changes)
+        if template is not None:
+            values["template"] = pack_template(template)
+        with self._transaction() as database:
+            if values:
+                columns = ", ".join(f"{name} = ?" for name in values)
+                database.execute(f"UPDATE track SET {columns} WHERE id = ?", (*values.values(), track))
+            if crops is not None:
+                database.execute("DELETE FROM crop WHERE track = ?", (track,))
+                rows = [(track, i, each.quality, each.native_px, each.at, each.jpeg) for i, each in enumerate(crops)]
+                database.executemany("INSERT INTO crop VALUES (?, ?, ?, ?, ?, ?)", rows)
+            pairs = [(min(track, other), max(track, other)) for other in together if other != track]
+            database.executemany("INSERT OR IGNORE INTO together VALUES (?, ?)", pairs)
+
+    def tracks(
+        self,
+        *,
+        before: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        camera: str | None = None,
+        person: str | None = None,
+        unknown: bool = False,
+        label: str | None = None,
+        limit: int = 100,
+    ) -> list[StoredTrack]:
+        """A page of tracks, the newest first.
+
+        Args:
+            before: Only those with a lower id.
+            since: Seen at this time or later, seconds since 1970.
+            until: Begun before this time.
+            camera: Of this camera.
+            person: Of this person, by UUID.
+            unknown: Only those without a name and without a label.
+            label: Only those with this label.
+            limit: At most so many, 1 to `MOST`.
+        """
+        asked = (("id < ?", before), ("last_at >= ?", since), ("first_at < ?", until), ("camera = ?", camera),
+                 ("person = ?", person), ("label = ?", label))  # fmt: skip
+        where, values = _where(asked, ("person IS NULL AND label IS NULL",) if unknown else ())
+        rows = self._rows(
+            f"SELECT {_TRACK} FROM track {where} ORDER BY id DESC LIMIT ?", (*values, max(1, min(limit, MOST)))
+        )
+        return [_track(row) for row in rows]
+
+    def track(self, track: int) -> StoredTrack | None:
+        """One track; None where there is none."""
+        rows = self._rows(f"SELECT {_TRACK} FROM track WHERE id = ?", (track,))
+        return _track(rows[0]) if rows else None
+
+    def template(self, track: int) -> TrackTemplate | None:
+        """The template of a track; None where none is kept."""
+        rows = self._rows("SELECT template FROM track WHERE id = ? AND template IS NOT NULL", (track,))
+        return unpack_template(rows[0][0]) if rows else None
+
+    def unknown_templates(self, since: float = 0.0) -> list[tuple[int, TrackTemplate]]:
+        """Ids and templates of the tracks without a name, the oldest first."""
+        query = (
+            "SELECT id, template FROM track WHERE person IS NULL AND template IS NOT NULL AND last_at >= ? ORDER BY id"
+        )
+        return [(track, unpack_template(data)) for track, data in self._rows(query, (since,))]
+
+    def crop(self, track: int, rank: int = 0) -> Crop | None:
+        """A crop of a track, 0 for the best one; None where there is none."""
+        rows = self._rows("SELECT jpeg, quality, native_px, at FROM crop WHERE track = ? AND rank = ?", (track, rank))
+        return Crop(*rows[0]) if rows else None
+
+    def together(self, tracks: Iterable[int] | None = None) -> set[tuple[int, int]]:
+        """Pairs of tracks that were seen in one frame, so that they are different people; the lower id first."""
+        pairs = {(one, other) for one, other in self._rows("SELECT one, other FROM together")}
+        if tracks is None:
+            return pairs
+        wanted = set(tracks)
+        return {pair for pair in pairs if pair[0] in wanted and pair[1] in wanted}
+
+    # -- people, retention, settings
+
+    def rename_person(self, person: str, name: str) -> None:
+        """Gives tracks and events of a person the new name."""
+        with self._transaction() as database:
+            database.execute("UPDATE track SET name = ? WHERE person = ?", (name, person))
+            database.execute(
+                "UPDATE event SET name = ?1, body = json_set(body, '$.name', ?1) WHERE person = ?2", (name, person)
+            )
+
+    def move_person(self, person: str, into: str, name: str) -> None:
+        """Gives tracks and events of a person to another one, when two entries are merged."""
+        with self._transaction() as database:
+            database.execute("UPDATE track SET person = ?, name = ? WHERE person = ?", (into, name, person))
+            database.execute(
+                "UPDATE event SET person = ?1, name = ?2, body = json_set(body, '$.name', ?2, '$.person', ?1) "
+                "WHERE person = ?3",
+                (into, name, person),
+            )
+
+    def forget_person(self, person: str) -> None:
+        """Deletes tracks, crops and events of a person who was removed; the bytes are overwritten."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM track WHERE person = ?", (person,))
+            database.execute("DELETE FROM event WHERE person = ?", (person,))
+        self._checkpoint()
+
+    def expire(self, known_days: float, unknown_days: float) -> int:
+        """Deletes what is older: events and named tracks, tracks of strangers. Returns how many tracks went."""
+        now = self._clock()
+        with self._transaction() as database:
+            gone = database.execute(
+                "DELETE FROM track WHERE open = 0 AND ((person IS NOT NULL AND last_at < ?) OR "
+                "(person IS NULL AND last_at < ?))",
+                (now - known_days * DAY_S, now - unknown_days * DAY_S),
+            ).rowcount
+            database.execute("DELETE FROM event WHERE at < ?", (now - known_days * DAY_S,))
+        if gone:
+            self._checkpoint()
+        return gone
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """What was chosen, by its name; any JSON."""
+        rows = self._rows("SELECT value FROM setting WHERE name = ?", (name,))
+        return msgspec.json.decode(rows[0][0]) if rows else default
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Keeps a choice."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, msgspec.json.encode(value).decode())
+            )
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._database.close()
+
+    # -- the file
+
+    def _open(self) -> None:
+        database = self._database
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("PRAGMA trusted_schema = OFF")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("BEGIN IMMEDIATE")
+        tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application = database.execute("PRAGMA application_id").fetchone()[0]
+        if tables == 0:
+            for statement in filter(str.strip, SCHEMA.split(";")):
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {APPLICATION}")
+            database.execute(f"PRAGMA user_version = {VERSION}")
+        elif application != APPLICATION or database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            database.execute("ROLLBACK")
+            raise LrfaceError(f"{self.path} is not the file of a service of this version: choose another --data folder")
+        database.execute("UPDATE track SET open = 0")  # of a run that was killed
+        database.execute("COMMIT")
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._using(), self._lock:
+            return self._database.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._using(), self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    def _checkpoint(self) -> None:
+        """Takes deleted rows out of the log of writes, too."""
+        with self._using(), self._lock:
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            fix = "end the other process" if "locked" in str(error) else "check the disk and the folder's permissions"
+            raise LrfaceError(f"{self.path} cannot be used ({error}): {fix}") from error
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise LrfaceError(f"{self.path} cannot be used ({error}): move it away, and a new one is made") from error
+
+
+def _where(asked: Iterable[tuple[str, Any]], more: Sequence[str] = ()) -> tuple[str, list[Any]]:
+    given = [(text, value) for text, value in asked if value is not None]
+    parts = [*(text for text, _ in given), *more]
+    return (f"WHERE {' AND '.join(parts)}" if parts else ""), [value for _, value in given]
+
+
+def _track(row: Sequence[Any]) -> StoredTrack:
+    values = list(row)
+    values[5] = bool(row[5])
+    return StoredTrack(*values)
