@@ -1,4 +1,4 @@
-"""An exported file of a student, in float32 or int8, with its measurements."""
+"""An exported file of a student, with its measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Variant:
 
     Attributes:
         path: the ONNX file.
-        precision: "float32" or "int8".
+        precision: "float32", "int8" or "weights in float16".
         figures: of ``training.embedder.validate.score``, by the width of the faces in pixels.
         milliseconds: a face, one thread, batches of 32.
     """

@@ -21,7 +21,7 @@ from training.common.averaging import Ema, learning_rate
 from training.data.faces import FaceSet, load_faces
 from training.data.views import aligned_view, student_view, to_input
 from training.embedder.distill import distill, load_student
-from training.embedder.export import choose, export, to_onnx
+from training.embedder.export import HALVED, choose, export, to_onnx
 from training.embedder.networks import count_macs
 from training.embedder.quantize import quantize
 from training.embedder.students import Student
@@ -156,6 +156,13 @@ def test_int8_ships_where_it_is_faster_and_loses_little(lost: tuple[float, float
     exact = Variant(Path("a"), "float32", {16: {"lr_lr": 90.0, "hr_lr": 95.0}}, 1.0)
     figures = {"lr_lr": 90 - lost[0], "hr_lr": 95 - lost[1]}
     assert choose(exact, Variant(Path("b"), "int8", {16: figures}, 0.5 if faster else 1.5)).precision == ships
+
+
+def test_smaller_weights_ship_where_they_lose_little_however_fast_they_are() -> None:
+    exact = Variant(Path("a"), "float32", {16: {"lr_lr": 90.0, "hr_lr": 95.0}}, 1.0)
+    for lost, ships in ((0.1, HALVED), (0.5, "float32")):
+        figures = {"lr_lr": 90 - lost, "hr_lr": 95 - lost}
+        assert choose(exact, Variant(Path("b"), HALVED, {16: figures}, 1.01)).precision == ships
 
 
 @pytest.mark.parametrize("level", [8, 16, 32, 112])

@@ -214,3 +214,6 @@ def test_a_network_of_many_widths_is_exported_with_figures_of_each(
     assert "MobileFaceNet with squeeze-and-excitation, on 64x64 pixels" in text
     for width in (112, 48, 32, 24, 16):
         assert f"float32, {width} px |" in text
+        assert f"weights in float16, {width} px |" in text
+    small, exact = (tmp_path / "models" / folder / "wide.onnx" for folder in ("", "float32"))
+    assert small.stat().st_size < 0.7 * exact.stat().st_size
