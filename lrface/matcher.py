@@ -208,8 +208,8 @@ class FaceMatcher:
             found = index.candidates(np.stack([faces[i].embedding for i in rows]), CANDIDATES)
             for i, matched in zip(rows, found, strict=True):
                 matches[i] = matched
-        rate = self._rate(index)
-        return [self.decide(face, found, index.population, rate) for face, found in zip(faces, matches, strict=True)]
+        population, rate = index.population, self._rate(index)
+        return [self.decide(face, found, population, rate) for face, found in zip(faces, matches, strict=True)]
 
     def decide(
         self, face: Face, matches: Sequence[Match], population: Population, fpir: float | None = None
@@ -267,15 +267,8 @@ class FaceMatcher:
 
     def _ranked(self, face: Face, matches: Sequence[Match], population: Population) -> list[tuple[float, Match]]:
         """The matches by log10 of their false-match rate, the likeliest person first; equal ones by similarity."""
-        ranked = [
-            (
-                self.calibration.log_false_match_rate(
-                    match.similarity, face.network, face.native_px, match.photos, population
-                ),
-                match,
-            )
-            for match in matches
-        ]
+        band, shift = self.calibration.band(face.network, face.native_px), self.calibration.shift(population)
+        ranked = [(band.curve(match.photos).log_fmr_at(match.similarity - shift), match) for match in matches]
         return sorted(ranked, key=lambda pair: (pair[0], -pair[1].similarity))
 
     def enroll(self, name: str, images: Source | Iterable[Source], *, force: bool = False) -> EnrolmentReport:

@@ -98,11 +98,13 @@ class Embedder:
 
     def _tensor(self, crops: ImageArray) -> FloatArray:
         spec = self.entry.input
-        small = np.stack([shrink(crop, self.level) for crop in crops])
-        if spec.channels == "RGB":
-            small = small[..., ::-1]
-        tensor: FloatArray = (small.astype(np.float32) - np.float32(spec.mean)) * np.float32(spec.scale)
-        return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))
+        tensor: FloatArray = np.empty((len(crops), 3, self.level, self.level), np.float32)
+        for planes, crop in zip(tensor, crops, strict=True):
+            small = shrink(crop, self.level)
+            planes[:] = (small[..., ::-1] if spec.channels == "RGB" else small).transpose(2, 0, 1)
+        tensor -= np.float32(spec.mean)  # in place: new arrays of this size take longer than the arithmetic
+        tensor *= np.float32(spec.scale)
+        return tensor
 
 
 def open_embedders(manifest: Manifest, device: str = "cpu", threads: int = 1) -> dict[int, Embedder]:
@@ -226,7 +228,7 @@ def embed_faces_of(
     crops, widths, places = [], [], []
     for p, (image, _) in enumerate(pictures):
         for i, alignment in enumerate(alignments[p]):
-            if alignment is not None and networks.network_for(alignment.native_px) is not None:
+            if alignment is not None and alignment.native_px >= MIN_NATIVE_PX:
                 crops.append(alignment.crop(image))
                 widths.append(alignment.native_px)
                 places.append((p, i))
