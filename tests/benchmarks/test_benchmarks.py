@@ -27,6 +27,7 @@ SMALL = {
     "soak": ["--frames", "800"],
     "tracks": ["--limit", "4", "--widths", "24", "--draws", "1"],
     "video": ["--frames", "2", "--threads", "1"],
+    "versions": ["before=.", "now=.,networks=fast", "--frames", "1", "--turns", "1"],
     "uccs": ["--photos", "5", "--seeds", "0", "--sizes", "16"],
 }
 
