@@ -105,11 +105,11 @@ def measure(versions: Sequence[Version], clip: str, turns: int) -> list[dict[str
                 times[version.name].append(found)
     base = times[versions[0].name]
     rows = []
-    for name, found in times.items():
-        row: dict[str, Any] = {"clip": clip, "version": name, "turns": turns, "faces_a_frame": found[0]["faces"]}
+    for name, own in times.items():
+        row: dict[str, Any] = {"clip": clip, "version": name, "turns": turns, "faces_a_frame": own[0]["faces"]}
         for part in ("detection", "whole"):
-            row[f"{part}_ms"] = round(statistics.median(each[part] for each in found), 2)
-        ratios = [mine["whole"] / first["whole"] for mine, first in zip(found, base, strict=True)]
+            row[f"{part}_ms"] = round(statistics.median(each[part] for each in own), 2)
+        ratios = [mine["whole"] / first["whole"] for mine, first in zip(own, base, strict=True)]
         rows.append({**row, "ratio": round(statistics.median(ratios), 3)})
     return rows
 
