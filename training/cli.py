@@ -1,4 +1,4 @@
-"""``python -m training``: adapt, distil, export, remap, calibrate, landmarks, detector."""
+"""``python -m training``: adapt, distil, export, export-images, remap, calibrate, landmarks, detector."""
 
 from __future__ import annotations
 
@@ -47,14 +47,37 @@ def _clear_errors(threads: int = 0) -> Iterator[None]:
 
 @main.command()
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_faces
-@_teachers
+@click.option(
+    "--faces",
+    type=click.Path(exists=True, path_type=Path),
+    default=None,
+    envvar="LRFACE_FACES",
+    show_envvar=True,
+    help="Folder of Parquet files, or people/<name>/*.jpg.",
+)
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=None,
+    help="For a recipe with [images]: folder of <class>/<picture>, or a set as it was released.",
+)
+@click.option(
+    "--teachers",
+    type=click.Path(exists=True, path_type=Path),
+    default=None,
+    envvar="LRFACE_TEACHERS",
+    show_envvar=True,
+    help="Folder of the teachers' ONNX files, if the recipe names any.",
+)
 @_cache
 @click.option(
     "--run", type=click.Path(path_type=Path), default=None, help="Folder of the run.  [default: <cache>/runs/<name>]"
 )
 @_threads
-def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | None, threads: int) -> None:
+def distill(
+    recipe: Path, faces: Path | None, images: Path | None, teachers: Path | None, cache: Path, run: Path | None,
+    threads: int,
+) -> None:  # fmt: skip
     """Train the student of a RECIPE; started again, it resumes. Synthetic mixtures are made first if it uses them.
 
     Several processes: torchrun --nproc-per-node 2 -m training distill RECIPE.
@@ -62,10 +85,22 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
     from training.common.processes import join_processes, rank_zero_first
     from training.embedder.adapt import LowResolutionTeacher, load_adaptation, load_low_resolution_teacher, open_bank
     from training.embedder.distill import distill as train
-    from training.embedder.training_data import open_training_data
+    from training.embedder.training_data import open_image_data, open_training_data
 
     with _clear_errors(threads), join_processes():
         plan = load_recipe(recipe)
+        folder = run or cache / "runs" / plan.name
+        if plan.images is not None:
+            if images is None:
+                raise click.UsageError(f"{recipe} is for pictures with classes: give --images FOLDER")
+            with rank_zero_first():
+                pictures = open_image_data(plan.teachers, plan.images, images, teachers, cache)
+            train(plan, pictures.images, pictures.embeddings, None, folder)
+            return
+        if images is not None:
+            raise click.UsageError(f"{recipe} is for faces: it has no table [images]; give --faces FOLDER")
+        if faces is None or teachers is None:
+            raise click.UsageError(f"{recipe} is for faces: give --faces FOLDER and --teachers FOLDER")
         bank = None
         with rank_zero_first():
             data = open_training_data(plan.teachers, faces, teachers, cache)
@@ -76,7 +111,6 @@ def distill(recipe: Path, faces: Path, teachers: Path, cache: Path, run: Path | 
                     return load_low_resolution_teacher(adaptation, teachers, cache)
 
                 bank = open_bank(plan, adaptation, load, data.faces, cache)
-        folder = run or cache / "runs" / plan.name
         train(plan, data.faces, data.embeddings, data.pairs, folder, bank=bank, teachers=teachers)
 
 
@@ -115,6 +149,24 @@ def export(run: Path, models: Path, faces: Path, teachers: Path, cache: Path) ->
     with _clear_errors(1):
         data = open_training_data(load_student(run)[0].teachers, faces, teachers, cache)
         click.echo(write(run, models, data.faces, data.embeddings, data.pairs))
+
+
+@main.command("export-images")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="Folder to write to; it must be new.")
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that the run was trained on.",
+)
+@_cache
+def export_images(run: Path, to: Path, images: Path, cache: Path) -> None:
+    """Export a RUN on pictures: the network as ONNX, checked against torch, and a JSON file that says how to use it."""
+    from training.embedder.export_images import export_images as write
+
+    with _clear_errors(1):
+        click.echo(write(run, to, images, cache))
 
 
 @main.command()

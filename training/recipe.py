@@ -20,6 +20,7 @@ class Degradation:
         narrowest: if above 0, views have random widths in pixels from this to the network's level, log-uniform, and are
             enlarged to the level, as the runtime's alignment enlarges a small face.
         sharp: share (0..1) of such views that keep the full width.
+        mirror: whether half of the views are mirrored; false for digits and letters.
 
     Raises:
         ValueError: narrowest or sharp out of range.
@@ -32,6 +33,7 @@ class Degradation:
     light: float = 0.2
     narrowest: int = 0
     sharp: float = 0.0
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         if self.narrowest < 0 or not 0 <= self.sharp <= 1:
@@ -43,8 +45,31 @@ class Degradation:
 
 
 @dataclass(frozen=True)
+class ImageSpec:
+    """Pictures with classes in place of faces, see ``training.data.images``.
+
+    Attributes:
+        size: side in pixels of the square that every picture is resized to when it is read.
+        hold_out: what validation uses: ``"classes"``, those of the second half, which training never sees, or
+            ``"pictures"``, a fifth of each class. A set that is released in two parts keeps these.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    size: int = 96
+    hold_out: str = "classes"
+
+    def __post_init__(self) -> None:
+        if self.size < 4 or self.hold_out not in ("classes", "pictures"):
+            raise ValueError(
+                f"size {self.size}, hold_out {self.hold_out!r}: give 4 pixels or more, and classes or pictures"
+            )
+
+
+@dataclass(frozen=True)
 class TeacherSpec:
-    """A teacher unknown to ``training.embedder.teachers``: its file and the preprocessing of its 112x112 crop."""
+    """A teacher unknown to ``training.embedder.teachers``: its file, and the preprocessing of a crop or picture."""
 
     file: str
     size: int = 112
@@ -60,8 +85,9 @@ class StudentSpec:
     Attributes:
         level: side of the square input in pixels; 112 for a MobileFaceNet.
         dim: length of the embedding.
-        network: ``"residual"`` (see ``training.embedder.students``) or ``"mobilefacenet"`` (see its module).
-        widths, depths: of a residual network, see there.
+        network: ``"residual"`` (see ``training.embedder.students``), ``"mobilefacenet"`` or ``"resnet"``, for pictures
+            of anything (see their modules).
+        widths, depths: of a residual network or a resnet, see there.
         side: of the square that a MobileFaceNet computes on, 128 or 64.
         extra: residual blocks that a MobileFaceNet has beyond the published network's, see there.
         start: a teacher's ONNX file, below ``--teachers``, whose weights a MobileFaceNet starts from; the licence of
@@ -81,8 +107,8 @@ class StudentSpec:
     start: str = ""
 
     def __post_init__(self) -> None:
-        if self.network not in ("residual", "mobilefacenet"):
-            raise ValueError(f"network {self.network!r}: give residual or mobilefacenet")
+        if self.network not in ("residual", "mobilefacenet", "resnet"):
+            raise ValueError(f"network {self.network!r}: give residual, mobilefacenet or resnet")
         if self.network == "mobilefacenet" and self.level != 112:
             raise ValueError(f"level {self.level}: a mobilefacenet reads crops of 112 pixels")
         if self.start and self.network != "mobilefacenet":
@@ -175,8 +201,10 @@ class Recipe:
 
     Attributes:
         name: of the model that it makes.
-        teachers: ONNX files below ``--teachers`` (or absolute), concatenated: names of known ones, or tables.
+        teachers: ONNX files below ``--teachers`` (or absolute), concatenated: names of known ones, or tables. None
+            where pictures have classes: the network learns from these, or from ``guide``.
         student, degradation, losses, schedule: see their classes.
+        images: pictures with classes in place of faces; None for faces.
         bank: mixtures beside the training faces.
         init: name of the recipe whose student's weights this one starts from, "" for random weights; tensors of another
             shape start random.
@@ -201,6 +229,7 @@ class Recipe:
     losses: tuple[LossSpec, ...]
     schedule: Schedule
     degradation: Degradation = field(default_factory=Degradation)
+    images: ImageSpec | None = None
     bank: BankSpec = field(default_factory=BankSpec)
     init: str = ""
     guide: str = ""
@@ -216,3 +245,11 @@ class Recipe:
             raise ValueError(f"narrowest {self.degradation.narrowest}: the student's level is {self.student.level}")
         if self.init and self.student.start:
             raise ValueError(f"init {self.init!r} and start {self.student.start!r}: give one of them")
+        if not (self.teachers or self.images):
+            raise ValueError("no teachers; give a list of ONNX files")
+        if self.quality and not (self.teachers or self.guide):
+            raise ValueError(f"quality {self.quality}: without teachers or guide there is nothing to estimate it by")
+        if self.images and self.bank.teacher:
+            raise ValueError(f"bank {self.bank.teacher!r}: mixtures are made of faces, not of other pictures")
+        if self.images is None and self.student.network == "resnet":
+            raise ValueError("network 'resnet': it is for pictures; add a table [images], or give another network")

@@ -12,8 +12,10 @@ SHIFT, SCALE, ROTATION = 0.03, 0.06, 3.0
 """Largest shift as a share of the side, relative change of scale, and rotation in degrees, of inexact landmarks."""
 
 
-def moved(crop: Image, shift: float, scale: float, rotation: float, rng: np.random.Generator) -> Image:
-    """A canonical crop uint8 [112, 112, 3], shifted, scaled and rotated at random; half of them are mirrored.
+def moved(
+    crop: Image, shift: float, scale: float, rotation: float, rng: np.random.Generator, mirror: bool = True
+) -> Image:
+    """A square crop uint8 [side, side, 3], shifted, scaled and rotated at random; half of them are mirrored.
 
     Args:
         crop: The crop.
@@ -21,13 +23,14 @@ def moved(crop: Image, shift: float, scale: float, rotation: float, rng: np.rand
         scale: Largest relative change of scale.
         rotation: Largest, in degrees.
         rng: Chooses.
+        mirror: Whether any are mirrored.
     """
     size = crop.shape[0]
     matrix = cv2.getRotationMatrix2D(
         (size / 2, size / 2), rng.uniform(-rotation, rotation), 1 + rng.uniform(-scale, scale)
     )
     matrix[:, 2] += rng.uniform(-shift, shift, 2) * size
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and mirror:
         matrix[0] *= -1
         matrix[0, 2] += size - 1
     warped = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

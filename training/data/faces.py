@@ -31,6 +31,8 @@ def default_cache() -> Path:
 class FaceSet:
     """Aligned crops with their table.
 
+    Also pictures of other things, see ``training.data.images``: square, of another side, classes as identities.
+
     Attributes:
         crops: uint8 ``[n, 112, 112, 3]``, BGR, aligned to the ArcFace template; may be a read-only memory map.
         table: one row a crop, columns ``COLUMNS``; ``identity`` is "" where unknown.
@@ -73,7 +75,7 @@ def load_faces(source: Path, cache: Path) -> FaceSet:
     if not (folder / "faces.parquet").exists():
         folder.mkdir(parents=True, exist_ok=True)
         parquet = files[0].suffix == ".parquet"
-        _write_cache(folder, _from_parquet(files) if parquet else _from_folders(source, files))
+        write_cache(folder, _from_parquet(files) if parquet else _from_folders(source, files))
     table = pd.read_parquet(folder / "faces.parquet")
     return FaceSet(np.load(folder / "crops.npy", mmap_mode="r"), table, key)
 
@@ -149,19 +151,30 @@ def validation_people(people: set[str]) -> set[str]:
     return set(drawn[: max(2, len(people) // 20)])
 
 
-def _write_cache(folder: Path, faces: Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]]) -> None:
-    """Stream crops to disk; the table is written last, so a cache without it is made again."""
+def write_cache(
+    folder: Path, faces: Iterator[tuple[npt.NDArray[np.uint8], dict[str, object]]], size: int = SIZE
+) -> None:
+    """Stream crops to disk; the table is written last, so a cache without it is made again.
+
+    Args:
+        folder: of the cache.
+        faces: crops uint8 ``[size, size, 3]``, each with its row of the table.
+        size: their side in pixels.
+
+    Raises:
+        ValueError: there are none, or one has another shape.
+    """
     raw = folder / "crops.raw"
     rows = []
     with raw.open("wb") as out:
         for crop, row in faces:
-            if crop.shape != (SIZE, SIZE, 3):
-                raise ValueError(f"{row['name']}: crop {crop.shape}, expected {(SIZE, SIZE, 3)}; align it first")
+            if crop.shape != (size, size, 3):
+                raise ValueError(f"{row['name']}: crop {crop.shape}, expected {(size, size, 3)}; align it first")
             out.write(crop.tobytes())
             rows.append(row)
     if not rows:
-        raise ValueError("no usable face in the training set")
-    crops = np.memmap(raw, np.uint8, "r", shape=(len(rows), SIZE, SIZE, 3))
+        raise ValueError("no usable picture in the training set")
+    crops = np.memmap(raw, np.uint8, "r", shape=(len(rows), size, size, 3))
     np.save(folder / "crops.npy", crops)
     raw.unlink()
     temporary = folder / "faces.parquet.part"

@@ -1,4 +1,4 @@
-"""Training views: a face's 112x112 crop, slightly moved, shrunk and often degraded as by a camera."""
+"""Training views: a face's 112x112 crop, or another picture, moved, shrunk and often degraded as by a camera."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Image = npt.NDArray[np.uint8]
 
 def moved_view(crop: Image, level: int, how: Degradation, rng: np.random.Generator) -> Image:
     """A canonical crop uint8 ``[112, 112, 3]``, moved, perhaps with camera degradation of ``level``, at full size."""
-    view = moved(crop, how.shift, how.scale, how.rotation, rng)
+    view = moved(crop, how.shift, how.scale, how.rotation, rng, how.mirror)
     return camera_degradation(view, level, rng) if rng.random() < how.camera else view
 
 

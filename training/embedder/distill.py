@@ -8,11 +8,9 @@ statistics from each process's part, their running means are averaged at each ch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +23,23 @@ from tqdm import tqdm
 
 from training.common.averaging import Ema, learning_rate
 from training.common.curves import draw_curves
-from training.common.files import log_line, read_log, replacing, save_state
+from training.common.files import log_line, read_log, save_state
 from training.common.processes import rank_zero_first
 from training.data.bank import Bank
 from training.data.batches import Batches
 from training.data.classes import class_labels
 from training.data.faces import FaceSet
 from training.data.views import to_input
+from training.embedder.guides import distillation_targets
+from training.embedder.guides import load_student as load_student
 from training.embedder.mobilefacenet import MobileFaceNet, solve_head, start_from
 from training.embedder.muon import MuonWithAdamW
 from training.embedder.networks import build_network, count_macs
 from training.embedder.objective import Learner, Objective, needs_classes
 from training.embedder.recipes import recipe_from
 from training.embedder.run_folder import bind_run_folder
-from training.embedder.targets import project, projection
-from training.embedder.validate import Pairs, cosines, embed_views, validate, validation_widths
+from training.embedder.validate import Pairs, cosines, validate, validation_widths
+from training.embedder.validate_images import classifier_of, validate_images
 from training.losses import LossContext
 from training.recipe import Recipe
 
@@ -48,30 +48,18 @@ Embeddings = npt.NDArray[np.float32]
 PERIOD = 600.0
 """Seconds of training between two checkpoints of a run by hours."""
 
+CURVES = 30.0
+"""Seconds at least between two drawings of the curves, which take longer than a short epoch."""
+
 VALIDATED_FACES = 512
 """Faces at most that are validated after each period of a network that reads faces of many widths."""
-
-
-@dataclass(frozen=True)
-class DistillationTargets:
-    """What a run learns.
-
-    Attributes:
-        guides: the guide's unit features, float32 ``[len(faces), e]``.
-        targets: the teachers' unit embeddings in the student's space, float32 ``[len(faces), dim]``, for validation.
-        basis: from the teachers' embeddings to that space, float32 ``[d, dim]``.
-    """
-
-    guides: Embeddings
-    targets: Embeddings
-    basis: Embeddings
 
 
 def distill(
     recipe: Recipe,
     faces: FaceSet,
     embeddings: Embeddings,
-    pairs: Pairs,
+    pairs: Pairs | None,
     run: Path,
     device: torch.device | None = None,
     bank: Bank | None = None,
@@ -83,7 +71,7 @@ def distill(
         recipe: what to train. Runs that it names (``init``, ``guide``) lie beside ``run``.
         faces: crops and splits; only the ``train`` split is trained on.
         embeddings: the teachers' unit embeddings ``[len(faces), d]``.
-        pairs: validation pairs, for the log.
+        pairs: validation pairs, for the log; None for pictures with classes.
         run: the run's folder.
         device: by default a GPU if there is one.
         bank: synthetic mixtures, if the recipe uses them.
@@ -100,7 +88,7 @@ def distill(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with rank_zero_first():
         bind_run_folder(run, recipe, recipe_from, faces)
-        learnt = _distillation_targets(recipe, faces, embeddings, run, device)
+        learnt = distillation_targets(recipe, faces, embeddings, run, device)
     rows = faces.rows("train")
     labels, centres = np.full(len(faces), -1, np.int64), None
     if needs_classes(recipe):
@@ -115,21 +103,30 @@ def distill(
         if isinstance(student, MobileFaceNet) and recipe.student.start:
             start_from(student, teachers / recipe.student.start)
             solve_head(student, faces.crops, learnt.targets, rows)
-    context = LossContext(recipe.student.dim, learnt.guides.shape[1], centres, torch.from_numpy(learnt.guides[rows]))
+    context = LossContext(
+        recipe.student.dim, learnt.guides.shape[1], centres, torch.from_numpy(learnt.guides[rows]), labels.max() + 1
+    )
     trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
     trainer.resume()
     if rank == 0:
         size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {count_macs(student) / 1e6:.1f}"
         print(f"{recipe.name}: {size} M MACs, {len(rows)} faces, {trainer.progress:.1%} of the run done")
+    drawn = -CURVES
     while trainer.progress < 1:
         line = trainer.period()
         if rank == 0:
-            found = _validated(recipe, trainer.ema.model, faces, pairs, learnt.targets, device)
+            if pairs is None:
+                given = classifier_of(trainer.learner.objective.state_dict())
+                found = validate_images(trainer.ema.model, recipe.student.level, faces, labels, given, device)
+            else:
+                found = _validated(recipe, trainer.ema.model, faces, pairs, learnt.targets, device)
             line |= {f"val_{name}": round(value, 4) for name, value in found.items()}
             log_line(run, line, "epoch")
             trainer.save(learnt.basis)
             tqdm.write(json.dumps(line))
-            draw_curves(run)
+            if trainer.progress >= 1 or time.monotonic() - drawn > CURVES:
+                draw_curves(run)
+                drawn = time.monotonic()
         _wait()
     return run / "checkpoint.pt"
 
@@ -297,21 +294,6 @@ def _alike(a: torch.Tensor, b: torch.Tensor, axis: int) -> bool:
     return len(ours) == len(theirs) and ours[:axis] + ours[axis + 1 :] == theirs[:axis] + theirs[axis + 1 :]
 
 
-def load_student(run: Path) -> tuple[Recipe, nn.Module, Embeddings]:
-    """The recipe, the averaged student and the projection ``[d, dim]`` of a run's last checkpoint.
-
-    Raises:
-        ValueError: the folder holds none.
-    """
-    if not (run / "checkpoint.pt").exists():
-        raise ValueError(f"{run} holds no checkpoint: distil that recipe first")
-    recipe = recipe_from(json.loads((run / "recipe.json").read_text()), str(run / "recipe.json"))
-    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    student = build_network(recipe.student)
-    student.load_state_dict(state["ema"])
-    return recipe, student.eval(), state["basis"].numpy()
-
-
 def earlier_runs(run: Path) -> list[tuple[Recipe, list[dict[str, Any]]]]:
     """Recipes and logs of the runs that a run went on from (its ``init``, and so on), the first one first.
 
@@ -325,47 +307,6 @@ def earlier_runs(run: Path) -> list[tuple[Recipe, list[dict[str, Any]]]]:
         found.insert(0, (recipe, read_log(folder)))
         init = recipe.init
     return found
-
-
-def _distillation_targets(
-    recipe: Recipe, faces: FaceSet, embeddings: Embeddings, run: Path, device: torch.device
-) -> DistillationTargets:
-    """From the teachers, or from the run that is the guide (HORKD's second stage: the assistant teaches)."""
-    if not recipe.guide:
-        basis = _kept_space(recipe, run)
-        if basis is None:
-            basis = projection(embeddings[faces.rows("train")], recipe.student.dim)
-        targets = project(embeddings, basis)
-        return DistillationTargets(targets, targets, basis)
-    guide_run = run.parent / recipe.guide
-    guide_recipe, guide, basis = load_student(guide_run)
-    ours, theirs = ((each.student.dim, each.teachers) for each in (recipe, guide_recipe))
-    if ours != theirs:
-        raise ValueError(f"guide {recipe.guide} has dim and teachers {theirs}, the student {ours}: they must be equal")
-    # Named by the checkpoint's hash: a guide that was trained further has other features.
-    digest = hashlib.sha256((guide_run / "checkpoint.pt").read_bytes()).hexdigest()[:12]
-    kept = guide_run / f"features-{faces.key}-{digest}.npy"
-    if not kept.exists():
-        found = embed_views(guide.to(device), faces.crops, guide_recipe.student.level, device, f"guide {recipe.guide}")
-        with replacing(kept) as part:
-            np.save(part, found)
-    return DistillationTargets(np.load(kept), project(embeddings, basis), basis)
-
-
-def _kept_space(recipe: Recipe, run: Path) -> Embeddings | None:
-    """The projection of this run's own checkpoint, or of the run it starts from if that has the same teachers.
-
-    Computed anew on another processor or from other faces it differs a little: the given weights would aim beside it,
-    and the networks of one space would not be comparable.
-    """
-    for folder in (run, run.parent / recipe.init):
-        if (folder / "checkpoint.pt").exists() and (folder / "recipe.json").exists():
-            made_by = recipe_from(json.loads((folder / "recipe.json").read_text()), str(folder))
-            if (made_by.student.dim, made_by.teachers) == (recipe.student.dim, recipe.teachers):
-                state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-                basis: Embeddings = state["basis"].numpy()
-                return basis
-    return None
 
 
 def _validated(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from training.embedder.mobilefacenet import MobileFaceNet, with_leaky_relu
+from training.embedder.resnet import ResNet
 from training.embedder.students import Student
 from training.recipe import StudentSpec
 
@@ -14,6 +15,8 @@ def build_network(spec: StudentSpec) -> nn.Module:
     """The network of a recipe, with random weights; it has attributes ``level`` and ``dim``."""
     if spec.network == "mobilefacenet":
         return MobileFaceNet(spec.dim, spec.side, spec.extra)
+    if spec.network == "resnet":
+        return ResNet(spec.level, spec.dim, spec.widths, spec.depths)
     return Student(spec.level, spec.dim, spec.widths, spec.depths)
 
 

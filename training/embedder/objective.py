@@ -14,8 +14,9 @@ from training.recipe import Recipe
 
 
 def needs_classes(recipe: Recipe) -> bool:
-    """Whether a loss of the recipe asks for class centres."""
-    return any("centres" in inspect.signature(LOSSES[spec.name]).parameters for spec in recipe.losses)
+    """Whether a loss of the recipe asks for classes or their centres."""
+    asked = {"centres", "classes"}
+    return any(asked & set(inspect.signature(LOSSES[spec.name]).parameters) for spec in recipe.losses)
 
 
 class Objective(nn.Module):

@@ -11,7 +11,7 @@ import torch
 
 from training.embedder.networks import build_network
 from training.losses import LOSSES, LossContext
-from training.recipe import BankSpec, Degradation, LossSpec, Recipe, Schedule, StudentSpec, TeacherSpec
+from training.recipe import BankSpec, Degradation, ImageSpec, LossSpec, Recipe, Schedule, StudentSpec, TeacherSpec
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -44,9 +44,11 @@ def recipe_from(raw: dict[str, Any], where: str) -> Recipe:
         raise ValueError(f"{where}: no [[losses]]; name at least one of {sorted(LOSSES)}")
     losses = tuple(build(LossSpec, item, f"{where}: losses") for item in listed)
     teachers = raw.pop("teachers", [])
-    if not isinstance(teachers, (list, tuple)) or not teachers:
-        raise ValueError(f"{where}: no teachers; give a list of ONNX files")
+    if not isinstance(teachers, (list, tuple)):
+        raise ValueError(f"{where}: teachers = {teachers!r}; give a list of ONNX files")
+    images = raw.pop("images", None)
     parts = {
+        "images": None if images is None else build(ImageSpec, images, f"{where}: images"),
         "teachers": tuple(t if isinstance(t, str) else build(TeacherSpec, t, f"{where}: teachers") for t in teachers),
         "student": build(StudentSpec, raw.pop("student", {}), f"{where}: student"),
         "schedule": build(Schedule, raw.pop("schedule", {}), f"{where}: schedule"),
@@ -65,6 +67,7 @@ def _check_buildable(recipe: Recipe, where: str) -> None:
         ValueError: one of them cannot be built, with its place.
     """
     dim, at = recipe.student.dim, "student"
+    context = LossContext(dim, dim, torch.ones(1, dim), torch.ones(1, dim), 2)
     try:
         with torch.device("meta"):  # no weights, no random numbers
             build_network(recipe.student)
@@ -73,7 +76,9 @@ def _check_buildable(recipe: Recipe, where: str) -> None:
             if spec.name not in LOSSES:
                 raise ValueError(f"unknown loss {spec.name!r}; one of {sorted(LOSSES)}")
             with torch.random.fork_rng(devices=[]):
-                LOSSES[spec.name].build(LossContext(dim, dim, torch.ones(1, dim), torch.ones(1, dim)), **spec.arguments)
+                loss = LOSSES[spec.name].build(context, **spec.arguments)
+            if loss.needs_guide and not (recipe.teachers or recipe.guide):
+                raise ValueError("it needs teachers or a guide; without them give losses of classes, cross_entropy")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {at}: {error}") from error
 

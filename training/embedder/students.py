@@ -18,7 +18,8 @@ FINE, DETAIL = 48, 40
 """Channels of the assistant's fine path, at 32x32 and at 16x16."""
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+def conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """A 3x3 convolution and its BatchNorm."""
     return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)]
 
 
@@ -27,7 +28,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_conv(channels, channels), nn.LeakyReLU(0.1), *_conv(channels, channels))
+        self.body = nn.Sequential(*conv(channels, channels), nn.LeakyReLU(0.1), *conv(channels, channels))
         self.act = nn.LeakyReLU(0.1)
         nn.init.zeros_(self.body[-1].weight)  # type: ignore[arg-type]  # starts as the identity
 
@@ -51,9 +52,9 @@ class AssistantStem(nn.Module):
             self.coarse.weight.copy_(_area_fold())
         self.fine = nn.Sequential(
             nn.Upsample(size=(96, 96), mode="bilinear", align_corners=False), nn.PixelUnshuffle(3),
-            *_conv(27, FINE), nn.LeakyReLU(0.1), Block(FINE), *_conv(FINE, DETAIL, 2), nn.LeakyReLU(0.1),
+            *conv(27, FINE), nn.LeakyReLU(0.1), Block(FINE), *conv(FINE, DETAIL, 2), nn.LeakyReLU(0.1),
         )  # fmt: skip
-        self.mix = nn.Sequential(*_conv(12 + DETAIL, width), nn.LeakyReLU(0.1))
+        self.mix = nn.Sequential(*conv(12 + DETAIL, width), nn.LeakyReLU(0.1))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, 3, 112, 112]`` to ``[n, width, 16, 16]``."""
@@ -83,7 +84,7 @@ class Stem(nn.Module):
         self.unfold: nn.Module = nn.PixelUnshuffle(fold) if fold > 1 else nn.Identity()
         if level < MAP:
             self.unfold = nn.Upsample(size=(MAP, MAP), mode="bilinear", align_corners=False)
-        self.mix = nn.Sequential(*_conv(3 * fold * fold, width), nn.LeakyReLU(0.1))
+        self.mix = nn.Sequential(*conv(3 * fold * fold, width), nn.LeakyReLU(0.1))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, 3, level, level]`` to ``[n, width, 16, 16]``."""
@@ -118,7 +119,7 @@ class Student(nn.Module):
         layers: list[tuple[str, nn.Module]] = [("stem", stem)]
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             if i:
-                layers.append((f"down{i}", nn.Sequential(*_conv(widths[i - 1], width, 2), nn.LeakyReLU(0.1))))
+                layers.append((f"down{i}", nn.Sequential(*conv(widths[i - 1], width, 2), nn.LeakyReLU(0.1))))
             layers += [(f"block{i}_{j}", Block(width)) for j in range(depth)]
         self.trunk = nn.Sequential(OrderedDict(layers))
         # The whole aligned map, not its mean: the place of a feature in the face matters.

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from training.data.faces import FaceSet, load_faces
+from training.data.images import load_images
 from training.embedder.teachers import cached_embeddings, open_teachers
 from training.embedder.validate import Pairs, load_pairs, make_pairs
-from training.recipe import TeacherSpec
+from training.recipe import ImageSpec, TeacherSpec
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,36 @@ def open_training_data(teachers: Iterable[str | TeacherSpec], faces: Path, folde
     embeddings = cached_embeddings(open_teachers(teachers, folder), data, cache)
     listed = faces / "val_pairs.csv"
     return TrainingData(data, embeddings, load_pairs(listed, data) if listed.exists() else make_pairs(data))
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """Pictures with classes, and the teachers' unit embeddings ``[len(images), d]``; d is 0 without teachers."""
+
+    images: FaceSet
+    embeddings: npt.NDArray[np.float32]
+
+
+def open_image_data(
+    teachers: Iterable[str | TeacherSpec], spec: ImageSpec, images: Path, folder: Path | None, cache: Path
+) -> ImageData:
+    """Read a set of pictures with classes and embed it by its teachers, through the cache.
+
+    Args:
+        teachers: as in ``Recipe``; there may be none.
+        spec: how the pictures are read.
+        images: folder of the set, see ``training.data.images``.
+        folder: of the teachers' files.
+        cache: folder for derived files.
+
+    Raises:
+        ValueError: there are teachers and no folder.
+    """
+    named = list(teachers)
+    if named and folder is None:
+        raise ValueError("the recipe names teachers: give the folder of their ONNX files, --teachers")
+    data = load_images(images, spec, cache)
+    embeddings = np.zeros((len(data), 0), np.float32)
+    if named and folder is not None:
+        embeddings = cached_embeddings(open_teachers(named, folder), data, cache)
+    return ImageData(data, embeddings)

@@ -6,6 +6,7 @@ Potentials (``relations``) and penalties (``penalties``) are separate; a loss pu
 from training.losses.base import Loss, LossContext
 from training.losses.contrast import GuideContrast
 from training.losses.crd import Crd
+from training.losses.cross_entropy import CrossEntropy
 from training.losses.crrcd import Crrcd
 from training.losses.horkd import Horkd
 from training.losses.kd import Kd
@@ -25,6 +26,7 @@ LOSSES: dict[str, type[Loss]] = {
     "horkd": Horkd,
     "crrcd": Crrcd,
     "relational_kl": RelationalKL,
+    "cross_entropy": CrossEntropy,
     "kd": Kd,
     "rkd_distance": RkdDistance,
     "rkd_angle": RkdAngle,

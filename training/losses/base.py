@@ -22,12 +22,14 @@ class LossContext:
         centres: the guide's mean feature of each class over the training set, float32 ``[k, e]``; labels index it.
             None where no classes are known.
         guides: the guide's features of the training faces, float32 ``[m, e]``.
+        classes: how many there are, k; 0 where none are known.
     """
 
     student_dim: int
     guide_dim: int
     centres: Tensor | None = None
     guides: Tensor | None = None
+    classes: int = 0
 
 
 class Loss(nn.Module):
@@ -44,6 +46,9 @@ class Loss(nn.Module):
 
     least: ClassVar[int] = 1
     """Samples that a batch must hold."""
+
+    needs_guide: ClassVar[bool] = True
+    """False for a loss of the student's features and the labels alone."""
 
     def __init__(self) -> None:
         super().__init__()
