@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.lib.plots import histogram, plot
 from benchmarks.lib.results import RESULTS, ROOT, SHARED, write_result
+from benchmarks.lib.tsne import panels
 from training.data.faces import default_cache
 from training.embedder.distill import load_student
 from training.embedder.recipes import load_recipe
@@ -143,25 +144,15 @@ def decidability(genuine: npt.NDArray[np.floating], impostor: npt.NDArray[np.flo
 
 
 def _tsne(what: str, base: Recipe, data: TrainingData, teachers: list[Teacher], runs: Path) -> dict[str, Any]:
-    from sklearn.manifold import TSNE
-    from sklearn.metrics import silhouette_score
-
     chosen, person = people(data)
-    panels, rows = {}, []
-    for label, table in _views(base, data, teachers, runs).items():
-        features = table[chosen]
-        points = TSNE(perplexity=min(30, len(chosen) / 4), metric="cosine", init="random", random_state=base.seed)
-        placed = points.fit_transform(features)
-        panels[label] = [[[round(float(v), 2) for v in axis] for axis in placed[person == i].T]
-                         for i in range(person.max() + 1)]  # fmt: skip
-        apart = float(silhouette_score(features, person, metric="cosine"))
-        rows.append({"features": label, "silhouette": round(apart, 4)})
+    views = {label: table[chosen] for label, table in _views(base, data, teachers, runs).items()}
+    layouts, rows = panels(views, person, base.seed)
     protocol = (
         f"{len(chosen)} faces of the {person.max() + 1} validation people with most of them, laid out by t-SNE of "
         "their cosine distances, a colour each (CRRCD's figure 4). Silhouette: of the features, before t-SNE; 1 where "
         "people lie far apart, 0 where they overlap." + STUDENTS
     )
-    return {"protocol": protocol, "rows": rows, "plots": [plot("scatter", panels, "Features of ten people, t-SNE")]}
+    return {"protocol": protocol, "rows": rows, "plots": [plot("scatter", layouts, "Features of ten people, t-SNE")]}
 
 
 def people(data: TrainingData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
