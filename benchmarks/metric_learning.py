@@ -16,7 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.lib.image_runs import ALONE, TWO_STAGES, ImageRuns, Measured, arguments, budget_of, gains, sets
+from benchmarks.lib.image_runs import (
+    ALONE,
+    ENLARGED,
+    TWO_STAGES,
+    ImageRuns,
+    Measured,
+    arguments,
+    budget_of,
+    gains,
+    sets,
+)
 from benchmarks.lib.plots import plot
 from benchmarks.lib.results import table, write_result
 from benchmarks.lib.tsne import panels
@@ -59,7 +69,7 @@ def tsne(name: str, runs: ImageRuns, found: list[Measured]) -> tuple[dict[str, A
     chosen = np.concatenate([np.flatnonzero(number == i)[:PICTURES] for i in range(min(SHOWN, len(names)))])
     least = min(runs.budget.widths)
     shown = [each for each in found if each.network == "teacher"]
-    wanted = ("teacher, picture enlarged", ALONE, TWO_STAGES, "CRRCD")
+    wanted = (ENLARGED, ALONE, TWO_STAGES, "CRRCD")
     shown += [each for each in found if each.width == least and each.network in wanted]
     views = {f"{each.network}, {each.width} px": each.features[chosen] for each in shown}
     layouts, rows = panels(views, number[chosen], runs.budget.seed)

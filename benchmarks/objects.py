@@ -3,8 +3,9 @@
     python -m benchmarks.objects --images cifar100=FOLDER svhn=FOLDER --high 32 --widths 16 8
 
 trains a teacher and an assistant on the whole pictures and a student by each method at each width, and writes
-``benchmarks/results/objects.json``. Folders: ``<class>/<picture>`` (a fifth of each class is held out), ``train/`` beside
-``test/``, or CIFAR-100's binary version and SVHN as released. Runs are kept in ``--cache``: a later call continues.
+``benchmarks/results/objects.json``. Folders: ``<class>/<picture>`` (a fifth of each class is held out), ``train/``
+beside ``test/``, or CIFAR-100's binary version and SVHN as released. Runs are kept in ``--cache``: a later call
+continues.
 """
 
 from __future__ import annotations

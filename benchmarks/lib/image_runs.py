@@ -32,6 +32,7 @@ from training.sweeps.variants import BALANCED, COSINE, KD_WEIGHT, RKD_WEIGHT, cr
 
 RECIPES = ROOT / "training" / "recipes" / "images"
 ALONE, COSINE_ONLY, TWO_STAGES = "student alone", "cosine (order 1)", "HORKD, two stages"
+ENLARGED = "teacher, picture enlarged"
 CLASSES = LossSpec("cross_entropy")
 # A student's own classes beside a guide: its gradient is then about that of order 1 (see training.sweeps.variants).
 BESIDE = LossSpec("cross_entropy", 0.1)
@@ -183,7 +184,7 @@ class ImageRuns:
         features = embed_views(network, views, self.budget.high, torch.device("cpu"))
         weights = classifier_of(torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["objective"])
         classifier = None if weights is None else torch.nn.functional.normalize(weights, dim=1).numpy()
-        return Measured("teacher, picture enlarged", width, features, classifier, 0.0, 0, 0.0)
+        return Measured(ENLARGED, width, features, classifier, 0.0, 0, 0.0)
 
 
 def gains(rows: list[dict[str, Any]], key: str) -> None:
@@ -191,7 +192,7 @@ def gains(rows: list[dict[str, Any]], key: str) -> None:
     bases = {
         "gain_over_alone": ALONE,
         "gain_over_cosine": COSINE_ONLY,
-        "gain_over_enlarged": "teacher, picture enlarged",
+        "gain_over_enlarged": ENLARGED,
     }
     by = {(row["set"], row["width"], row["network"]): row[key] for row in rows}
     for row in rows:

@@ -32,6 +32,18 @@ def test_shipped_recipes_load(path: Path) -> None:
         assert (labels.teachers, labels.dim) == (recipe.teachers, recipe.student.dim)
 
 
+def test_recipes_of_pictures_teach_one_another() -> None:
+    folder = Path(__file__).parents[3] / "training/recipes/images"
+    recipes = {recipe.name: recipe for recipe in map(load_recipe, folder.glob("*.toml"))}
+    student = recipes["images-student-16"]
+    assistant = recipes[student.guide]
+    teacher = recipes[assistant.guide]
+    assert not teacher.guide
+    assert len({recipe.student.dim for recipe in recipes.values()}) == 1
+    # HORKD: the student has the assistant's architecture.
+    assert (student.student.widths, student.student.depths) == (assistant.student.widths, assistant.student.depths)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -42,6 +54,10 @@ def test_shipped_recipes_load(path: Path) -> None:
         (("level = 16", "dim = 8"), "level"),
         (("level = 16", "level ="), "not TOML"),
         (('["a.onnx"]', "[]"), "no teachers"),
+        (('teachers = ["a.onnx"]\n', "[images]\n"), "order1: it needs teachers or a guide"),
+        (("[student]", "[images]\nsize = 2\n[student]"), "size 2"),
+        (("[student]", "[images]\nhold_out = 'none'\n[student]"), "give 4 pixels or more, and classes or pictures"),
+        (("[student]", "[images]\n[bank]\nteacher = 'low16'\n[student]"), "mixtures are made of faces"),
         (('["a.onnx"]', '[{ file = "a.onnx", bgr = true }]'), "unknown bgr"),
         (("level = 16", "level = 20"), "student: level 20: there is no stem"),
         (("level = 16", "level = 16\nwidths = [8, 8]"), r"student: widths = \[8, 8\], expected a list like"),
@@ -50,7 +66,7 @@ def test_shipped_recipes_load(path: Path) -> None:
         (("epochs = 1", "epochs = 1\nhours = 2"), "give either epochs or hours"),
         (("epochs = 1", "hours = -1"), "hours -1"),
         (("epochs = 1", "epochs = 1\noptimizer = 'sgd'"), "give adamw or muon"),
-        (("level = 16", "level = 16\nnetwork = 'resnet'"), "give residual or mobilefacenet"),
+        (("level = 16", "level = 16\nnetwork = 'resnet'"), "it is for pictures"),
         (("level = 16", "level = 16\nnetwork = 'mobilefacenet'"), "reads crops of 112"),
         (("level = 16", "level = 112\nnetwork = 'mobilefacenet'\nside = 96"), "side 96: give 64 or 128"),
         (("level = 16", "level = 16\nstart = 'a.onnx'"), "only a mobilefacenet can start"),

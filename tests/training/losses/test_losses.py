@@ -13,6 +13,7 @@ from training.losses.base import Draws
 
 N, D, E, K = 8, 6, 7, 5
 ONE_SPACE = ("order1", "horkd", "kd", "contrast")
+NEVER_ZERO = {"contrast", "cross_entropy", "crrcd", "crd", "order_c", "horkd"}
 SAMPLING = ("order3", "horkd", "rkd_angle", "crrcd")
 
 
@@ -26,7 +27,7 @@ def make(name: str, d: int = D, e: int | None = None, **arguments):
     torch.manual_seed(0)
     centres = torch.randn(K, e, generator=torch.Generator().manual_seed(9))
     guides = torch.randn(3 * N, e, generator=torch.Generator().manual_seed(8))
-    return LOSSES[name].build(LossContext(d, e, centres, guides), **arguments)
+    return LOSSES[name].build(LossContext(d, e, centres, guides, K), **arguments)
 
 
 LABELS = torch.tensor([0, 1, 0, 2, -1, 3, 1, -1])
@@ -76,7 +77,7 @@ def test_equal_samples_give_finite_gradients(name: str) -> None:
         assert student.grad.norm() < 1e4
 
 
-@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"contrast", "crrcd", "crd", "order_c", "horkd"}))
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - NEVER_ZERO))
 def test_a_student_that_is_its_guide_has_nothing_to_learn(name: str) -> None:
     _, t = features()
     assert float(make(name)(t, t)) == pytest.approx(0, abs=1e-6)
@@ -266,3 +267,17 @@ def test_kd_in_closed_form() -> None:
     p = 1 / (1 + math.exp(-2))
     expected = math.log(2) + p * math.log(p) + (1 - p) * math.log(1 - p)
     assert float(loss(torch.tensor([[0.0, 1.0]]), torch.tensor([[5.0, 0.0]]))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_entropy_is_that_of_the_classifiers_cosines_and_leaves_out_unknown_samples() -> None:
+    s, t = features()
+    loss = make("cross_entropy", scale=3.0)
+    weights, found = unit(loss.weight.detach()), []
+    for row, label in zip(unit(s), LABELS.tolist(), strict=True):
+        if label >= 0:
+            logits = [3.0 * dot(row, w) for w in weights]
+            found.append(math.log(sum(math.exp(v) for v in logits)) - logits[label])
+    assert float(loss(s, t, LABELS).detach()) == pytest.approx(sum(found) / len(found), rel=1e-5)
+    assert float(loss(s, t)) == 0  # no labels at all
+    with pytest.raises(ValueError, match="1 classes"):
+        LOSSES["cross_entropy"].build(LossContext(D, D, classes=1))

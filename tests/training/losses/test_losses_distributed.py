@@ -22,7 +22,7 @@ def train(name: str, rank: int, ranks: int) -> dict[str, torch.Tensor]:
     """Two steps of a small network on this rank's part of each batch: values, last gradients, the loss's state."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(5, D), torch.nn.Tanh(), torch.nn.Linear(D, D))
-    loss = LOSSES[name].build(LossContext(D, E, torch.randn(K, E), torch.randn(K, E)))
+    loss = LOSSES[name].build(LossContext(D, E, torch.randn(K, E), torch.randn(K, E), K))
     parameters = [*network.parameters(), *loss.parameters()]
     model = DistributedDataParallel(network) if ranks > 1 else network
     # Heads get the same gradient on all ranks: they need no wrapper.
