@@ -27,7 +27,7 @@ from training.embedder.distill import distill, load_student
 from training.embedder.recipes import load_recipe
 from training.embedder.validate import embed_views
 from training.embedder.validate_images import classifier_of, held_out
-from training.recipe import Degradation, LossSpec, Recipe
+from training.recipe import Degradation, ImageSpec, LossSpec, Recipe
 from training.sweeps.variants import BALANCED, COSINE, KD_WEIGHT, RKD_WEIGHT, crrcd, named
 
 RECIPES = ROOT / "training" / "recipes" / "images"
@@ -119,8 +119,7 @@ class ImageRuns:
 
     def __init__(self, source: Path, hold_out: str, budget: Budget, cache: Path) -> None:
         self.budget = budget
-        recipe = load_recipe(RECIPES / "teacher-96.toml")
-        self.spec = replace(recipe.images, size=budget.high, hold_out=hold_out)  # type: ignore[type-var]
+        self.spec = ImageSpec(budget.high, hold_out)
         self.images: FaceSet = load_images(source, self.spec, cache)
         self.runs = cache / "runs" / "images"
         rows, zeros = self.images.rows("train"), np.zeros((len(self.images), 1), np.float32)
