@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from contextlib import suppress
-from pathlib import Path
 
-import cv2
 import pytest
 from clips import clip
+from live_cameras import http_camera, seconds_to_end
 from receivers import Receiver, free_port
 
 from lrface.cli.app import FAILED, WRONG_USAGE, run
@@ -83,53 +78,10 @@ def test_wrong_use(tmp_path, staff, capsys, text, options, code, message):
     assert message in capsys.readouterr().err
 
 
-class Camera(http.server.BaseHTTPRequestHandler):
-    """A camera that shows one picture without end."""
-
-    picture = b""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        try:
-            while True:
-                self.wfile.write(
-                    b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(self.picture)
-                )
-                self.wfile.write(self.picture + b"\r\n")
-                time.sleep(0.1)
-        except OSError:
-            return
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture
 def camera(portrait):
-    image = cv2.resize(cv2.imread(str(portrait)), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
-    Camera.picture = cv2.imencode(".jpg", image)[1].tobytes()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server.server_port
-        server.shutdown()
-
-
-def seconds_to_end(process: subprocess.Popen[str]) -> float:
-    """Seconds until a process has ended, less those in which its main thread was ready and had no core."""
-
-    def without_core() -> float:
-        return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[1]) / 1e9
-
-    started, before = time.monotonic(), without_core()
-    after = before
-    while process.poll() is None and time.monotonic() - started < 60:
-        with suppress(OSError, IndexError):
-            after = max(after, without_core())
-        time.sleep(0.01)
-    return time.monotonic() - started - (after - before)
+    with http_camera(portrait) as port:
+        yield port
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -9,7 +9,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import clip
-from shell import ENVIRONMENT, lrface, refused
+from shell import lrface, refused, start, wait_for_bytes
 
 from lrface.cli.demo_scene import COLLINS
 from lrface.inputs.video import VideoSource
@@ -32,25 +31,9 @@ def state(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def start(*arguments: object, ignored: int | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lrface", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-        preexec_fn=None if ignored is None else lambda: signal.signal(ignored, signal.SIG_IGN),
-    )  # fmt: skip
-
-
 def wait_for_line(running: subprocess.Popen[str]) -> None:
     assert running.stdout is not None
     assert "Eileen Collins" in running.stdout.readline()
-
-
-def wait_for_bytes(path: Path, size: int) -> None:
-    for _ in range(1200):
-        if path.exists() and path.stat().st_size >= size:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not grow to {size} bytes in a minute")
 
 
 # -- the user's own files ---------------------------------------------------------------------------------------------

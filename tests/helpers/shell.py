@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,3 +54,21 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert last.startswith("lrface: "), done.stderr
     for word in words:
         assert word in done.stderr, (word, done.stderr)
+
+
+def start(*arguments: object, ignored: int | None = None) -> subprocess.Popen[str]:
+    """Starts `lrface`; `ignored` is a signal that it ignores from the beginning."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lrface", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        preexec_fn=None if ignored is None else lambda: signal.signal(ignored, signal.SIG_IGN),
+    )  # fmt: skip
+
+
+def wait_for_bytes(path: Path, size: int) -> None:
+    """Waits until a file has grown to a size."""
+    for _ in range(1200):
+        if path.exists() and path.stat().st_size >= size:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not grow to {size} bytes in a minute")
