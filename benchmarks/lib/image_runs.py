@@ -59,6 +59,7 @@ class Budget:
     Attributes:
         high: side in pixels that teacher and assistant see.
         widths: of the students.
+        methods: of ``METHODS``, that train students.
         teacher: epochs of the teacher.
         assistant: epochs of the assistant.
         student: epochs of each student.
@@ -68,6 +69,7 @@ class Budget:
 
     high: int
     widths: tuple[int, ...]
+    methods: tuple[str, ...]
     teacher: int
     assistant: int
     student: int
@@ -135,9 +137,9 @@ class ImageRuns:
         found.append(self._measured("assistant (HORKD from the teacher)", assistant, budget.high))
         for width in budget.widths:
             found.append(self._enlarged(teacher, width))
-            for method, losses in METHODS.items():
+            for method in budget.methods:
                 guide = "" if method == ALONE else assistant.name if method == TWO_STAGES else teacher.name
-                recipe = self._recipe("student-16", width, budget.student, losses, guide)
+                recipe = self._recipe("student-16", width, budget.student, METHODS[method], guide)
                 found.append(self._measured(method, recipe, width))
         return found
 
@@ -207,6 +209,7 @@ def arguments(description: str | None, widths: list[int]) -> argparse.ArgumentPa
     parser.add_argument("--images", nargs="+", required=True, metavar="NAME=FOLDER", help="sets of pictures, or digits")
     parser.add_argument("--high", type=int, default=96, help="side that teacher and assistant see, pixels")
     parser.add_argument("--widths", type=int, nargs="+", default=widths, help="sides that students see, pixels")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="that train the students")
     parser.add_argument("--teacher-epochs", type=int, default=60, help="epochs of the teacher")
     parser.add_argument("--assistant-epochs", type=int, default=40, help="epochs of the assistant")
     parser.add_argument("--epochs", type=int, default=40, help="epochs of each student")
@@ -224,7 +227,8 @@ def budget_of(args: argparse.Namespace) -> Budget:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
     return Budget(
-        args.high, tuple(args.widths), args.teacher_epochs, args.assistant_epochs, args.epochs, not args.no_mirror,
+        args.high, tuple(args.widths),
+        tuple(args.methods), args.teacher_epochs, args.assistant_epochs, args.epochs, not args.no_mirror,
         args.seed,
     )  # fmt: skip
 
