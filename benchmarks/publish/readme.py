@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lib.results import RESULTS, ROOT, between, read_result, table
+from benchmarks.publish.pictures import tsne_plots
 from benchmarks.publish.tables import beside_peers, page, required
 
 BEGIN, END = "<!-- figures: written by benchmarks/publish/readme.py -->", "<!-- end of figures -->"
@@ -66,7 +67,7 @@ def filled(readme: Path, pages: Path, results: Path) -> dict[Path, str | bytes]:
         results: folder of the benchmarks' JSON.
     """
     benchmarks = pages / "benchmarks.md"
-    drawn = [plot for plot in (PLOT, PEERS_PLOT) if (results / plot).is_file()]
+    drawn = [plot for plot in (PLOT, PEERS_PLOT, *tsne_plots(results).values()) if (results / plot).is_file()]
     return {
         readme: between(readme, BEGIN, END, summary(results)),
         benchmarks: between(benchmarks, BEGIN, END, page(results, f"figures/{PLOT}")),

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.lib.peer_comparison import FPIRS, PHOTOS, fnir_table
 from benchmarks.lib.results import read_result, table
+from benchmarks.publish.pictures import pictures
 
 
 def page(results: Path, plot: str) -> str:
@@ -27,6 +28,7 @@ def page(results: Path, plot: str) -> str:
         _devices(required("devices", results)),
         *([_tracks(found)] if (found := read_result("tracks", results)) else []),
         _methods(required("sweep-methods", results)),
+        *pictures(results),
         "## Accuracy by the width of the face\n\n"
         f"![Accuracy against the width of the face, a line for each network]({plot})\n\n"
         "Validation people: an ordinary photo against a face of so many pixels (`python -m benchmarks.levels`).",

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,34 @@ def _cars(source: Path) -> list[Item]:
     return found
 
 
+def _whole_cars(source: Path) -> list[Item]:
+    """Cars196, all 16,185 pictures: ``cars_annos.mat`` (``relative_im_path``, ``class``) and ``car_ims/``."""
+    held = _mat(source / "cars_annos.mat", "annotations")
+    try:
+        listed = [(str(row["relative_im_path"]), int(row["class"])) for row in np.atleast_1d(held["annotations"])]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source / 'cars_annos.mat'}: no relative_im_path and class of each picture") from error
+    return [Item(path, f"{number:03d}", "", source / path) for path, number in listed]
+
+
+def _mat(file: Path, *names: str) -> dict[str, Any]:
+    """The arrays of a MATLAB file, without their axes of length 1.
+
+    Raises:
+        ValueError: it is damaged, or an array is missing.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        held: dict[str, Any] = loadmat(file, squeeze_me=True)
+    except (MatReadError, ValueError, TypeError, NotImplementedError) as error:
+        raise ValueError(f"{file} cannot be read: {error}; fetch it again") from error
+    if missing := [name for name in names if name not in held]:
+        raise ValueError(f"{file} has no {' and no '.join(missing)}; fetch it again")
+    return held
+
+
 def _cub(source: Path) -> list[Item]:
     """CUB-200-2011: ``images.txt`` (id, path below ``images/``) and ``image_class_labels.txt`` (id, class)."""
     labels = dict(_pairs(source / "image_class_labels.txt"))
@@ -135,14 +164,12 @@ def _cifar100(source: Path) -> list[Item]:
 
 def _svhn(source: Path) -> list[Item]:
     """SVHN's cropped digits: ``X`` uint8 ``[32, 32, 3, n]`` and ``y [n, 1]``, where 10 is the digit 0."""
-    from scipy.io import loadmat
-
     found = []
     for split, name in ((TRAIN, "train_32x32.mat"), (VALIDATION, "test_32x32.mat")):
-        held = loadmat(source / name)
-        if "X" not in held or "y" not in held or held["X"].ndim != 4 or held["X"].shape[3] != held["y"].size:
-            raise ValueError(f"{source / name}: it has no X [32, 32, 3, n] with y [n, 1]; it is damaged")
-        digits = held["y"].ravel() % 10
+        held = _mat(source / name, "X", "y")
+        if held["X"].ndim != 4 or held["X"].shape[3] != held["y"].size:
+            raise ValueError(f"{source / name}: no X [32, 32, 3, n] with y [n, 1]; fetch it again")
+        digits = held["y"] % 10
         found += [
             Item(f"{split}/{i:06d}", str(digit), split, np.ascontiguousarray(held["X"][:, :, ::-1, i]))
             for i, digit in enumerate(digits)
@@ -151,7 +178,8 @@ def _svhn(source: Path) -> list[Item]:
 
 
 LAYOUTS: dict[str, tuple[str, Callable[[Path], list[Item]]]] = {
-    "Cars196": ("train_perfect_preds.txt", _cars),
+    "Cars196": ("cars_annos.mat", _whole_cars),
+    "Cars196's training half": ("train_perfect_preds.txt", _cars),
     "CUB-200-2011": ("image_class_labels.txt", _cub),
     "Stanford Online Products": ("Ebay_train.txt", _sop),
     "CIFAR-100": ("train.bin", _cifar100),

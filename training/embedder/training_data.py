@@ -33,9 +33,16 @@ def open_training_data(teachers: Iterable[str | TeacherSpec], faces: Path, folde
         faces: folder of the training set; its ``val_pairs.csv`` is used where there is one.
         folder: of the teachers' files.
         cache: folder for derived files.
+
+    Raises:
+        ValueError: no teachers.
     """
+    if not (named := list(teachers)):
+        raise ValueError(
+            "the run has no teachers: it is of pictures with classes; use python -m training export-images"
+        )
     data = load_faces(faces, cache)
-    embeddings = cached_embeddings(open_teachers(teachers, folder), data, cache)
+    embeddings = cached_embeddings(open_teachers(named, folder), data, cache)
     listed = faces / "val_pairs.csv"
     return TrainingData(data, embeddings, load_pairs(listed, data) if listed.exists() else make_pairs(data))
 

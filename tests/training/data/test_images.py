@@ -28,6 +28,16 @@ def cars(root: Path) -> None:
     (root / "train_perfect_preds.txt").write_text("2\n1\n4\n10\n1\n2\n4\n10\n")
 
 
+def whole_cars(root: Path) -> None:
+    from scipy.io import savemat
+
+    kind = [("relative_im_path", "O"), ("bbox_x1", "O"), ("class", "O"), ("test", "O")]
+    rows = [(f"car_ims/{i:06d}.jpg", 1, c, i % 2) for i, c in enumerate((2, 1, 4, 10, 1, 2, 4, 10), 1)]
+    for row in rows:
+        save(root / row[0], row[2])
+    savemat(root / "cars_annos.mat", {"annotations": np.array(rows, kind)})
+
+
 def cub(root: Path, separator: str = " ") -> None:
     names = [f"{c:03d}.Bird_{c}/Bird_{c}_{i}.jpg" for c in (1, 2, 3, 10) for i in range(2)]
     for number, name in enumerate(names):
@@ -74,6 +84,7 @@ def folders(root: Path) -> None:
     ("make", "hold_out", "trained", "held"),
     [
         (cars, "classes", {"001", "002"}, {"004", "010"}),
+        (whole_cars, "classes", {"001", "002"}, {"004", "010"}),
         (cub, "classes", {"001", "002"}, {"003", "010"}),
         (lambda root: cub(root, ", "), "classes", {"001", "002"}, {"003", "010"}),
         (sop, "classes", {"00001", "00002"}, {"00003", "00010"}),
@@ -81,7 +92,7 @@ def folders(root: Path) -> None:
         (svhn, "pictures", {"0", "1", "2"}, {"0", "1", "2"}),
         (folders, "classes", {"ant", "bee"}, {"cat", "dog"}),
     ],
-    ids=["cars", "cub", "cub with commas", "sop", "cifar100", "svhn", "folders"],
+    ids=["cars", "whole cars", "cub", "cub with commas", "sop", "cifar100", "svhn", "folders"],
 )
 def test_released_sets_are_read_by_their_layouts(make, hold_out: str, trained: set, held: set, tmp_path: Path) -> None:
     make(tmp_path)
@@ -128,6 +139,8 @@ def test_a_broken_picture_is_left_out_and_named(tmp_path: Path, capsys: pytest.C
         (folders, ImageSpec(8, "pictures"), "no class has 5 pictures"),
         (sop, ImageSpec(8, "pictures"), "parts of different classes"),
         (lambda root: (root / "train.bin").write_bytes(b"123"), ImageSpec(8), "no records of 3,074"),
+        (lambda root: (root / "train_32x32.mat").write_bytes(b"123" * 99), ImageSpec(8), "cannot be read"),
+        (lambda root: (root / "cars_annos.mat").write_bytes(b""), ImageSpec(8), "cannot be read"),
         (lambda root: [cub(root), (root / "images" / "001.Bird_1" / "Bird_1_0.jpg").unlink()], ImageSpec(8), "missing"),
     ],
 )
