@@ -54,9 +54,9 @@ def metric_learning(result: dict[str, Any], plots: dict[str, str]) -> str:
             large, small, alone = result["paper_recall_1"][name]
             lines.append(
                 f"\nHORKD's paper, Recall@1 in %: {large} at 256 px and {small} at 96 px, its student without"
-                f" distillation {alone}; the best below the teacher here: {ours}. The distance: small networks from random"
-                f" weights that see at most {facts['high']} px, a part of the set, and so few epochs that none of them has"
-                " learnt all it could."
+                f" distillation {alone}; the best below the teacher here: {ours}. The distance: small networks from"
+                f" random weights that see at most {facts['high']} px, a part of the set, few epochs: none of"
+                " them has learnt all it could."
             )
         if name in plots:
             lines.append(
