@@ -201,6 +201,14 @@ class Gallery:
             raise GalleryError(f"a face cannot be a negative example, {fault}: embed it again")
         self._index.write(lambda: self._store.add_negative(who, embedding))
 
+    def remove_negative(self, who: str, embedding: FloatArray) -> None:
+        """Takes back what `add_negative` said.
+
+        Raises:
+            GalleryError: There is no such person or example.
+        """
+        self._index.write(lambda: self._store.remove_negative(who, embedding))
+
     def groups(self) -> Mapping[str, Group]:
         """The groups by name.
 

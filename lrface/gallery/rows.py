@@ -36,6 +36,17 @@ def insert_negative(connection: sqlite3.Connection, cipher: Cipher, person: Pers
     )
 
 
+def delete_negative(connection: sqlite3.Connection, cipher: Cipher, person: PersonRow, embedding: FloatArray) -> bool:
+    """Takes a face that is not the person's out again; whether it was there."""
+    wanted = embedding.astype("<f4").tobytes()
+    rows = connection.execute("SELECT id, embedding FROM negatives WHERE person_id = ? ORDER BY id", (person.row,))
+    for number, blob in rows.fetchall():
+        if cipher.unseal(blob) == wanted:
+            connection.execute("DELETE FROM negatives WHERE id = ?", (number,))
+            return True
+    return False
+
+
 def seal_person(connection: sqlite3.Connection, person: PersonRow) -> bytes:
     """Writes a person's row with the checksum that belongs to it and to the rows that are there; returns it."""
     photos, negatives = (

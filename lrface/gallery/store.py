@@ -12,7 +12,7 @@ from lrface.gallery import audit
 from lrface.gallery.contract import Contract
 from lrface.gallery.reading import PHOTO_COLUMNS, DamagedEntry, Moment, StoredPerson, find_person, negative_checksum
 from lrface.gallery.records import UUID, Details, PersonRow, PhotoTemplate, photo_checksum, photo_values, total
-from lrface.gallery.rows import insert_negative, insert_person, insert_photo, seal_person
+from lrface.gallery.rows import delete_negative, insert_negative, insert_person, insert_photo, seal_person
 from lrface.gallery.settings import Group, Settings, check_day, check_group
 from lrface.gallery.state import State, read_settings, read_state, write_contract, write_settings, write_state
 from lrface.gallery.storefile import Change
@@ -223,6 +223,21 @@ class Store(StoreReader):
             insert_negative(self._connection, self.cipher, person, embedding)
             self._seal(change, person)
             change.tell("negative example added", person.row, person.id)
+
+    def remove_negative(self, who: str, embedding: FloatArray) -> None:
+        """Takes a negative example out again.
+
+        Raises:
+            GalleryError: No such person or example.
+        """
+        with self._writing() as change:
+            person = self._find(who)
+            self._read(person)
+            change.before.append(person.checksum)
+            if not delete_negative(self._connection, self.cipher, person, embedding):
+                raise GalleryError(f"{person.name} has no such negative example")
+            self._seal(change, person)
+            change.tell("negative example removed", person.row, person.id)
 
     def expire(self, today: str) -> list[str]:
         """Deletes everybody whose last day is over; returns their ids.

@@ -107,13 +107,13 @@ class Access:
         self._hashing = threading.Lock()  # one hash at a time: many wrong passwords take one core, not all
         self._known: dict[bytes, tuple[str, Role]] = {}  # tokens that were right, by a keyed hash
         self._key = secrets.token_bytes(32)
-        self._file = _File()
-        if path.exists():
+        self._file, self._stamp = _File(), self._stamp_now()
+        if self._stamp is not None:
             self._file = self._read()
 
     def first_start(self) -> FirstSecrets | None:
         """Makes the account and the token of an administrator where there is no account yet; None otherwise."""
-        if self._file.accounts or self._file.tokens:
+        if self._stamp is not None:
             return None
         password = self.add_account("admin", Role.ADMIN)
         return FirstSecrets("admin", password, self.add_token("admin", Role.ADMIN))
@@ -136,6 +136,7 @@ class Access:
         if not _LEAST_PASSWORD <= len(password) <= _MOST_PASSWORD:
             raise LrfaceError(f"choose a password of {_LEAST_PASSWORD} to {_MOST_PASSWORD} characters")
         entry = _Entry(_usable(name), str(role), _hash(password, _COST))
+        self.refresh()
         with self._lock:
             rest = [each for each in self._file.accounts if each.name != name]
             self._write(_File(accounts=[*rest, entry], tokens=self._file.tokens))
@@ -149,6 +150,7 @@ class Access:
         """
         identity, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         entry = _Entry(_usable(name), str(role), _hash(secret, _TOKEN_COST), identity)
+        self.refresh()
         with self._lock:
             rest = [each for each in self._file.tokens if each.name != name]
             self._write(_File(accounts=self._file.accounts, tokens=[*rest, entry]))
@@ -160,6 +162,7 @@ class Access:
         Raises:
             LrfaceError: There is none, or it is the last administrator.
         """
+        self.refresh()
         with self._lock:
             accounts = [each for each in self._file.accounts if each.name != name]
             tokens = [each for each in self._file.tokens if each.name != name]
@@ -168,6 +171,20 @@ class Access:
             if not any(each.role == "admin" for each in accounts):
                 raise LrfaceError(f"{name!r} is the last administrator: make another one first")
             self._write(_File(accounts=accounts, tokens=tokens))
+
+    def refresh(self) -> None:
+        """Reads the file again if another process has changed it, as `lrface access` does.
+
+        Raises:
+            LrfaceError: The file is damaged, or others can read it.
+        """
+        if self._stamp_now() == self._stamp:
+            return
+        with self._lock:
+            stamp = self._stamp_now()
+            self._file = _File() if stamp is None else self._read()  # without the file nobody gets in
+            self._stamp = stamp
+            self._known.clear()
 
     def listed(self) -> list[tuple[str, str, str]]:
         """Kind ("account" or "token"), name and role of each."""
@@ -235,8 +252,16 @@ class Access:
             beside.replace(self.path)
         except OSError as error:
             raise LrfaceError(f"cannot write {self.path} ({error.strerror}): check the folder and the disk") from error
-        self._file = file
+        self._file, self._stamp = file, self._stamp_now()
         self._known.clear()
+
+    def _stamp_now(self) -> tuple[int, int] | None:
+        """Changes when the file does; None without a file."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
 
 
 def _new_password() -> str:

@@ -131,6 +131,7 @@ class Guard:
         await self._app(scope, limited, send)
 
     async def _identify(self, scope: Scope, headers: Headers, address: str) -> Identity | None:
+        self._service.access.refresh()
         given = headers.get("authorization")
         if given is None:
             cookie = HTTPConnection(scope).cookies.get(cookie_name(self._service.options.tls))

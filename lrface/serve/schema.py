@@ -16,7 +16,8 @@ CREATE TABLE track (
   id INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, number INTEGER NOT NULL,
   first_at REAL NOT NULL, last_at REAL NOT NULL, open INTEGER NOT NULL,
   person TEXT, name TEXT, similarity REAL, threshold REAL, reason TEXT, unknown TEXT,
-  quality REAL, native_px REAL, views REAL, template BLOB, label TEXT
+  quality REAL, native_px REAL, views REAL, template BLOB, label TEXT,
+  said INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX track_last ON track (last_at);
 CREATE INDEX track_person ON track (person, last_at);
@@ -29,5 +30,9 @@ CREATE TABLE together (
   PRIMARY KEY (one, other)
 ) WITHOUT ROWID;
 CREATE INDEX together_other ON together (other);
+CREATE TABLE action (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+  undone INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lrface.errors import LrfaceError
+from lrface.inputs.decoding import LIMIT_VARIABLE
 from lrface.serve.app import make_app
 from lrface.serve.options import ServeOptions
 from lrface.serve.service import Service
@@ -32,6 +34,7 @@ def serve(service: Service, told: Callable[[str], None]) -> None:
         LrfaceError: The address or the certificate cannot be used.
     """
     options = service.options
+    os.environ.setdefault(LIMIT_VARIABLE, str(options.limits.pixels / 1e6))  # photos of enrolment are read elsewhere
     with _listening(options) as listener:
         server = _Server(_config(service), service)
         host, port = listener.getsockname()[:2]

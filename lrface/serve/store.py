@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from lrface.errors import LrfaceError
 from lrface.outputs.records import json_line
-from lrface.serve.schema import APPLICATION, SCHEMA, VERSION
-from lrface.serve.trackrecords import Crop, StoredEvent, StoredTrack, pack_template, unpack_template
+from lrface.serve.servicefile import ServiceFile
+from lrface.serve.trackrecords import Crop, StoredAction, StoredEvent, StoredTrack, pack_template, unpack_template
 from lrface.tracks.template import TrackTemplate
 
 DAY_S = 86_400.0
@@ -29,7 +24,7 @@ _TRACK = (
 )
 
 
-class ServiceStore:
+class ServiceStore(ServiceFile):
     """The service's own file. Safe to use from several threads, by one process at a time.
 
     Args:
@@ -41,19 +36,9 @@ class ServiceStore:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self.path, self._clock = path, clock
-        self._lock = threading.RLock()
+        self._clock = clock
         self._listeners: list[Callable[[], None]] = []
-        with self._using():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
-            try:
-                self._open()
-            except BaseException:
-                self._database.close()
-                raise
+        super().__init__(path)
 
     def on_events(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Has a function called, in the writing thread, when there are new events; returns what ends that."""
@@ -158,7 +143,10 @@ class ServiceStore:
             values["template"] = pack_template(template)
         with self._transaction() as database:
             if values:
-                columns = ", ".join(f"{name} = ?" for name in values)
+                columns = ", ".join(
+                    f"{name} = CASE WHEN said THEN {name} ELSE ? END" if name in ("person", "name") else f"{name} = ?"
+                    for name in values
+                )
                 database.execute(f"UPDATE track SET {columns} WHERE id = ?", (*values.values(), track))
             if crops is not None:
                 database.execute("DELETE FROM crop WHERE track = ?", (track,))
@@ -229,7 +217,64 @@ class ServiceStore:
         wanted = set(tracks)
         return {pair for pair in pairs if pair[0] in wanted and pair[1] in wanted}
 
-    # -- people, retention, settings
+    def set_name(self, tracks: Sequence[int], person: str | None, name: str | None, said: bool = True) -> None:
+        """Gives tracks, and what was told of them, a person or none.
+
+        Args:
+            tracks: Ids.
+            person: UUID, or None.
+            name: Of the person, or None.
+            said: Whether somebody has said so: what the cameras see of the track later does not change it.
+        """
+        with self._transaction() as database:
+            for track in tracks:
+                database.execute(
+                    "UPDATE track SET person = ?, name = ?, said = ? WHERE id = ?", (person, name, said, track)
+                )
+                database.execute(
+                    "UPDATE event SET person = ?1, name = ?2, body = json_set(body, '$.name', ?2, '$.person', ?1) "
+                    "WHERE track = ?3",
+                    (person, name, track),
+                )
+
+    def set_label(self, tracks: Sequence[int], label: str | None) -> None:
+        """Labels tracks ("ignored"), or takes the label away."""
+        with self._transaction() as database:
+            database.executemany("UPDATE track SET label = ? WHERE id = ?", [(label, track) for track in tracks])
+
+    # -- actions
+
+    def add_action(self, actor: str, kind: str, body: Mapping[str, Any]) -> StoredAction:
+        """Keeps what somebody did, so that it can be undone."""
+        now, text = self._clock(), json_line(body)
+        with self._transaction() as database:
+            added = database.execute(
+                "INSERT INTO action (at, actor, kind, body) VALUES (?, ?, ?, ?)", (now, actor, kind, text)
+            )
+        return StoredAction(int(added.lastrowid or 0), now, actor, kind, dict(body), False)
+
+    def actions(self, limit: int = 100) -> list[StoredAction]:
+        """What was done, the newest first."""
+        return self._actions("ORDER BY id DESC LIMIT ?", (max(1, min(limit, MOST)),))
+
+    def action(self, action: int) -> StoredAction | None:
+        """One action; None where there is none."""
+        found = self._actions("WHERE id = ?", (action,))
+        return found[0] if found else None
+
+    def mark_undone(self, action: int) -> None:
+        """Takes note that an action was undone."""
+        with self._transaction() as database:
+            database.execute("UPDATE action SET undone = 1 WHERE id = ?", (action,))
+
+    def _actions(self, rest: str, values: Sequence[Any]) -> list[StoredAction]:
+        rows = self._rows(f"SELECT id, at, actor, kind, body, undone FROM action {rest}", values)
+        return [
+            StoredAction(number, at, who, kind, msgspec.json.decode(body), bool(undone))
+            for number, at, who, kind, body, undone in rows
+        ]
+
+    # -- people, retention
 
     def rename_person(self, person: str, name: str) -> None:
         """Gives tracks and events of a person the new name."""
@@ -254,6 +299,7 @@ class ServiceStore:
         with self._transaction() as database:
             database.execute("DELETE FROM track WHERE person = ?", (person,))
             database.execute("DELETE FROM event WHERE person = ?", (person,))
+            database.execute("DELETE FROM action WHERE json_extract(body, '$.person') = ?", (person,))
         self._checkpoint()
 
     def expire(self, known_days: float, unknown_days: float) -> int:
@@ -266,80 +312,10 @@ class ServiceStore:
                 (now - known_days * DAY_S, now - unknown_days * DAY_S),
             ).rowcount
             database.execute("DELETE FROM event WHERE at < ?", (now - known_days * DAY_S,))
+            database.execute("DELETE FROM action WHERE at < ?", (now - known_days * DAY_S,))
         if gone:
             self._checkpoint()
         return gone
-
-    def setting(self, name: str, default: Any = None) -> Any:
-        """What was chosen, by its name; any JSON."""
-        rows = self._rows("SELECT value FROM setting WHERE name = ?", (name,))
-        return msgspec.json.decode(rows[0][0]) if rows else default
-
-    def set_setting(self, name: str, value: Any) -> None:
-        """Keeps a choice."""
-        with self._transaction() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, msgspec.json.encode(value).decode())
-            )
-
-    def close(self) -> None:
-        """Closes the file."""
-        with self._lock:
-            self._database.close()
-
-    # -- the file
-
-    def _open(self) -> None:
-        database = self._database
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA foreign_keys = ON")
-        database.execute("PRAGMA secure_delete = ON")
-        database.execute("PRAGMA trusted_schema = OFF")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("BEGIN IMMEDIATE")
-        tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        application = database.execute("PRAGMA application_id").fetchone()[0]
-        if tables == 0:
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION}")
-            database.execute(f"PRAGMA user_version = {VERSION}")
-        elif application != APPLICATION or database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-            database.execute("ROLLBACK")
-            raise LrfaceError(f"{self.path} is not the file of a service of this version: choose another --data folder")
-        database.execute("UPDATE track SET open = 0")  # of a run that was killed
-        database.execute("COMMIT")
-
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._using(), self._lock:
-            return self._database.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._using(), self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-
-    def _checkpoint(self) -> None:
-        """Takes deleted rows out of the log of writes, too."""
-        with self._using(), self._lock:
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    @contextmanager
-    def _using(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            fix = "end the other process" if "locked" in str(error) else "check the disk and the folder's permissions"
-            raise LrfaceError(f"{self.path} cannot be used ({error}): {fix}") from error
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise LrfaceError(f"{self.path} cannot be used ({error}): move it away, and a new one is made") from error
 
 
 def _where(asked: Iterable[tuple[str, Any]], more: Sequence[str] = ()) -> tuple[str, list[Any]]:

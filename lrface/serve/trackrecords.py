@@ -91,6 +91,27 @@ class StoredEvent:
     body: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAction:
+    """Something that somebody did with tracks, and that can be undone.
+
+    Attributes:
+        id: In the store; rising.
+        at: When, seconds since 1970.
+        actor: Who.
+        kind: "named", "not this person" or "labelled".
+        body: What is needed to undo it.
+        undone: Whether it was.
+    """
+
+    id: int
+    at: float
+    actor: str
+    kind: str
+    body: dict[str, Any]
+    undone: bool
+
+
 def pack_template(template: TrackTemplate) -> bytes:
     """A template as bytes."""
     return msgspec.msgpack.encode(

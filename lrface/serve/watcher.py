@@ -109,6 +109,16 @@ class Watcher:
         """The cameras, with the zones that were drawn in the console instead of those in the file."""
         return [with_chosen_zones(camera, self._store) for camera in self._settings.cameras]
 
+    def choose_zones(self, camera: str, zones: Mapping[str, Any] | None) -> None:
+        """Keeps zones and masks for a camera instead of those in the file, and begins to watch again with them.
+
+        Args:
+            camera: Its name.
+            zones: Lists "zones" and "masks", each entry with "name", "polygon" and "min_face"; None: as in the file.
+        """
+        self._store.set_setting(f"zones {camera}", zones)
+        self.restart()
+
     def _run(self, stop: threading.Event) -> None:
         failures = 0
         while not stop.is_set():

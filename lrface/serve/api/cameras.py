@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
+import numpy as np
 from starlette.responses import Response
 
 from lrface.serve.access import Role
-from lrface.serve.api.shapes import CameraOut, face_out, time_of
+from lrface.serve.api.convert import face_out, time_of
 from lrface.serve.endpoint import Call, Endpoint
 from lrface.serve.live import CameraState
 from lrface.serve.problems import Problem
+from lrface.serve.shapes import CameraOut, ZoneOut, ZonesOut
 from lrface.serve.streams import EndlessResponse
+from lrface.serve.watcher import Watcher
 
 _BOUNDARY = "frame"
 _LOOK_S = 0.04  # between looks for a new frame: at most 25 a second are sent
@@ -79,6 +82,36 @@ async def live(call: Call) -> Response:
     return EndlessResponse(service, parts(), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
 
 
+async def show_zones(call: Call) -> ZonesOut:
+    """The zones of a camera."""
+    name, watcher = _camera(call).name, _watcher(call)
+    camera = next(each for each in await call.service.read(watcher.cameras) if each.name == name)
+    chosen = await call.service.read(call.service.store.setting, f"zones {name}") is not None
+    zones, masks = (
+        [ZoneOut(z.name, list(z.polygon), z.min_face) for z in each] for each in (camera.zones, camera.masks)
+    )
+    return ZonesOut(zones, masks, chosen)
+
+
+async def change_zones(call: Call) -> ZonesOut:
+    """Draws the zones of a camera anew."""
+    body: ZonesOut = call.body
+    for each in (*body.zones, *body.masks):
+        if np.linalg.matrix_rank(np.subtract(each.polygon, each.polygon[0])) < 2:
+            raise Problem(422, "the corners of a zone lie in one place or line: no face can be inside")
+    chosen = {"zones": msgspec.to_builtins(body.zones), "masks": msgspec.to_builtins(body.masks)}
+    await call.service.change(
+        call.who, _watcher(call).choose_zones, _camera(call).name, chosen if body.chosen else None
+    )
+    return await show_zones(call)
+
+
+def _watcher(call: Call) -> Watcher:
+    if call.service.watcher is None:
+        raise Problem(404, "there is no camera: start `lrface serve` with a file of cameras")
+    return call.service.watcher
+
+
 def _camera(call: Call) -> CameraState:
     state = call.service.frames.state(call.path("camera"))
     if state is None:
@@ -96,4 +129,8 @@ ENDPOINTS = (
              PictureQuery, media="image/jpeg", client="snapshot"),
     Endpoint("GET", f"{_ONE}/live.mjpeg", Role.VIEWER, "Get the frames of a camera as they come.", live, None,
              PictureQuery, media="multipart/x-mixed-replace", client=""),
+    Endpoint("GET", f"{_ONE}/zones", Role.VIEWER, "Show where in a camera's picture faces count.", show_zones, ZonesOut,
+             client="zones"),
+    Endpoint("PUT", f"{_ONE}/zones", Role.ADMIN, "Choose where faces count, instead of what the file says; with "
+             "`chosen` false: as the file says.", change_zones, ZonesOut, body=ZonesOut, client="change_zones"),
 )  # fmt: skip

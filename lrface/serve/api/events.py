@@ -11,8 +11,9 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from lrface.serve.access import Role
-from lrface.serve.api.shapes import EventsOut, Limit, Time, event_out, seconds_of
+from lrface.serve.api.convert import event_out, seconds_of
 from lrface.serve.endpoint import Call, Endpoint
+from lrface.serve.shapes import EventsOut, Limit, Time
 from lrface.serve.streams import EndlessResponse
 
 _QUIET_S = 15.0  # then a comment is sent, by which a connection that is gone is noticed

@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 from starlette.responses import Response
 
 from lrface import __version__
 from lrface.errors import LrfaceError
 from lrface.serve.access import Role
-from lrface.serve.api.shapes import Limit
 from lrface.serve.endpoint import Call, Endpoint, json_response
 from lrface.serve.metrics import CONTENT_TYPE
-
-_Days = Annotated[float, Meta(ge=0, le=3650)]
-_Rate = Annotated[float, Meta(gt=0, lt=0.5)]
-
-
-class HealthOut(msgspec.Struct):
-    """The process answers."""
-
-    status: str
-    version: str
-
-
-class ReadyOut(msgspec.Struct):
-    """Whether requests can be answered, and what is in the way."""
-
-    ready: bool
-    faults: list[str]
-
-
-class SettingsOut(msgspec.Struct):
-    """What was chosen.
-
-    `fpir` is the share of strangers that may be named; events and tracks of people with a name are kept for
-    `known_days`, tracks of strangers for `unknown_days` (0: no template or crop of a stranger is kept).
-    """
-
-    fpir: float
-    known_days: float
-    unknown_days: float
-
-
-class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be chosen anew."""
-
-    fpir: _Rate | UnsetType = UNSET
-    known_days: _Days | UnsetType = UNSET
-    unknown_days: _Days | UnsetType = UNSET
-
-
-class AuditOut(msgspec.Struct):
-    """One change of the gallery."""
-
-    number: int
-    at: str
-    actor: str
-    action: str
-    person: str
-    detail: str
+from lrface.serve.shapes import AuditOut, HealthOut, Limit, MeOut, ReadyOut, SettingsOut, SettingsPatch
 
 
 class AuditQuery(msgspec.Struct):
@@ -69,13 +19,6 @@ class AuditQuery(msgspec.Struct):
 
     before: int | None = None
     limit: Limit = 100
-
-
-class MeOut(msgspec.Struct):
-    """Who asks."""
-
-    name: str
-    role: str
 
 
 async def health(call: Call) -> HealthOut:
@@ -110,7 +53,7 @@ async def metrics(call: Call) -> Response:
 
 async def me(call: Call) -> MeOut:
     """Who asks."""
-    return MeOut(call.who.name, str(call.who.role))
+    return MeOut(call.who.name, str(call.who.role), call.who.csrf)
 
 
 async def show_settings(call: Call) -> SettingsOut:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta
 
 from lrface.errors import EnrolmentError
 from lrface.serve.access import Role
-from lrface.serve.api.shapes import (
-    EnrolledPhotoOut,
-    EnrolmentOut,
-    Limit,
-    PeopleOut,
-    PersonOut,
-    SeenBefore,
-    Text,
-    person_out,
-    photo_out,
-    track_out,
-)
+from lrface.serve.api.convert import person_out, photo_out, track_out
 from lrface.serve.endpoint import Call, Endpoint, Picture
 from lrface.serve.people import (
     Sighted,
@@ -32,6 +21,17 @@ from lrface.serve.people import (
     seen_before,
 )
 from lrface.serve.problems import Problem
+from lrface.serve.shapes import (
+    EnrolledPhotoOut,
+    EnrolmentOut,
+    Limit,
+    MergeBody,
+    PeopleOut,
+    PersonOut,
+    PersonPatch,
+    SeenBefore,
+    Text,
+)
 
 
 class EnrolForm(msgspec.Struct):
@@ -47,22 +47,6 @@ class PhotosForm(msgspec.Struct):
 
     photos: list[Picture]
     force: bool = False
-
-
-class PersonPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be changed of a person."""
-
-    name: Text | UnsetType = UNSET
-    tags: list[Text] | UnsetType = UNSET
-    groups: list[Text] | UnsetType = UNSET
-    metadata: dict[str, Any] | UnsetType = UNSET
-    retain_until: str | UnsetType | None = UNSET
-
-
-class MergeBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The person, by id or name, who stays."""
-
-    into: Text
 
 
 class PeopleQuery(msgspec.Struct):

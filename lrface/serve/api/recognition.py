@@ -6,14 +6,29 @@ import msgspec
 
 from lrface.inputs.images import read_image
 from lrface.serve.access import Role
-from lrface.serve.api.shapes import FacesOut, IdentifyForm, VerificationOut, VerifyForm, face_out, verification_out
-from lrface.serve.endpoint import Call, Endpoint
+from lrface.serve.api.convert import face_out, verification_out
+from lrface.serve.endpoint import Call, Endpoint, Picture
+from lrface.serve.shapes import FacesOut, VerificationOut
 
 
 class IdentifyQuery(msgspec.Struct):
     """Whether each face says in words why it has its name, or none."""
 
     explain: bool = False
+
+
+class IdentifyForm(msgspec.Struct):
+    """A picture."""
+
+    picture: Picture
+
+
+class VerifyForm(msgspec.Struct):
+    """Two pictures of one face each."""
+
+    first: Picture
+    second: Picture
+    max_false_match_rate: float = 0.001
 
 
 async def identify(call: Call) -> FacesOut:

@@ -1,18 +1,12 @@
-"""The types of the interface's JSON, and how the runtime's objects become them."""
+"""The types of the interface's JSON, for the service and its clients."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
-
-from lrface.enrolment.reports import PhotoReport
-from lrface.gallery import Person
-from lrface.serve.endpoint import Picture
-from lrface.serve.trackrecords import StoredEvent, StoredTrack
-from lrface.types import Identification, Verification
+from msgspec import UNSET, Meta, UnsetType
 
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Time = dt.datetime
@@ -185,75 +179,129 @@ class CameraOut(msgspec.Struct):
     track_ages_s: list[float]
 
 
-class IdentifyForm(msgspec.Struct):
-    """A picture."""
+class PersonPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be changed of a person."""
 
-    picture: Picture
-
-
-class VerifyForm(msgspec.Struct):
-    """Two pictures of one face each."""
-
-    first: Picture
-    second: Picture
-    max_false_match_rate: float = 0.001
+    name: Text | UnsetType = UNSET
+    tags: list[Text] | UnsetType = UNSET
+    groups: list[Text] | UnsetType = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+    retain_until: str | UnsetType | None = UNSET
 
 
-def time_of(seconds: float) -> Time:
-    """Seconds since 1970 as a time in UTC."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+class MergeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The person, by id or name, who stays."""
+
+    into: Text
 
 
-def seconds_of(time: Time | None) -> float | None:
-    """A time as seconds since 1970; one without a zone is UTC."""
-    if time is None:
-        return None
-    return (time if time.tzinfo is not None else time.replace(tzinfo=dt.UTC)).timestamp()
+_Days = Annotated[float, Meta(ge=0, le=3650)]
+_Rate = Annotated[float, Meta(gt=0, lt=0.5)]
 
 
-def face_out(face: Identification, explain: bool = False) -> FaceOut:
-    """A face as the interface tells it."""
-    found = msgspec.convert(face.to_dict(), FaceOut)
-    if explain:
-        found.explanation = face.explain()
-    return found
+class HealthOut(msgspec.Struct):
+    """The process answers."""
+
+    status: str
+    version: str
 
 
-def verification_out(found: Verification) -> VerificationOut:
-    """A comparison as the interface tells it."""
-    return VerificationOut(
-        found.same_person,
-        round(found.similarity, 5),
-        round(found.threshold, 5),
-        found.false_match_rate,
-        found.max_false_match_rate,
-        found.explain(),
-    )
+class ReadyOut(msgspec.Struct):
+    """Whether requests can be answered, and what is in the way."""
+
+    ready: bool
+    faults: list[str]
 
 
-def person_out(person: Person) -> PersonOut:
-    """A person as the interface tells it."""
-    return PersonOut(
-        person.id, person.name, person.photos, list(person.tags), list(person.groups), dict(person.metadata),
-        person.retain_until,
-    )  # fmt: skip
+class SettingsOut(msgspec.Struct):
+    """What was chosen.
+
+    `fpir` is the share of strangers that may be named; events and tracks of people with a name are kept for
+    `known_days`, tracks of strangers for `unknown_days` (0: no template or crop of a stranger is kept).
+    """
+
+    fpir: float
+    known_days: float
+    unknown_days: float
 
 
-def photo_out(report: PhotoReport, name: str) -> PhotoOut:
-    """What became of a photo, under the name of its file."""
-    reason = report.reason
-    return PhotoOut(name or report.photo, str(report.status), reason, round(report.native_px, 1), report.quality)
+class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be chosen anew."""
+
+    fpir: _Rate | UnsetType = UNSET
+    known_days: _Days | UnsetType = UNSET
+    unknown_days: _Days | UnsetType = UNSET
 
 
-def track_out(track: StoredTrack) -> TrackOut:
-    """A track as the interface tells it."""
-    return TrackOut(
-        track.id, track.camera, time_of(track.first_at), time_of(track.last_at), track.open, track.person, track.name,
-        track.similarity, track.threshold, track.reason, track.unknown, track.quality, track.native_px, track.views,
-        track.label, track.crops,
-    )  # fmt: skip
+class AuditOut(msgspec.Struct):
+    """One change of the gallery."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    person: str
+    detail: str
 
 
-def event_out(event: StoredEvent) -> EventOut:
-    """An event as the interface tells it."""
-    return EventOut(event.seq, time_of(event.at), event.track, event.body)
+class MeOut(msgspec.Struct):
+    """Who asks; in a session of the console, `csrf` is what changes must repeat in the header `X-CSRF-Token`."""
+
+    name: str
+    role: str
+    csrf: str | None
+
+
+Ids = Annotated[list[int], Meta(min_length=1, max_length=1000)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class NameBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Tracks, and who it is: the name or id of a person, or a new name. `learn`: their best crops are enrolled."""
+
+    tracks: Ids
+    person: Text
+    learn: bool = True
+
+
+class LabelBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Tracks that are not to be reviewed ("ignored"), or are again (null)."""
+
+    tracks: Ids
+    label: Literal["ignored"] | None
+
+
+class ActionOut(msgspec.Struct):
+    """Something that somebody did with tracks; `id` is what undoes it."""
+
+    id: int
+    at: Time
+    actor: str
+    kind: str
+    person: str | None
+    tracks: list[int]
+    undone: bool
+
+
+class NamedOut(msgspec.Struct):
+    """Who the tracks are now, what became of the crops that were to be enrolled, and what undoes it."""
+
+    action: ActionOut
+    person: PersonOut
+    photos: list[PhotoOut]
+
+
+class ZoneOut(msgspec.Struct, forbid_unknown_fields=True):
+    """An area of the picture: corners x, y, each from 0 to 1; `min_face` is a height in pixels."""
+
+    name: Annotated[str, Meta(max_length=100)]
+    polygon: Annotated[list[tuple[_Share, _Share]], Meta(min_length=3, max_length=100)]
+    min_face: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+
+
+class ZonesOut(msgspec.Struct, forbid_unknown_fields=True):
+    """Where faces count (empty: everywhere), and where none does. `chosen`: here, rather than in the file."""
+
+    zones: Annotated[list[ZoneOut], Meta(max_length=50)]
+    masks: Annotated[list[ZoneOut], Meta(max_length=50)]
+    chosen: bool = True
