@@ -33,6 +33,19 @@ def test_a_change_by_cookie_needs_the_token_of_the_page(server):
     assert client.post("/logout", data={"csrf_token": csrf}).status_code == 303
 
 
+def test_too_many_requests_of_one_token_are_told_when_to_ask_again(server):
+    access = Access(server.folder / "data" / "access.json")
+    headers = {"Authorization": f"Bearer {access.add_token('eager', Role.VIEWER)}"}
+    for _ in range(2000):
+        answer = server.http.get("/v1/me", headers=headers)
+        if answer.status_code == 429:
+            break
+    access.remove("eager")
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    assert server.http.get("/v1/me").status_code == 200  # others are not slowed down
+
+
 def test_a_login_from_another_site_is_refused(server):
     with server.anonymous() as client:
         data = {"name": "admin", "password": server.password}
