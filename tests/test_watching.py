@@ -7,7 +7,7 @@ import pytest
 from fakes import FakeCapture, picture
 from tiny_models import open_matcher, portrait, scene, write_models
 
-from lrface.errors import VideoError
+from lrface.errors import ArgumentError, VideoError
 from lrface.inputs.video import VideoSource
 from lrface.tracks.events import TrackEventKind
 from lrface.watching import watch
@@ -140,3 +140,38 @@ def test_strangers_are_known_again_or_not_kept_at_all(tmp_path, matcher):
         left = [event.unknown for event in told if event.kind == TrackEventKind.LEFT]
         assert len(left) == 2
         assert len({key for key in left if key is not None}) == expected
+
+
+def test_detection_in_every_third_frame_sees_and_shows_the_same_people(tmp_path, matcher):
+    """They walk; between detections their boxes move with them."""
+    shown = [[("Ada", 20 + 4 * i, 40, 40)] if i < 20 else [("Bob", 340 - 4 * i, 40, 40)] for i in range(40)]
+    frames, told = {}, []
+    report = watch(
+        matcher,
+        source(tmp_path, shown, fps=25.0),
+        out=tmp_path / "out",
+        on_frame=lambda frame, faces: frames.update({frame.index: faces}),
+        on_event=told.append,
+        detect_every=3,
+    )
+    searched = list(range(0, 40, 3))
+    assert report.frames == len(searched)
+    assert [line["frame"] for line in lines(tmp_path / "out" / "run-0001" / "identifications.jsonl")] == searched
+    assert len(list(VideoSource(tmp_path / "out" / "run-0001" / "annotated.mp4"))) == 40
+    assert [event.name for event in told if event.kind == TrackEventKind.LEFT] == ["Ada", "Bob"]
+    for i in [*range(6, 20), *range(27, 40)]:  # after the tracks have a velocity
+        (face,) = frames[i]
+        assert face.name == shown[i][0][0]
+        assert face.box[0] == pytest.approx(shown[i][0][1], abs=6)
+        assert face.landmarks[:, 0].min() >= face.box[0] - 1
+
+
+@pytest.mark.parametrize(("every", "fps", "frames"), [(1, 25, 50), (5, 25, 10), (25, 25, 8), (3, 4, 50)])
+def test_faces_are_searched_for_in_every_nth_frame_and_four_times_a_second(tmp_path, matcher, every, fps, frames):
+    assert watch(matcher, source(tmp_path, [[]] * 50, fps), detect_every=every).frames == frames
+
+
+@pytest.mark.parametrize("every", [0, 26])
+def test_detect_every_out_of_range(tmp_path, matcher, every):
+    with pytest.raises(ArgumentError, match="detect_every"):
+        watch(matcher, source(tmp_path, [[]]), detect_every=every)

@@ -21,6 +21,7 @@ from lrface.models.safe_files import read_regular
 from lrface.outputs.mqtt import Broker
 from lrface.outputs.webhook import check_webhook_url, secret_bytes
 from lrface.redaction import escape
+from lrface.tracks.detection_pace import MOST
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_SECRET = 4096  # bytes of a file that holds a secret
@@ -40,6 +41,7 @@ class Camera:
         stall_s: Seconds without a frame after which the camera counts as hung.
         min_face: Height in pixels of the smallest face that counts.
         fpir: Share of strangers (tracks) that may be named; None: as for the others.
+        detect_every: Faces are searched for in every n-th frame, and at least four times a second.
         zones: Where faces count; empty: everywhere.
         masks: Where none does.
     """
@@ -52,6 +54,7 @@ class Camera:
     stall_s: float = 10.0
     min_face: float = 0.0
     fpir: float | None = None
+    detect_every: int = 1
     zones: tuple[Zone, ...] = ()
     masks: tuple[Zone, ...] = ()
 
@@ -153,6 +156,7 @@ def _camera(table: Table, folder: Path, environment: Mapping[str, str]) -> Camer
         table.number("stall_s", 1, 3600, 10.0),
         table.number("min_face", 0, 10_000, 0.0),
         table.number("fpir", 1e-6, 0.5, None),
+        table.whole("detect_every", range(1, MOST + 1), 1),
         tuple(_zone(zone, with_size=True) for zone in table.tables("zones")),
         tuple(_zone(mask, with_size=False) for mask in table.tables("masks")),
     )

@@ -10,6 +10,7 @@ from lrface.errors import LrfaceError, VideoError
 from lrface.inputs.capture import Capture
 from lrface.inputs.live import StreamEventKind
 from lrface.inputs.video import Frame, StreamEvent, VideoSource
+from lrface.tracks.detection_pace import DetectionPace
 
 
 class CameraReader:
@@ -40,6 +41,7 @@ class CameraReader:
         self.error: VideoError | None = None
         self.answers = False
         self._news, self._report, self._open_capture = news, report, open_capture
+        self._pace = DetectionPace(camera.detect_every)
         self._frame: Frame | None = None
         self._closed = self._finished = False
         self._source: VideoSource | None = None
@@ -59,7 +61,7 @@ class CameraReader:
         frame, self._frame = self._frame, None
         if frame is not None:
             self._news.notify_all()
-        return frame
+        return frame if frame is not None and self._pace.due(frame) else None
 
     def stop(self) -> None:
         """Asks the thread to end."""

@@ -98,6 +98,13 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     help="Keep a stranger's template in memory for so long, to know who comes back; off: not at all.",
 )
 @click.option("--stride", default=1, show_default=True, type=click.IntRange(1), help="Of a file, every n-th frame.")
+@click.option(
+    "--detect-every",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 25),
+    help="Search for faces in every n-th frame, at least 4 times a second; tracks move on between.",
+)
 @click.option("--every-frame", is_flag=True, help="Of a URL that ends (a video on a server), every frame.")
 @ROTATE
 @ASPECT
@@ -110,6 +117,7 @@ def watch(
     out: str | None,
     keep_strangers: float,
     stride: int,
+    detect_every: int,
     every_frame: bool,
     rotate: str,
     aspect: str | None,
@@ -128,8 +136,8 @@ def watch(
     from lrface.watching import watch as run
 
     if is_camera_file(source):
-        if stride != 1 or every_frame or rotate != "0" or aspect is not None or explain:
-            raise click.UsageError("--rotate, --aspect and --every-frame are fields of each camera in the file")
+        if stride != 1 or detect_every != 1 or every_frame or rotate != "0" or aspect is not None or explain:
+            raise click.UsageError("--rotate, --aspect, --detect-every, --every-frame are fields of each camera")
         settings = load_settings(source)
         with open_matcher(gallery) as matcher:
             watch_file(settings, matcher, out, as_json, keep_strangers)
@@ -153,7 +161,15 @@ def watch(
         ) as video,
     ):
         bar = sys.stderr.isatty() and not _talks_to_terminal()
-        report = run(matcher, video, out=out, on_sighting=told, keep_strangers_s=keep_strangers, progress=bar)
+        report = run(
+            matcher,
+            video,
+            out=out,
+            on_sighting=told,
+            keep_strangers_s=keep_strangers,
+            detect_every=detect_every,
+            progress=bar,
+        )
     people = ", ".join(f"{name} in {n}" for name, n in report.named.most_common()) or "nobody enrolled"
     tracks = sum(report.named_tracks.values()) + report.unknown_tracks
     note(

@@ -47,14 +47,22 @@ class RunFiles:
         Raises:
             LrfaceError: A file cannot be written.
         """
-        if self._folder is None:
-            self._folder = self._make_folder()
-            self._open(self._folder)
-        self._video.write(draw(frame.image, faces), frame.time_s)
+        self.write_carried(frame, faces)
         self._sheet.add(frame.image, faces, frame.time_s)
         self._timeline.add(faces, frame.time_s)
         if faces:
             self._lines.write(frame_record(self._source.name, frame.index, frame.time_s, faces))
+
+    def write_carried(self, frame: Frame, faces: Sequence[Identification]) -> None:
+        """Adds a frame in which faces were not searched for: to the video only.
+
+        Raises:
+            LrfaceError: The video cannot be written.
+        """
+        if self._folder is None:
+            self._folder = self._make_folder()
+            self._open(self._folder)
+        self._video.write(draw(frame.image, faces), frame.time_s)
 
     def write_events(self, events: Sequence[TrackEvent]) -> None:
         """Adds events of tracks; those before the first frame are left out (there are none).

@@ -91,7 +91,7 @@ class TrackFollower:
             The rows of the faces to embed, since their view is new or better.
         """
         numbers = self._tracker.update(found.boxes, frame.time_s)
-        self._row_tracks = []
+        self._row_tracks, self._seen = [], []
         for number, face in zip(numbers, found, strict=True):
             track = self._tracks.setdefault(number, Track(number, face.box, frame.index, frame.time_s))
             track.see(face.box, frame.index, frame.time_s)
@@ -132,6 +132,26 @@ class TrackFollower:
         self._seen = [self._identification(row, track, found, faces.get(row))
                       for row, track in enumerate(self._row_tracks)]  # fmt: skip
         return events
+
+    def carry(self, frame: Frame) -> list[Identification]:
+        """The faces of a frame in which none were searched for, each moved as its track moves.
+
+        Args:
+            frame: One after that of the last `update`.
+
+        Returns:
+            The faces of the last `update` with boxes and landmarks where they are expected now. Those that have left
+            the picture are left out.
+        """
+        height, width = frame.image.shape[:2]
+        carried = []
+        for track, face in zip(self._row_tracks, self._seen, strict=False):  # no `seen` after a failure
+            step = self._tracker.moved(track.number, frame.time_s)
+            box = np.clip(np.array(face.box) + np.tile(step, 2), 0, [width, height, width, height])
+            if (box[2:] - box[:2] >= 1).all():
+                x1, y1, x2, y2 = box.tolist()
+                carried.append(replace(face, box=(x1, y1, x2, y2), landmarks=face.landmarks + step))
+        return carried
 
     def end(self) -> list[TrackEvent]:
         """Ends every track. Later frames begin new ones."""

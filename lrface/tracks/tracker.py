@@ -25,6 +25,10 @@ class Tracker(Protocol):
         """The track of each box [n, 4], numbers that are never used again."""
         ...
 
+    def moved(self, number: int, time_s: float) -> FloatArray:
+        """How far a track is expected to have moved since its last box: x and y in pixels, float32 [2]."""
+        ...
+
     def gone(self, time_s: float) -> list[int]:
         """The tracks that have ended since the last call."""
         ...
@@ -89,6 +93,12 @@ class MotionTracker:
                 found[i] = self._last
                 self._tracks[self._last] = _Motion(centres[i], float(sides[i]), time_s)
         return found
+
+    def moved(self, number: int, time_s: float) -> FloatArray:
+        """See `Tracker`."""
+        motion = self._tracks[number]
+        step: FloatArray = motion.expected(time_s) - motion.centre
+        return step
 
     def gone(self, time_s: float) -> list[int]:
         """See `Tracker`."""

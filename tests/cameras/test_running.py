@@ -181,9 +181,9 @@ def test_zones_masks_and_sizes_choose_what_is_embedded(matcher):
 def test_every_frame_of_a_file_is_seen_and_the_run_ends_with_it(matcher, tmp_path):
     captures = {}
     cameras = []
-    for name, count in (("first", 30), ("second", 7)):
+    for name, count, detect_every in (("first", 30, 1), ("second", 7, 1), ("third", 30, 3)):
         (tmp_path / f"{name}.mp4").write_bytes(b"x")
-        cameras.append(Camera(name, str(tmp_path / f"{name}.mp4")))
+        cameras.append(Camera(name, str(tmp_path / f"{name}.mp4"), detect_every=detect_every))
         captures[name] = [FakeCapture([ADA] * count)]
     cameras.append(Camera("missing", str(tmp_path / "missing.mp4")))
     events = []
@@ -194,10 +194,10 @@ def test_every_frame_of_a_file_is_seen_and_the_run_ends_with_it(matcher, tmp_pat
         on_events=events.extend,
         open_capture=lambda path: captures[Path(path).stem].pop(),
     )
-    assert told(events, "first") == SEEN["Ada"]
-    assert [report.frames for report in reports] == [30, 7, 0]
-    assert [report.events for report in reports] == [3, 3, 0]
-    assert isinstance(reports[2].error, VideoError)
+    assert told(events, "first") == told(events, "third") == SEEN["Ada"]
+    assert [report.frames for report in reports] == [30, 7, 10, 0]
+    assert [report.events for report in reports] == [3, 3, 3, 0]
+    assert isinstance(reports[3].error, VideoError)
     assert reports[0].error is reports[1].error is None
     median, late = reports[0].latency.percentiles()
     assert 0 < median <= late < 10
