@@ -16,6 +16,7 @@ import click
 from lrface import __version__
 from lrface.cli import gallery_people as _people  # noqa: F401  (adds its commands)
 from lrface.cli import gallery_upgrade as _upgrade  # noqa: F401
+from lrface.cli.access import access
 from lrface.cli.galleries import enroll, gallery, thresholds
 from lrface.cli.identifying import identify, watch
 from lrface.cli.installation import demo, doctor, models
@@ -43,7 +44,7 @@ class _Ended(BaseException):
 
 
 @click.group(
-    commands=[demo, enroll, identify, watch, serve, thresholds, gallery, models, doctor],
+    commands=[demo, enroll, identify, watch, serve, access, thresholds, gallery, models, doctor],
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
 )

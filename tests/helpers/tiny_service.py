@@ -6,6 +6,7 @@ As a program it is that process: it prints one line of JSON (URL, and the secret
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def running(folder: Path, models: Path, **options: Any) -> Iterator[Server]:
         server.stop()
 
 
-def _main(folder: Path, models: Path, options: dict[str, Any]) -> None:
+def main(folder: Path, models: Path, options: dict[str, Any]) -> None:
     import cv2
     import tiny_models
     from fakes import FakeCapture
@@ -146,7 +147,7 @@ def _main(folder: Path, models: Path, options: dict[str, Any]) -> None:
         secrets = {} if first is None else {"token": first.token, "password": first.password}
 
         def told(url: str) -> None:
-            print(json.dumps({"url": url, "tls": serving.tls, **secrets}), flush=True)
+            print(json.dumps({"url": url, "tls": serving.tls, "pid": os.getpid(), **secrets}), flush=True)
 
         try:
             serve(service, told)
@@ -157,4 +158,4 @@ def _main(folder: Path, models: Path, options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
