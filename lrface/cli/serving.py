@@ -98,8 +98,7 @@ def require_extra() -> None:
     """
     from importlib.util import find_spec
 
-    missing = [
-        name for name in ("starlette", "uvicorn", "python_multipart", "prometheus_client") if not find_spec(name)
-    ]
+    needed = ("starlette", "uvicorn", "python_multipart", "prometheus_client", "jinja2", "scipy")
+    missing = [name for name in needed if not find_spec(name)]
     if missing:
         raise LrfaceError(f"`lrface serve` needs {', '.join(missing)}: pip install 'lrface[serve]'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import msgspec
 from starlette.datastructures import FormData, UploadFile
@@ -20,6 +20,8 @@ from lrface.serve.problems import Problem
 
 if TYPE_CHECKING:
     from lrface.serve.service import Service
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -115,7 +117,7 @@ class Endpoint:
             if self.body is not None:
                 call = Call(service, request, identity, call.query, _decoded(await request.body(), self.body))
             if self.form is not None:
-                call = Call(service, request, identity, call.query, await _form(request, self.form, service))
+                call = Call(service, request, identity, call.query, await read_form(request, self.form, service))
             answer = self.call(call)
             if inspect.isawaitable(answer):
                 answer = await answer
@@ -143,7 +145,7 @@ def _decoded(body: bytes, kind: type[msgspec.Struct]) -> msgspec.Struct:
         raise Problem(400, f"the request holds no JSON ({error}): send application/json") from error
 
 
-def _converted(given: Any, kind: type[msgspec.Struct], what: str, strict: bool) -> msgspec.Struct:
+def _converted(given: Any, kind: type[S], what: str, strict: bool) -> S:
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     if unknown := sorted(set(given) - known):
         raise Problem(422, f"{what}: {unknown[0]!a} is unknown; known: {', '.join(sorted(known))}")
@@ -153,7 +155,12 @@ def _converted(given: Any, kind: type[msgspec.Struct], what: str, strict: bool) 
         raise Problem(422, f"{what} are not as expected ({error}): see /v1/openapi.json") from error
 
 
-async def _form(request: Request, kind: type[msgspec.Struct], service: Service) -> msgspec.Struct:
+async def read_form(request: Request, kind: type[S], service: Service) -> S:
+    """The fields and files of a multipart form.
+
+    Raises:
+        Problem: It is none, holds too much, or its fields are not as `kind` says.
+    """
     limits = service.options.limits
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise Problem(415, "send a form with files (multipart/form-data), as `curl -F picture=@file.jpg` does")

@@ -1,0 +1,151 @@
+"""Review: unknown tracks in groups, to be named or ignored; what was done last, to be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute
+
+from lrface.serve.access import Role
+from lrface.serve.console.rendering import Console, fields_of, identity_of, name_list, plural, track_ids
+from lrface.serve.grouping import MOST, group_tracks, same_thresholds
+from lrface.serve.problems import Problem
+from lrface.serve.review import NAMED, NOT_THIS_PERSON, label_tracks, name_tracks, not_this_person, undo
+from lrface.serve.trackrecords import StoredAction, StoredTrack
+
+if TYPE_CHECKING:
+    from lrface.serve.service import Service
+
+_GROUPS, _SHOWN, _ACTIONS = 24, 12, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tracks of one unknown person, as far as the templates tell.
+
+    Attributes:
+        tracks: The one with the best picture first.
+        more: How many of them are shown only on demand.
+        cameras: Where, in words.
+        last_at: When one of them was seen last, seconds since 1970.
+    """
+
+    tracks: tuple[StoredTrack, ...]
+    more: int
+    cameras: str
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An action in words.
+
+    Attributes:
+        action: As it is kept.
+        text: What was done.
+    """
+
+    action: StoredAction
+    text: str
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The page's routes."""
+    service = console.service
+
+    async def review(request: Request) -> Response:
+        groups = await service.work(identity_of(request), unknown_groups, service)
+        people = await service.read(service.matcher.gallery.people)
+        names = {person.id: person.name for person in people}
+        actions = await service.read(service.store.actions, _ACTIONS)
+        wanted = request.query_params.get("done", "")
+        done = [Done(each, in_words(each, names)) for each in actions]
+        first = _number(request.query_params.get("from", ""))
+        return console.page(
+            request, "review.html", groups=groups[first : first + _GROUPS], total=len(groups), first=first,
+            following=first + _GROUPS if first + _GROUPS < len(groups) else 0, shown=_SHOWN,
+            people=people, actions=done, done=next((each for each in done if str(each.action.id) == wanted), None),
+        )  # fmt: skip
+
+    async def say(request: Request) -> Response:
+        fields, who = await fields_of(request), identity_of(request)
+        tracks, name = track_ids(fields), str(fields.get("person", "")).strip()
+        if fields.get("what") == "ignore":
+            action = await service.change(who, label_tracks, service, tracks, "ignored")
+        elif not name:
+            raise Problem(422, "who is it? Write a name, or choose one of the list")
+        else:
+            named = await service.work(who, name_tracks, service, tracks, name, "learn" in fields)
+            action = named.action
+        return RedirectResponse(f"/review?done={action.id}", 303)
+
+    async def correct(request: Request) -> Response:
+        track = int(request.path_params["track"])
+        action = await service.change(identity_of(request), not_this_person, service, track)
+        return RedirectResponse(f"/review?done={action.id}", 303)
+
+    async def take_back(request: Request) -> Response:
+        number = int(request.path_params["action"])
+        action = await service.change(identity_of(request), undo, service, number)
+        return RedirectResponse(f"/review?done={action.id}", 303)
+
+    return [
+        console.route("/review", review),
+        console.route("/review", say, Role.OPERATOR, "POST"),
+        console.route("/review/not/{track:int}", correct, Role.OPERATOR, "POST"),
+        console.route("/review/undo/{action:int}", take_back, Role.OPERATOR, "POST"),
+    ]
+
+
+def unknown_groups(service: Service) -> list[Group]:
+    """The newest unknown tracks that somebody has not ignored, in groups of one person each."""
+    store = service.store
+    tracks: dict[int, StoredTrack] = {}
+    before: int | None = None
+    while len(tracks) < MOST and (page := store.tracks(before=before, unknown=True, limit=500)):
+        tracks.update((track.id, track) for track in page)
+        before = page[-1].id
+    kept = [(track, template) for track, template in store.unknown_templates() if track in tracks][-MOST:]
+    if not kept:
+        return []
+    row_of = {track: row for row, (track, _) in enumerate(kept)}
+    apart = {(row_of[one], row_of[other]) for one, other in store.together(row_of)}
+    templates = [template for _, template in kept]
+    vectors = np.stack([template.vector for template in templates])
+    groups = group_tracks(vectors, same_thresholds(templates, service.matcher.calibration), apart)
+    return [_group([tracks[kept[row][0]] for row in rows]) for rows in groups]
+
+
+def in_words(action: StoredAction, names: dict[str, str]) -> str:
+    """What an action did.
+
+    Args:
+        action: As it is kept.
+        names: Of the enrolled people, by id.
+    """
+    tracks = plural(len(action.body["tracks"]), "track")
+    name = names.get(action.body.get("person") or "", "somebody who was removed")
+    if action.kind == NAMED:
+        learnt = len(action.body["photos"])
+        learned = f"learned from {plural(learnt, 'picture')}" if learnt else "no picture kept"
+        what = f"{tracks} named {name}; {learned}"
+    elif action.kind == NOT_THIS_PERSON:
+        what = f"{tracks} is not {name}: a face like it is not named so again"
+    else:
+        what = f"{tracks} ignored" if action.body.get("label") else f"{tracks} to be reviewed again"
+    return f"Undone: {what}" if action.undone else what[0].upper() + what[1:]
+
+
+def _group(tracks: Sequence[StoredTrack]) -> Group:
+    ranked = sorted(tracks, key=lambda each: (not each.crops, -(each.quality or 0.0), -(each.native_px or 0.0)))
+    cameras = name_list(sorted({track.camera for track in tracks}))
+    return Group(tuple(ranked), max(0, len(ranked) - _SHOWN), cameras, max(track.last_at for track in tracks))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0

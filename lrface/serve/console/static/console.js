@@ -1,0 +1,83 @@
+// What HTML and htmx cannot do: live pictures that begin again, dropped files, a session that is over.
+"use strict";
+
+const PAUSE_MS = 3000;
+const SNAPSHOT_MS = 1000;
+let paused = false;
+
+function again(picture) {
+  const url = new URL(picture.src, location.href);
+  url.searchParams.set("t", Date.now());
+  picture.src = url;
+}
+
+function watchPictures() {
+  for (const picture of document.querySelectorAll("img[data-stream], img[data-snapshot]")) {
+    picture.dataset.source = picture.getAttribute("src");
+    picture.addEventListener("error", () => setTimeout(() => paused || again(picture), PAUSE_MS));
+    if ("snapshot" in picture.dataset) {
+      picture.addEventListener("load", () => setTimeout(() => paused || again(picture), SNAPSHOT_MS));
+    }
+  }
+  const button = document.querySelector("[data-pause]");
+  if (!button) return;
+  button.addEventListener("click", () => {
+    paused = !paused;
+    button.setAttribute("aria-pressed", String(paused));
+    for (const picture of document.querySelectorAll("img[data-source]")) {
+      // a snapshot is a still picture of the same camera
+      const source = picture.dataset.source.replace("live.mjpeg", paused ? "snapshot.jpg" : "live.mjpeg");
+      picture.src = source;
+      again(picture);
+    }
+  });
+}
+
+function takeDrops() {
+  for (const form of document.querySelectorAll("form.drop")) {
+    const input = form.querySelector("input[type=file][multiple]");
+    const over = (on) => (event) => {
+      event.preventDefault();
+      form.classList.toggle("over", on);
+    };
+    form.addEventListener("dragover", over(true));
+    form.addEventListener("dragleave", over(false));
+    form.addEventListener("drop", (event) => {
+      over(false)(event);
+      if (event.dataTransfer.files.length) input.files = event.dataTransfer.files;
+    });
+  }
+}
+
+function tell(text) {
+  const line = document.createElement("p");
+  line.className = "error";
+  line.textContent = text;
+  document.getElementById("alert").replaceChildren(line);
+}
+
+function mindAnswers() {
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.requestConfig.verb !== "get") document.getElementById("alert").replaceChildren();
+  });
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const answer = event.detail.xhr;
+    const over = answer.status === 401 || new URL(answer.responseURL || location.href, location.href).pathname === "/login";
+    if (over) {
+      event.detail.shouldSwap = false;
+      location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    } else if ((answer.getResponseHeader("content-type") || "").startsWith("application/problem+json")) {
+      event.detail.shouldSwap = false;
+      tell(JSON.parse(answer.responseText).detail);
+    }
+  });
+  document.body.addEventListener("htmx:sendError", (event) => {
+    if (event.detail.requestConfig.verb !== "get") tell("The service does not answer: look whether it runs, then try again.");
+  });
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  watchPictures();
+  takeDrops();
+  mindAnswers();
+});
