@@ -248,12 +248,12 @@ def sets(args: argparse.Namespace) -> Mapping[str, Path]:
     return found
 
 
-def write_digits(folder: Path) -> Path:
-    """scikit-learn's 1,797 digits of 8x8 pixels as ``<digit>/<number>.png``."""
+def write_digits(folder: Path, count: int = 1797) -> Path:
+    """The first of scikit-learn's 1,797 digits of 8x8 pixels as ``<digit>/<number>.png``."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    for number, (picture, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+    for number, (picture, digit) in enumerate(zip(digits.images[:count], digits.target[:count], strict=True)):
         target = folder / str(digit) / f"{number:04d}.png"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

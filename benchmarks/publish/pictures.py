@@ -7,7 +7,10 @@ from typing import Any
 
 from benchmarks.lib.results import read_result, table
 
-NAMES = {"cars": "Cars196, the training half's 8,132 pictures", "cub": "CUB-200-2011, 100 of its classes"}
+NAMES = {
+    "cars": "Cars196, 8,132 pictures of its training half, of 128x96 pixels",
+    "cub": "CUB-200-2011, 100 of its classes",
+}
 
 
 def pictures(results: Path) -> list[str]:
