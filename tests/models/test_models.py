@@ -3,11 +3,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from shell import ENVIRONMENT
 from tiny_models import embedder_bytes, external_data_model, write_models
 
 from lrface.errors import ArgumentError, ModelError, ProviderError
@@ -275,3 +278,22 @@ def test_the_wheel_carries_all_that_ships(root: Path) -> None:
     wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     files = {path.name for path in (root / "models").iterdir() if path.is_file()}
     assert {Path(name).name for name in wheel["force-include"]} == files
+
+
+LOG_LEVEL = """
+import onnxruntime, pathlib, sys
+onnxruntime.set_default_logger_severity(0)  # the app's
+from lrface.models.sessions import open_session
+open_session(pathlib.Path(sys.argv[1]), None)
+print("the app's own session", file=sys.stderr, flush=True)
+onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+"""
+
+
+def test_the_apps_log_level_of_onnxruntime_stays(folder: Path) -> None:
+    model = next(folder.glob("*.onnx"))
+    done = subprocess.run(
+        [sys.executable, "-c", LOG_LEVEL, str(model)], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[I:onnxruntime" in done.stderr.partition("the app's own session")[2]
