@@ -42,7 +42,7 @@ from lrface.metrics import fold_accuracies
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
 from training.data.faces import FaceSet, default_cache, validation_faces
-from training.embedder.validate import Pairs, load_pairs, make_pairs
+from training.data.pairs import Pairs, load_pairs, make_pairs
 from training.landmarks.samples import SURROUNDINGS, Views, background_patch, blended_face
 
 Floats = npt.NDArray[np.float32]

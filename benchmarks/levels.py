@@ -23,7 +23,7 @@ from lrface.embedding.embedders import open_embedders
 from lrface.metrics import fold_accuracies, tar_at_far
 from lrface.models.manifest import Manifest
 from training.data.faces import default_cache, validation_faces
-from training.embedder.validate import load_pairs
+from training.data.pairs import load_pairs
 
 SIZES = [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 112]
 

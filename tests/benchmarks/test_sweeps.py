@@ -20,10 +20,10 @@ from onnx import helper
 
 from benchmarks.sweeps import COMMANDS, decidability, main, people, report
 from training.data.faces import FaceSet
+from training.data.pairs import Pairs
 from training.embedder.recipes import load_recipe
 from training.embedder.teachers import Preprocessing, Teacher, embed_all
 from training.embedder.training_data import TrainingData
-from training.embedder.validate import Pairs
 from training.recipe import Recipe, Schedule, StudentSpec
 from training.sweeps.runs import subset, upscaled
 from training.sweeps.variants import BALANCED, COSINE, SWEEPS, published_weights_as_sums

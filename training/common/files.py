@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -29,6 +27,8 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     Raises:
         OSError: it cannot be written; the last one stays.
     """
+    import torch  # takes seconds, and benchmarks that only read files do without
+
     buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeErrors that do not say so
     torch.save(state, buffer)
     with replacing(path) as part:

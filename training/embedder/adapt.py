@@ -30,12 +30,13 @@ from training.common.files import log_line, save_state
 from training.common.precision import mixed_precision
 from training.data.bank import Bank, bank_folder, fill_bank
 from training.data.faces import FaceSet
+from training.data.pairs import Pairs
 from training.data.views import aligned_view, student_view
 from training.embedder.recipes import build, read_toml
 from training.embedder.run_folder import bind_run_folder
 from training.embedder.targets import project, projection
 from training.embedder.teachers import KNOWN_TEACHERS, Preprocessing
-from training.embedder.validate import Pairs, score
+from training.embedder.validate import score
 from training.losses import FirstOrder, RelationalKL
 from training.recipe import Degradation, Recipe
 

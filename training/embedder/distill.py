@@ -29,6 +29,7 @@ from training.data.bank import Bank
 from training.data.batches import Batches
 from training.data.classes import class_labels
 from training.data.faces import FaceSet
+from training.data.pairs import Pairs
 from training.data.views import to_input
 from training.embedder.guides import distillation_targets
 from training.embedder.guides import load_student as load_student
@@ -38,7 +39,7 @@ from training.embedder.networks import build_network, count_macs
 from training.embedder.objective import Learner, Objective, needs_classes
 from training.embedder.recipes import recipe_from
 from training.embedder.run_folder import bind_run_folder
-from training.embedder.validate import Pairs, cosines, validate, validation_widths
+from training.embedder.validate import cosines, validate, validation_widths
 from training.embedder.validate_images import classifier_of, validate_images
 from training.losses import LossContext
 from training.recipe import Recipe

@@ -20,12 +20,12 @@ from onnx import helper, numpy_helper
 from training.common.files import replacing
 from training.common.manifest import add_model, sha256
 from training.data.faces import FaceSet
+from training.data.pairs import Pairs
 from training.data.views import student_view, to_input
 from training.embedder.card import figure_lines
 from training.embedder.distill import load_student
 from training.embedder.export import FLOAT32, measure_file
 from training.embedder.targets import project
-from training.embedder.validate import Pairs
 from training.embedder.variant import Variant
 from training.recipe import Degradation
 

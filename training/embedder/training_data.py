@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from training.data.faces import FaceSet, load_faces
 from training.data.images import load_images
+from training.data.pairs import Pairs, load_pairs, make_pairs
 from training.embedder.teachers import cached_embeddings, open_teachers
-from training.embedder.validate import Pairs, load_pairs, make_pairs
 from training.recipe import ImageSpec, TeacherSpec
 
 

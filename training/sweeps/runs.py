@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from training.common.files import read_log, replacing
 from training.data.faces import FaceSet
+from training.data.pairs import Pairs
 from training.data.views import aligned_view
 from training.embedder.distill import distill
 from training.embedder.teachers import Teacher, embed_all
 from training.embedder.training_data import TrainingData
-from training.embedder.validate import Pairs
 from training.recipe import LossSpec, Recipe
 from training.sweeps.variants import Variant
 

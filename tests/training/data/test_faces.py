@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from training.data.faces import FaceSet, code_key, load_faces, validation_people
-from training.embedder.validate import load_pairs, make_pairs
+from training.data.pairs import load_pairs, make_pairs
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(4, 2), (8, 2), (100, 5)])

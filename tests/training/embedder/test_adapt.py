@@ -19,9 +19,9 @@ pd = pytest.importorskip("pandas")
 
 from training.common.files import read_log
 from training.data.faces import FaceSet
+from training.data.pairs import Pairs
 from training.data.views import aligned_view
 from training.embedder.adapt import Adaptation, adapt, embed, load_adaptation, load_low_resolution_teacher, open_torch
-from training.embedder.validate import Pairs
 
 RECIPES = Path("training/recipes/adapt")
 

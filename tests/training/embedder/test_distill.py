@@ -19,6 +19,7 @@ from lrface.embedding.embedders import Embedder
 from lrface.models.manifest import Manifest
 from training.common.averaging import Ema, learning_rate
 from training.data.faces import FaceSet, load_faces
+from training.data.pairs import Pairs, load_pairs
 from training.data.views import aligned_view, student_view, to_input
 from training.embedder.distill import distill, load_student
 from training.embedder.export import HALVED, choose, export, to_onnx
@@ -26,7 +27,6 @@ from training.embedder.networks import count_macs
 from training.embedder.quantize import quantize
 from training.embedder.students import Student
 from training.embedder.targets import project, projection
-from training.embedder.validate import Pairs, load_pairs
 from training.embedder.variant import Variant
 from training.recipe import Degradation, LossSpec, Recipe, Schedule, StudentSpec
 

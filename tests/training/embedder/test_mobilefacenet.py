@@ -19,11 +19,11 @@ from toy_run import toy
 
 from training.common.files import read_log
 from training.data.faces import FaceSet
+from training.data.pairs import Pairs
 from training.embedder.card import card
 from training.embedder.distill import distill, earlier_runs, load_student
 from training.embedder.export import export, to_onnx
 from training.embedder.mobilefacenet import Activation, Depthwise, MobileFaceNet, solve_head, start_from
-from training.embedder.validate import Pairs
 from training.embedder.variant import Variant
 from training.recipe import Degradation, LossSpec, Recipe, Schedule, StudentSpec
 
