@@ -1,0 +1,199 @@
+"""The whole way through the console in a real browser: Debian's chromium, the models that ship, the demo's clip.
+
+`LRFACE_SCREENSHOTS=docs/figures pytest tests/serve/test_browser.py` writes the pictures of docs/service.md. They show
+the two public-domain portraits of the demo only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+pytest.importorskip("skimage", reason="needs the extra `demo`")
+
+from network_watch import wanted, without_route
+from shell import ENVIRONMENT
+
+from lrface.cli.demo_scene import COLLINS, HOPPER
+
+CHROMIUM = shutil.which("chromium")
+PATIENCE_MS = 240_000.0  # for what the cameras must see first: the machine may be busy with other tests
+SERIOUS = ("serious", "critical")
+
+
+@dataclass
+class Started:
+    """The demo's service in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    password: str
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    if CHROMIUM is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("demo")
+    log = folder / "log.txt"
+    command = [sys.executable, "-m", "lrface", "serve", "--demo", "--port", "0", "--networks", "fast"]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=ENVIRONMENT, cwd=folder, text=True)
+    try:
+        end = time.monotonic() + 240
+        while not (found := re.search(r"lrface: (http://\S+)", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        password = re.search(r"name admin, password (\S+)", log.read_text())
+        assert password is not None
+        yield Started(process, found[1], password[1])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+@dataclass
+class Walk:
+    """A browser's page, and what it asked for."""
+
+    page: Any
+    folder: Path
+    asked: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def check(self, name: str) -> None:
+        """No serious finding of axe-core on this page; keeps a picture of it."""
+        found = axe.Axe().run(self.page)
+        serious = [
+            (each["id"], each["help"], [node["html"][:200] for node in each["nodes"]])
+            for each in found.response["violations"]
+            if each["impact"] in SERIOUS
+        ]
+        self.page.screenshot(path=self.folder / f"{name}.png")
+        assert not serious, f"{name}: {serious}"
+
+    def go(self, title: str) -> None:
+        """To a page by its link, with the keyboard alone."""
+        self.page.get_by_role("navigation").get_by_role("link", name=title, exact=True).focus()
+        self.page.keyboard.press("Enter")
+        self.page.get_by_role("heading", level=1, name=title).wait_for()
+
+
+@pytest.fixture
+def walk(demo: Started, tmp_path: Path) -> Iterator[Walk]:
+    with sync_api.sync_playwright() as playwright:
+        before = without_route()
+        rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", rules])
+        page = browser.new_context(viewport={"width": 1000, "height": 760}, color_scheme="light").new_page()
+        page.set_default_timeout(60_000)
+        target = Path(os.environ.get("LRFACE_SCREENSHOTS", tmp_path)).absolute()
+        walk = Walk(page, target)
+        page.on("request", lambda request: walk.asked.append(request.url))
+        page.on("pageerror", lambda error: walk.faults.append(str(error)))
+        page.on("console", lambda message: walk.faults.append(message.text) if message.type == "error" else None)
+        yield walk
+        browser.close()
+        # Chromium itself looks for routes, also with an empty page; what the console's pages ask for is in `asked`
+        wanted.append(without_route() - before)
+
+
+def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> None:
+    """Everything that a guard does on the first day. It waits for the demo's clip, which lasts ten seconds."""
+    page = walk.page
+    page.goto(f"{demo.url}/review")
+    walk.check("console-login")
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill("wrong password")
+    page.keyboard.press("Enter")
+    page.get_by_text("the name or the password is wrong").wait_for()
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill(demo.password)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", level=1, name="Review").wait_for()  # where the browser wanted to go
+
+    walk.go("Live")
+    faces = page.get_by_role("list", name="In view now")
+    faces.get_by_text(COLLINS.name).wait_for(timeout=PATIENCE_MS)
+    picture = page.get_by_alt_text("Live picture of lobby")
+    assert picture.evaluate("picture => picture.complete || picture.naturalWidth > 0")
+    walk.check("console-live")
+
+    # an unknown person becomes a name, and that is undone
+    end = time.monotonic() + PATIENCE_MS / 1000
+    walk.go("Review")
+    while not page.get_by_role("button", name="Name", exact=True).count():
+        assert time.monotonic() < end
+        time.sleep(1)
+        page.reload()
+    walk.check("console-review")
+    page.get_by_label("Who is it?").first.fill("Somebody")
+    page.keyboard.press("Enter")
+    page.get_by_role("status").get_by_text("named Somebody").wait_for()
+    walk.check("console-review-done")
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    page.get_by_role("status").get_by_text("Undone:").wait_for()
+    walk.go("People")
+    assert not page.get_by_role("link", name="Somebody").count()
+
+    # she is enrolled by upload; one file is no photo, and the page says so
+    page.get_by_label("Name", exact=True).fill(HOPPER.name)
+    no_photo = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+    photo = {"name": "grace.jpg", "mimeType": "image/jpeg", "buffer": HOPPER.file().read_bytes()}
+    page.get_by_label("Photos, at most").set_input_files([photo, no_photo])
+    page.get_by_role("button", name="Enrol").click()
+    result = page.locator("#result")
+    result.get_by_text("1 photo taken of 2").wait_for()
+    assert result.get_by_role("row", name=re.compile("notes.txt")).get_by_text("refused").count()
+    result.get_by_text(f"{HOPPER.name} was here before").wait_for()
+    walk.check("console-people")
+    result.get_by_role("button", name=f"These are {HOPPER.name}").click()
+    page.get_by_role("status").get_by_text(f"named {HOPPER.name}").wait_for()
+
+    walk.go("Live")
+    faces.get_by_text(HOPPER.name).wait_for(timeout=PATIENCE_MS)
+    walk.go("Who was here")
+    page.get_by_role("img", name=re.compile(f"{HOPPER.name}, lobby")).wait_for()
+    walk.check("console-history")
+
+    walk.go("Settings")
+    page.get_by_label("One stranger in").fill("500")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved.").wait_for()
+    walk.check("console-settings")
+
+    walk.go("People")
+    page.get_by_role("link", name=HOPPER.name).click()
+    page.get_by_role("heading", level=1, name=HOPPER.name).wait_for()
+    walk.check("console-person")
+    page.get_by_role("checkbox", name=re.compile(f"Delete {HOPPER.name}")).check()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_role("heading", level=1, name="People").wait_for()
+    assert not page.get_by_role("link", name=HOPPER.name).count()
+
+    page.set_viewport_size({"width": 360, "height": 740})  # a telephone: nothing is wider than the screen
+    for title in ("Live", "Who was here", "Review", "People", "Settings"):
+        walk.go(title)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, title
+    walk.check("console-telephone")
+    page.get_by_role("button", name="Log out admin").click()
+    page.get_by_role("heading", level=1, name="Log in").wait_for()
+
+    assert {re.match(r"\w+://[^/]+", url)[0] for url in walk.asked} == {demo.url}  # type: ignore[index]
+    wrong_password = [each for each in walk.faults if "401" in each]
+    assert len(wrong_password) == 1
+    assert walk.faults == wrong_password
