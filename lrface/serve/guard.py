@@ -143,7 +143,7 @@ class Guard:
         if identity is None:
             if wait := self._wrong.blocked_s(address):
                 raise Problem(429, "too many wrong tokens: ask again later", {"Retry-After": str(int(wait) + 1)})
-            identity = await self._service.read(self._service.access.by_token, token)
+            identity = await self._service.check(self._service.access.by_token, token)
         if identity is None:
             self._wrong.wait_s(address)
             raise Problem(

@@ -35,13 +35,11 @@ async def log_in(service: Service, request: Request, answer: R) -> R:
     except HTTPException as error:
         raise Problem(400, f"the form cannot be read ({error.detail}): send `name` and `password`") from error
     name, password = str(form.get("name", "")), str(form.get("password", ""))
-    keys = address, f"account {name[:40]}"
-    if wait := max(map(wrong.blocked_s, keys)):
+    if wait := wrong.blocked_s(address):
         raise Problem(429, f"too many wrong passwords: wait {wait:.0f} s", {"Retry-After": str(int(wait) + 1)})
-    role = await service.read(service.access.by_password, name, password)
+    role = await service.check(service.access.by_password, name, password)
     if role is None:
-        for key in keys:
-            wrong.wait_s(key)
+        wrong.wait_s(address)
         _log.warning("a login failed, from %s", address)
         raise Problem(401, "the name or the password is wrong")
     _end_session(service, request)

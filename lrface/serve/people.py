@@ -93,6 +93,7 @@ def remove_person(service: Service, who: str) -> Person:
     """Removes a person with every template, and their tracks, crops and events."""
     person = person_of(service, who)
     service.matcher.gallery.remove(person.id)
+    service.matcher.gallery.compact()  # SQLite may have left copies of the rows
     service.store.forget_person(person.id)
     return person
 

@@ -91,6 +91,7 @@ class Service:
         self.streams = 0
         self._waiting = 0
         self._working: anyio.CapacityLimiter | None = None
+        self._checking: anyio.CapacityLimiter | None = None
         self._ended = threading.Event()
 
     @property
@@ -119,6 +120,12 @@ class Service:
     async def read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs what waits for a file in a thread."""
         return await anyio.to_thread.run_sync(functools.partial(call, *args, **kwargs))
+
+    async def check(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Compares a secret with its slow hash, one at a time: guesses must not take the threads of others."""
+        if self._checking is None:
+            self._checking = anyio.CapacityLimiter(1)
+        return await anyio.to_thread.run_sync(functools.partial(call, *args, **kwargs), limiter=self._checking)
 
     async def change(self, who: Identity, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a change in a thread; the audit log names who made it."""

@@ -30,6 +30,7 @@ SMALL = {
     "quality": ["--limit", "4"],
     "devices": ["--batches", "1", "2", "--turns", "1", "--more"],
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
+    "service": ["--clients", "2", "--seconds", "2", "--networks", "fast"],
     "soak": ["--frames", "800"],
     "tracks": ["--limit", "4", "--widths", "24", "--draws", "1"],
     "video": ["--frames", "2", "--threads", "1"],

@@ -178,3 +178,17 @@ def test_removing_somebody_removes_what_was_seen_of_them(server):
     assert server.http.delete("/v1/people/Ada").status_code == 204
     assert server.http.get(f"/v1/events?person={person}").json()["events"] == []
     assert server.http.get(f"/v1/tracks?person={person}").json()["tracks"] == []
+
+
+def test_it_ends_although_clients_listen(server):
+    """The last test of this module: it stops the service."""
+    with (
+        server.http.stream("GET", "/v1/events/stream") as events,
+        server.http.stream("GET", "/v1/cameras/yard/live.mjpeg") as live,
+    ):
+        assert events.status_code == live.status_code == 200
+        next(live.iter_raw())
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+    text = (server.folder / "log.txt").read_text()
+    assert "Traceback" not in text, text

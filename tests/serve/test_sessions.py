@@ -96,7 +96,7 @@ def test_the_log_out_ends_the_session(server):
         assert again.get("/v1/me").status_code == 401
 
 
-def test_wrong_passwords_are_slowed_down_by_account_and_address():
+def test_what_was_wrong_too_often_must_wait_and_others_need_not():
     now = [0.0]
     wrong = RateLimit(0.1, 8, clock=lambda: now[0])
     for _ in range(8):
