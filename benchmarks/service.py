@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks.lib.results import RESULTS, table, write_result
 from lrface.cli.demo_scene import COLLINS
+from lrface.inputs.images import read_image
 from lrface.serve.client import Client
 
 PARTS = 6  # of the run, for each of which times and memory are told
@@ -33,7 +34,7 @@ PARTS = 6  # of the run, for each of which times and memory are told
 def picture() -> bytes:
     """The portrait, small, in a grey picture."""
     image = np.full((240, 320, 3), 128, np.uint8)
-    portrait = cv2.resize(cv2.imread(str(COLLINS.file())), (160, 160), interpolation=cv2.INTER_AREA)
+    portrait = cv2.resize(read_image(COLLINS.file()), (160, 160), interpolation=cv2.INTER_AREA)
     image[40:200, 80:240] = portrait
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
 

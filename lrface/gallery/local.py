@@ -312,6 +312,13 @@ class Gallery:
         """
         return self._store.audit_log()
 
+    def log(self, action: str, detail: str = "") -> None:
+        """Adds an entry to the audit log for a change that is kept elsewhere, as a service's settings are.
+
+        Both texts name nobody.
+        """
+        self._index.write(lambda: self._store.log(action, detail))
+
     def owner(self, sha256: str) -> str | None:
         """The person for whom a photo is enrolled; None for a photo that is not.
 

@@ -225,11 +225,7 @@ class Store(StoreReader):
             change.tell("negative example added", person.row, person.id)
 
     def remove_negative(self, who: str, embedding: FloatArray) -> None:
-        """Takes a negative example out again.
-
-        Raises:
-            GalleryError: No such person or example.
-        """
+        """Takes a negative example out again; a GalleryError where there is no such person or example."""
         with self._writing() as change:
             person = self._find(who)
             self._read(person)
@@ -257,6 +253,11 @@ class Store(StoreReader):
                     self._delete(person, change, "person removed: retention ended")
                     gone.append(person.id)
             return gone
+
+    def log(self, action: str, detail: str) -> None:
+        """Adds an entry to the audit log."""
+        with self._writing() as change:
+            change.tell(action, detail=detail)
 
     def set_fpir(self, fpir: float) -> None:
         """Keeps the rate chosen for the gallery.

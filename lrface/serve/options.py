@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -54,7 +55,7 @@ class ServeOptions:
         key: PEM file.
         insecure: Listen beyond this machine without TLS all the same.
         limits: What requests may take.
-        workers: Pictures that go through the networks at a time.
+        workers: Pictures that go through the networks at a time; half of the processor's cores leave room for cameras.
     """
 
     folder: Path
@@ -64,7 +65,7 @@ class ServeOptions:
     key: Path | None = None
     insecure: bool = False
     limits: Limits = field(default_factory=Limits)
-    workers: int = 1
+    workers: int = field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):

@@ -75,6 +75,7 @@ def name_tracks(service: Service, tracks: Sequence[int], who: str, learn: bool =
         for sha256, report in zip(hashes, photos, strict=False)
         if report.status == PhotoStatus.ENROLLED and sha256 in new
     ]
+    gallery.log("tracks named", f"{len(found)} tracks")
     service.store.set_name([track.id for track in found], person.id, person.name)
     body = {"person": person.id, "made": made, "photos": learnt, "tracks": _states(found)}
     return Named(service.store.add_action(actor(), NAMED, body), person, tuple(photos))
@@ -105,6 +106,7 @@ def label_tracks(service: Service, tracks: Sequence[int], label: str | None) -> 
         Problem: There is no such track.
     """
     found = _tracks(service, tracks)
+    service.matcher.gallery.log("tracks ignored" if label else "tracks not ignored any more", f"{len(found)} tracks")
     service.store.set_label([track.id for track in found], label)
     return service.store.add_action(actor(), LABELLED, {"person": None, "label": label, "tracks": _states(found)})
 
@@ -127,6 +129,7 @@ def undo(service: Service, action: int) -> StoredAction:
             template = service.store.template(track["id"])
             if template is not None:
                 service.matcher.gallery.remove_negative(found.body["person"], template.vector)
+    service.matcher.gallery.log("action undone", found.kind)
     for track in found.body["tracks"]:
         service.store.set_name([track["id"]], track["person"], track["name"], said=False)
         service.store.set_label([track["id"]], track["label"])

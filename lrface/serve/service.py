@@ -104,6 +104,22 @@ class Service:
         """Days for which tracks of strangers are kept; 0: no template and no crop of a stranger is."""
         return float(self.store.setting("unknown_days", UNKNOWN_DAYS))
 
+    def choose_retention(self, known_days: float, unknown_days: float) -> None:
+        """Chooses for how many days what was seen is kept, and deletes what is older now.
+
+        Args:
+            known_days: Events, and tracks of people with a name.
+            unknown_days: Tracks of strangers; 0: no template and no crop of a stranger is kept from now on.
+
+        Raises:
+            LrfaceError: A file cannot be written.
+        """
+        if (known_days, unknown_days) != (self.known_days, self.unknown_days):
+            self.matcher.gallery.log("retention of the service changed", f"{known_days:g}, {unknown_days:g} days")
+            self.store.set_setting("known_days", known_days)
+            self.store.set_setting("unknown_days", unknown_days)
+        self.store.expire(known_days, unknown_days)
+
     def start(self) -> None:
         """Starts the cameras, and deletes what is too old from now on."""
         if self.watcher is not None:

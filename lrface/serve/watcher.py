@@ -116,6 +116,7 @@ class Watcher:
             camera: Its name.
             zones: Lists "zones" and "masks", each entry with "name", "polygon" and "min_face"; None: as in the file.
         """
+        self._matcher.gallery.log("zones of a camera changed", camera)
         self._store.set_setting(f"zones {camera}", zones)
         self.restart()
 

@@ -79,6 +79,7 @@ def test_a_program_enrols_and_identifies(server, tmp_path):
         assert client.seen_before("Gil") == []
         assert client.settings().unknown_days == 7
         assert client.change_settings(shapes.SettingsPatch(unknown_days=3)).unknown_days == 3
+        assert client.audit(limit=1)[0].action == "retention of the service changed"
         assert client.me().role == "admin"
         assert client.ready().ready
         assert "lrface_people" in client.metrics()

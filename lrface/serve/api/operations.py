@@ -69,10 +69,9 @@ async def change_settings(call: Call) -> SettingsOut:
     def changed() -> None:
         if patch.fpir is not UNSET:
             service.matcher.gallery.set_fpir(patch.fpir)
-        for name in ("known_days", "unknown_days"):
-            if (value := getattr(patch, name)) is not UNSET:
-                service.store.set_setting(name, value)
-        service.store.expire(service.known_days, service.unknown_days)
+        known = service.known_days if patch.known_days is UNSET else patch.known_days
+        unknown = service.unknown_days if patch.unknown_days is UNSET else patch.unknown_days
+        service.choose_retention(known, unknown)
 
     await service.change(call.who, changed)
     return await show_settings(call)

@@ -61,9 +61,7 @@ def routes(console: Console) -> list[BaseRoute]:
         def changed() -> None:
             if round(1 / service.matcher.fpir) != round(one_in):
                 service.matcher.gallery.set_fpir(1 / one_in)
-            service.store.set_setting("known_days", known)
-            service.store.set_setting("unknown_days", unknown)
-            service.store.expire(service.known_days, service.unknown_days)
+            service.choose_retention(known, unknown)
 
         await service.change(identity_of(request), changed)
         return RedirectResponse("/settings?saved=1", 303)
