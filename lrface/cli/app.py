@@ -14,7 +14,8 @@ from types import FrameType
 import click
 
 from lrface import __version__
-from lrface.cli import gallery_people as _people  # noqa: F401  (adds its commands)
+from lrface.cli import gallery_check as _check  # noqa: F401  (adds its commands)
+from lrface.cli import gallery_people as _people  # noqa: F401
 from lrface.cli import gallery_upgrade as _upgrade  # noqa: F401
 from lrface.cli.access import access
 from lrface.cli.galleries import enroll, gallery, thresholds

@@ -18,7 +18,7 @@ from lrface.gallery.index import Match, SearchIndex
 from lrface.gallery.keys import Key
 from lrface.gallery.names import normalise_name
 from lrface.gallery.person import Person
-from lrface.gallery.reading import DamagedEntry
+from lrface.gallery.reading import DamagedEntry, StoredPerson
 from lrface.gallery.records import PhotoTemplate, usable_photo
 from lrface.gallery.settings import Group, Settings
 from lrface.gallery.store import Store
@@ -303,6 +303,14 @@ class Gallery:
             GalleryError: There is no such person, or it is damaged.
         """
         return self._store.person(who).photos
+
+    def everybody(self) -> list[StoredPerson]:
+        """Everybody with all photos, in the order of enrolment; all in memory at once.
+
+        Raises:
+            GalleryError: The file cannot be read, or somebody is damaged.
+        """
+        return [person for person in self._store.read(lambda person: person).people.values() if person is not None]
 
     def audit_log(self) -> list[AuditEntry]:
         """Who did what when, the oldest first; without names, templates or hashes of photos.
