@@ -1,8 +1,10 @@
 """Frames a second of the whole chain on clips: decoding, detection, landmarks, embedding, decision.
 
-    python -m benchmarks.video [--frames N] [--threads 1 2]
+    python -m benchmarks.video [--frames N] [--threads 1 2] [--detect-every 1 3]
 
-lrface identifies in each frame, with the people of ``../shared/data/images/stage`` enrolled. The peer is what
+``lrface`` identifies in each frame, with the people of ``../shared/data/images/stage`` enrolled; ``tracks, every n`` is
+what ``lrface.watch(detect_every=n)`` does: it searches for faces in every n-th frame, and embeds those with new or
+better views. Faces a frame are then those shown, also where their boxes moved with their tracks. The peer is what
 InsightFace runs: SCRFD-500M at the smallest of some input sizes at which it finds as many faces as lrface (else at the
 largest; the first frame decides), and EdgeFace-XS on each aligned face, both by onnxruntime on the same threads;
 comparing with a gallery is left out for it. The chains take turns frame by frame, so that other work on the machine
@@ -15,9 +17,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,10 +34,12 @@ from lrface import FaceMatcher
 from lrface.alignment import align_faces
 from lrface.detection import FaceDetector, open_detector
 from lrface.detection.landmark_refinement import LandmarkRefiner
-from lrface.embedding.embedders import Networks
-from lrface.inputs.video import VideoSource
+from lrface.embedding.embedders import Networks, embed_faces
+from lrface.inputs.video import Frame, VideoSource
 from lrface.models.manifest import Manifest
 from lrface.models.sessions import open_session
+from lrface.tracks.detection_pace import DetectionPace
+from lrface.tracks.following import TrackFollower
 from lrface.types import ImageArray
 
 PEER_SIDES = (640, 960, 1280, 1920)
@@ -63,14 +68,66 @@ class Stopwatch:
         yield
         self.cpu[name] += time.process_time() - start
 
+
+class Chain:
+    """A chain that is measured.
+
+    Attributes:
+        watch: Its times.
+        faces: In all its frames.
+    """
+
+    def __init__(self, name: str, run: Callable[[Frame, Stopwatch], int]) -> None:
+        self.name, self._run = name, run
+        self.watch, self.faces = Stopwatch(), 0
+
+    def run(self, frame: Frame) -> None:
+        """One frame through the chain."""
+        started = time.perf_counter()
+        self.faces += self._run(frame, self.watch)
+        self.watch.latency.append(time.perf_counter() - started)
+
+
+class Stages:
+    """Counts what all chains of lrface have in common; ``watch`` is that of the chain that runs."""
+
+    def __init__(self) -> None:
+        self.watch = Stopwatch()
+
     def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """A method that is counted."""
 
         def counted(*given: Any) -> Any:
-            with self.stage(name):
+            with self.watch.stage(name):
                 return call(*given)
 
         return counted
+
+
+def by_frame(matcher: FaceMatcher, stages: Stages, frame: Frame, watch: Stopwatch) -> int:
+    """Identifies the faces of one frame by itself; how many there are."""
+    stages.watch = watch
+    with watch.stage("detection"):
+        found = matcher.detector.detect(frame.image)
+    with watch.stage("decision"):
+        return len(matcher.identify_faces(frame.image, found))
+
+
+def by_track(
+    matcher: FaceMatcher, stages: Stages, follower: TrackFollower, pace: DetectionPace, frame: Frame, watch: Stopwatch
+) -> int:
+    """Follows the faces into one frame; how many are shown there."""
+    stages.watch = watch
+    if not pace.due(frame):
+        with watch.stage("decision"):
+            return len(follower.carry(frame))
+    with watch.stage("detection"):
+        found = matcher.detector.detect(frame.image)
+    with watch.stage("decision"):
+        rows = follower.wanted(frame, found)
+        faces = embed_faces(frame.image, found[rows], matcher.networks, matcher.calibration.alignment_penalty)
+        follower.update(frame, found, dict(zip(rows, faces, strict=True)))
+    return len(follower.seen)
 
 
 class Peer:
@@ -98,8 +155,8 @@ class Peer:
         return len(found)
 
 
-def frames_of(clip: Path, part: tuple[slice, slice] | None, count: int, watch: Stopwatch) -> Iterator[ImageArray]:
-    """The first frames of a clip; their decoding is counted."""
+def frames_of(clip: Path, part: tuple[slice, slice] | None, count: int, watch: Stopwatch) -> Iterator[Frame]:
+    """The first frames of a clip, or a part of each; their decoding is counted."""
     with VideoSource(str(clip)) as source:
         frames = iter(source)
         for _ in itertools.count() if count == 0 else range(count + 1):  # the first is not counted
@@ -107,56 +164,60 @@ def frames_of(clip: Path, part: tuple[slice, slice] | None, count: int, watch: S
                 frame = next(frames, None)
             if frame is None:
                 return
-            yield frame.image if part is None else np.ascontiguousarray(frame.image[part])
+            yield frame if part is None else Frame(frame.index, frame.time_s, np.ascontiguousarray(frame.image[part]))
 
 
-def measure(label: str, data: Path, threads: int, count: int) -> list[dict[str, Any]]:
-    """The rows of one clip: lrface and the peer."""
+def measure(label: str, data: Path, threads: int, count: int, detect_every: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows of one clip: lrface in each frame, with tracks, and the peer."""
     name, part = CLIPS[label]
-    ours, theirs = Stopwatch(), Stopwatch()
-    faces: Counter[str] = Counter()
+    decoding, stages, chains = Stopwatch(), Stages(), list[Chain]()
+    side = 0
     with (
         FaceMatcher.open(":memory:", threads=threads) as matcher,
-        patch.object(LandmarkRefiner, "refine", ours.timed("landmarks", LandmarkRefiner.refine)),
-        patch.object(Networks, "embed_crops", ours.timed("embedding", Networks.embed_crops)),
+        patch.object(LandmarkRefiner, "refine", stages.timed("landmarks", LandmarkRefiner.refine)),
+        patch.object(Networks, "embed_crops", stages.timed("embedding", Networks.embed_crops)),
     ):
         matcher.enroll_folder(data / "images" / "stage" / "enroll")
-        peer: Peer | None = None
-        for image in frames_of(data / "video" / name, part, count, ours):
-            if peer is None:
-                peer = Peer(data, threads, image, len(matcher.identify(image)))
-                peer.run(image)
-                ours.cpu.clear()
+        for frame in frames_of(data / "video" / name, part, count, decoding):
+            if not chains:  # what is done once is not counted
+                peer = Peer(data, threads, frame.image, len(matcher.identify(frame.image)))
+                peer.run(frame.image)
+                side = peer.side
+                decoding.cpu.clear()
+                chains = [Chain("lrface", partial(by_frame, matcher, stages))]
+                for every in detect_every:
+                    follower, pace = TrackFollower(matcher), DetectionPace(every)
+                    run = partial(by_track, matcher, stages, follower, pace)
+                    chains.append(Chain(f"tracks, every {every}", run))
+                chains.append(Chain("peer", partial(by_peer, peer)))
                 continue
-            started = time.perf_counter()
-            with ours.stage("detection"):
-                found = matcher.detector.detect(image)
-            with ours.stage("decision"):
-                faces["lrface"] += len(matcher.identify_faces(image, found))
-            between = time.perf_counter()
-            with theirs.stage("all"):
-                faces["peer"] += peer.run(image)
-            ours.latency.append(between - started)
-            theirs.latency.append(time.perf_counter() - between)
-    if peer is None or not ours.latency:
+            for chain in chains:
+                chain.run(frame)
+    if not chains or not chains[0].watch.latency:
         raise SystemExit(f"{name} has too few frames: two are needed")
-    ours.cpu["detection"] -= ours.cpu["landmarks"]
-    ours.cpu["decision"] -= ours.cpu["embedding"]
-    theirs.cpu["decoding"] = ours.cpu["decoding"]
     rows = []
-    for who, watch in (("lrface", ours), ("peer", theirs)):
-        frames = len(watch.latency)
-        ms = 1e3 * np.array(watch.latency)
+    for chain in chains:
+        cpu, latency = chain.watch.cpu, chain.watch.latency
+        cpu["detection"] -= cpu["landmarks"]
+        cpu["decision"] -= cpu["embedding"]
+        cpu["decoding"] = decoding.cpu["decoding"]
+        frames = len(latency)
+        ms = 1e3 * np.array(latency)
         rows.append({
-            "clip": label, "threads": threads, "chain": who, "frames": frames,
-            "detector_side": peer.side if who == "peer" else None, "faces_a_frame": round(faces[who] / frames, 2),
-            "frames_a_cpu_second": round(frames / sum(watch.cpu.values()), 2),
-            "frames_a_second": round(frames / (sum(watch.latency) + watch.cpu["decoding"]), 2),
+            "clip": label, "threads": threads, "chain": chain.name, "frames": frames,
+            "detector_side": side if chain.name == "peer" else None, "faces_a_frame": round(chain.faces / frames, 2),
+            "frames_a_cpu_second": round(frames / sum(cpu.values()), 2),
+            "frames_a_second": round(frames / (sum(latency) + cpu["decoding"]), 2),
             "p50_ms": round(float(np.percentile(ms, 50)), 2), "p99_ms": round(float(np.percentile(ms, 99)), 2),
-            "ms_by_stage": {stage: round(1e3 * watch.cpu[stage] / frames, 3) for stage in (*STAGES, "all")
-                            if stage in watch.cpu},
+            "ms_by_stage": {stage: round(1e3 * cpu[stage] / frames, 3) for stage in (*STAGES, "all") if cpu[stage]},
         })  # fmt: skip
     return rows
+
+
+def by_peer(peer: Peer, frame: Frame, watch: Stopwatch) -> int:
+    """The peer on one frame; how many faces it finds."""
+    with watch.stage("all"):
+        return peer.run(frame.image)
 
 
 def main() -> None:
@@ -165,14 +226,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--frames", type=int, default=100, help="of each clip; 0 for all")
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--detect-every", type=int, nargs="*", default=[1, 3], help="of the chain with tracks")
+    parser.add_argument("--clips", nargs="*", choices=list(CLIPS), default=list(CLIPS))
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
 
     rows: list[dict[str, Any]] = []
     for threads in args.threads:
         cv2.setNumThreads(threads)
-        for label in CLIPS:
-            rows += measure(label, args.data, threads, args.frames)
+        for label in args.clips:
+            rows += measure(label, args.data, threads, args.frames, args.detect_every)
     print(table(
         ["clip", "threads", "chain", "detector's side", "faces a frame", "frames a CPU second", "frames a second",
          "p50, ms", "p99, ms"],
@@ -184,7 +247,7 @@ def main() -> None:
         "bars", {"bars": bars, "lines": {}}, "Frames of the whole chain", "speed", xlabel="frames a CPU second"
     )
     path = write_result("video", {
-        "protocol": "identify in each frame; the peer is SCRFD-500M and EdgeFace-XS; the chains take turns by frame",
+        "protocol": "identify in each frame; by tracks; the peer: SCRFD-500M and EdgeFace-XS. The chains take turns by frame",
         "models": {each.name: each.sha256 for each in Manifest.load().entries},
         "rows": rows, "plots": [entry],
     }, args.out)  # fmt: skip
