@@ -247,7 +247,7 @@ def main() -> None:
         "bars", {"bars": bars, "lines": {}}, "Frames of the whole chain", "speed", xlabel="frames a CPU second"
     )
     path = write_result("video", {
-        "protocol": "identify in each frame; by tracks; the peer: SCRFD-500M and EdgeFace-XS. The chains take turns by frame",
+        "protocol": "lrface by frame and by track; the peer: SCRFD-500M and EdgeFace-XS. They take turns by frame",
         "models": {each.name: each.sha256 for each in Manifest.load().entries},
         "rows": rows, "plots": [entry],
     }, args.out)  # fmt: skip
