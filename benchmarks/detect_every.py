@@ -2,18 +2,19 @@
 
     python -m benchmarks.detect_every [--frames N]
 
-Each clip runs through the tracks once for each n, as in ``lrface.watch(detect_every=n)``. The reference is the run with
-n = 1. ``shown``: share of its faces (of all frames, also of those between) over which the run shows a face (IoU 0.5 or
-more); ``named alike``: share of its named faces over which the run shows that name; ``wrong``: faces over which it shows
-another one. ``people`` are the names at the end of tracks, ``strangers`` tracks that end without a name. In stage.mp4 the
-people of ``../shared/data/images/stage`` are enrolled, in the clip of head poses (shrunk until the faces are 24 px wide)
-those of the two clips with one person each, in the others nobody. Writes ``benchmarks/results/detect_every.json``.
+Each clip runs through the tracks once for each n, as in ``lrface.watch(detect_every=n)``. The reference is n = 1.
+``shown``: share of its faces (of all frames, also of those between) over which the run shows a face (IoU 0.5 or more);
+``named alike``: share of its named faces over which the run shows that name; ``wrong``: faces over which it shows
+another one. ``people`` are the names at the end of tracks, ``strangers`` tracks that end without a name. In stage.mp4
+the people of ``../shared/data/images/stage`` are enrolled, in the clip of head poses (shrunk until the faces are 24 px
+wide) those of the two clips with one person each, in the others nobody.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,12 @@ def clips(data: Path, limit: int) -> list[dict[str, Any]]:
     videos = data / "video"
     rows = []
     for name in ("stage.mp4", "street.mp4", "face-demographics-walking.gif"):
-        people = data / "images" / "stage" / "enroll" if name == "stage.mp4" else None
+        people = [data / "images" / "stage" / "enroll"] if name == "stage.mp4" else []
         rows += measure(
             Path(name).stem,
             frames_of(videos / name, limit=limit),
             _fps(videos / name),
-            lambda matcher, people=people: people and matcher.enroll_folder(people),
+            partial(_enrol_folders, people),
         )
 
     def enrol(matcher: FaceMatcher) -> None:
@@ -115,6 +116,11 @@ def clips(data: Path, limit: int) -> list[dict[str, Any]]:
     return rows + measure(
         f"head poses, {WIDTH} px", frames_of(videos / BOTH, WIDTH / usual, limit), _fps(videos / BOTH), enrol
     )
+
+
+def _enrol_folders(folders: Sequence[Path], matcher: FaceMatcher) -> None:
+    for folder in folders:
+        matcher.enroll_folder(folder)
 
 
 def _fps(clip: Path) -> float:
@@ -134,7 +140,8 @@ def main() -> None:
     args = parser.parse_args()
     rows = clips(args.data, args.frames)
     print(table(
-        ["clip", "frames/s", "every", "searched", "faces", "shown, %", "named alike, %", "wrong", "people", "strangers"],
+        ["clip", "frames/s", "every", "searched", "faces", "shown, %", "named alike, %", "wrong", "people",
+         "strangers"],
         [[r["clip"], f"{r['fps']:.0f}", str(r["every"]), f"{r['searched']} of {r['frames']}", str(r["faces"]),
           _percent(r["shown"], r["faces"]), _percent(r["alike"], r["named"]), str(r["wrong"]), str(r["people"]),
           str(r["strangers"])] for r in rows],

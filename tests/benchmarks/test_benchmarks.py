@@ -25,6 +25,7 @@ SMALL = {
     "detection": ["--limit", "4"],
     "landmarks": ["--pictures", "4", "--sizes", "32", "16"],
     "clips": ["--frames", "2"],
+    "detect_every": ["--frames", "3"],
     "detector_pyramid": ["--every", "500", "--every-face", "500"],
     "open_set": ["--limit", "44", "--people", "20", "--searches", "100", "--widths", "24", "8", "--probes", "40"],
     "quality": ["--limit", "4"],
