@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lrface.serve.service import Service
 
 
+_MOST_COMPARED = 500  # tracks, the most similar ones: a decision takes a millisecond, and there may be 100,000
+
+
 @dataclass(frozen=True, slots=True)
 class Sighted:
     """An unknown track that would have this person's name now.
@@ -81,6 +84,9 @@ def seen_before(service: Service, person: str, limit: int = 50) -> list[Sighted]
     if not kept:
         return []
     index = matcher.gallery.search_index()
+    own = np.stack([photo.embedding for photo in matcher.gallery.photos(person)]).mean(axis=0)
+    likeness = np.stack([template.vector for _, template in kept]) @ own
+    kept = [kept[i] for i in np.sort(np.argsort(-likeness)[:_MOST_COMPARED])]
     vectors: FloatArray = np.stack([template.vector for _, template in kept])
     for (track, template), matches in zip(kept, index.candidates(vectors, CANDIDATES), strict=True):
         decision = decide_track(template, matches, matcher.calibration, index.population, matcher.fpir)

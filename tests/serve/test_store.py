@@ -1,0 +1,177 @@
+"""The service's own file: what is kept for how long, what is gone when it is deleted; files that are something else."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import uuid
+
+import numpy as np
+import pytest
+from shell import ENVIRONMENT
+
+from lrface.errors import LrfaceError
+from lrface.serve.store import DAY_S, ServiceStore
+from lrface.serve.trackrecords import Crop, pack_template, unpack_template
+from lrface.tracks.template import View, fuse_views
+
+START = 1_700_000_000.0
+
+
+def template(seed=0, dim=64):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((3, dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return fuse_views([View(vector, 0.5 + 0.1 * i, 30.0 + i, "net") for i, vector in enumerate(vectors)])
+
+
+def event(track, person=None, name=None, kind="left"):
+    return {"id": uuid.uuid4().hex, "event": kind, "camera": "door", "track": track, "person": person, "name": name}
+
+
+class Clock:
+    now = START
+
+    def __call__(self):
+        return self.now
+
+
+def track_of(store, number, person=None, crop=b"jpeg"):
+    """A track that has left, with its last event."""
+    track = store.begin_track("door", number, store._clock(), store._clock())
+    changes = {"open": False, "person": person, "name": person and f"Name of {person}"}
+    store.update_track(track, changes, template(number), [Crop(crop, 0.5, 20.0, store._clock())])
+    store.add_events([event(number, person, changes["name"])], {("door", number): track})
+    return track
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    opened = ServiceStore(tmp_path / "service.db", clock)
+    yield opened
+    opened.close()
+
+
+def test_a_template_is_read_as_it_was_written():
+    written = template()
+    read = unpack_template(pack_template(written))
+    assert np.array_equal(read.vector, written.vector)
+    assert (read.native_px, read.network, read.quality) == (written.native_px, written.network, written.quality)
+    for same in (0.2, 0.9):
+        assert read.effective_views(same) == pytest.approx(written.effective_views(same), rel=1e-5)
+
+
+def test_strangers_are_kept_for_a_shorter_time_than_people_with_a_name(store, clock):
+    stranger, ana = track_of(store, 1), track_of(store, 2, "ana")
+    clock.now += 8 * DAY_S
+    assert store.expire(known_days=30, unknown_days=7) == 1
+    assert store.track(stranger) is None
+    assert store.crop(stranger) is None
+    assert store.track(ana).name == "Name of ana"
+    assert len(store.events()) == 2
+    clock.now += 23 * DAY_S
+    assert store.expire(known_days=30, unknown_days=7) == 1
+    assert store.events() == []
+
+
+def test_a_track_in_view_is_not_deleted(store, clock):
+    track = store.begin_track("door", 1, clock.now, clock.now)
+    clock.now += 1
+    assert store.expire(0, 0) == 0
+    assert store.track(track).open
+
+
+def test_of_somebody_who_was_removed_no_byte_is_left(tmp_path, clock):
+    store = ServiceStore(tmp_path / "service.db", clock)
+    secret = np.random.default_rng(5).bytes(20_000)
+    track_of(store, 1, "ana", secret)
+    kept = track_of(store, 2, "bob")
+    store.forget_person("ana")
+    assert [each.name for each in store.tracks()] == ["Name of bob"]
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    store.close()
+    closed = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for data in (written, closed):
+        assert b"Name of ana" not in data
+        assert not any(secret[i : i + 32] in data for i in range(0, len(secret), 500))
+        assert template(1).vector.tobytes() not in data
+    assert template(2).vector.tobytes() in closed
+    assert kept
+
+
+def test_what_somebody_said_of_a_track_in_view_is_not_overwritten_by_the_camera(store, clock):
+    track = store.begin_track("door", 1, clock.now, clock.now)
+    store.set_name([track], "ana", "Ana")
+    store.update_track(track, {"person": None, "name": None, "views": 3.0})
+    assert (store.track(track).name, store.track(track).views) == ("Ana", 3.0)
+    store.set_name([track], None, None, said=False)
+    store.update_track(track, {"person": "bob", "name": "Bob"})
+    assert store.track(track).name == "Bob"
+
+
+def test_a_new_name_and_a_merge_reach_the_past(store):
+    track = track_of(store, 1, "ana")
+    store.rename_person("ana", "Ana B.")
+    assert store.track(track).name == store.events()[0].body["name"] == "Ana B."
+    store.move_person("ana", "bob", "Bob")
+    assert (store.track(track).person, store.events()[0].body["person"]) == ("bob", "bob")
+
+
+def test_who_was_in_one_frame_is_known(store):
+    a, b, c = (track_of(store, number) for number in (1, 2, 3))
+    store.update_track(b, {}, together=[a, b])
+    assert store.together() == {(a, b)}
+    assert store.together([a, c]) == set()
+
+
+def test_tracks_of_a_process_that_was_killed_are_over(tmp_path, clock):
+    path = tmp_path / "service.db"
+    program = f"""
+import os
+from pathlib import Path
+from lrface.serve.store import ServiceStore
+store = ServiceStore(Path({str(path)!r}))
+store.begin_track("door", 1, 1.0, 2.0)
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, check=False)
+    store = ServiceStore(path, clock)
+    (track,) = store.tracks()
+    assert not track.open
+    store.close()
+
+
+def test_two_processes_may_not_use_one_file(store, tmp_path):
+    program = f"""
+from pathlib import Path
+from lrface.errors import LrfaceError
+from lrface.serve.store import ServiceStore
+try:
+    ServiceStore(Path({str(store.path)!r}))
+except LrfaceError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert "end the other process" in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, None])
+def test_another_file_is_refused_and_kept(tmp_path, content):
+    path = tmp_path / "service.db"
+    if content is None:
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE mine (x)")
+        other.close()
+        content = path.read_bytes()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(LrfaceError):
+        ServiceStore(path)
+    assert path.stat().st_size >= len(content)
+    assert path.read_bytes()[100 : len(content)] == content[100:]

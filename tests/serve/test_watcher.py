@@ -1,0 +1,99 @@
+"""The cameras beside the service: what happens when they cannot be watched, and who receives events."""
+
+from __future__ import annotations
+
+import json
+
+import anyio
+import httpx
+import pytest
+import tiny_models
+from camera_fakes import paced
+from fakes import FakeCapture
+from receivers import Receiver, until
+
+from lrface.cameras.config import Camera, Settings, WebhookSettings
+from lrface.serve.app import make_app
+from lrface.serve.options import ServeOptions
+from lrface.serve.service import Service
+
+CAMERA = Camera("door", "rtsp://door/", stall_s=5)
+
+
+@pytest.fixture
+def matcher(tmp_path, models):
+    with tiny_models.open_matcher(tmp_path / "a.gallery", models) as opened:
+        opened.enroll("Ada", tiny_models.portrait("Ada"))
+        yield opened
+
+
+def ready(service):
+    async def ask():
+        transport = httpx.ASGITransport(make_app(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get("/v1/ready")
+
+    return anyio.run(ask)
+
+
+def test_a_watcher_that_fails_is_seen_and_tries_again(matcher, tmp_path, monkeypatch):
+    monkeypatch.setattr("lrface.serve.watcher._PAUSES_S", (0.05,))
+    outbox = tmp_path / "outbox"
+    outbox.write_text("this is no outbox")
+    settings = Settings((CAMERA,), outbox, (WebhookSettings("http://127.0.0.1:9/"),))
+    ada = tiny_models.scene(("Ada", 20, 20, 32))
+    service = Service(
+        matcher, settings, ServeOptions(tmp_path / "data"), open_capture=lambda _: FakeCapture(paced(ada, 1000))
+    )
+    service.start()
+    try:
+        until(lambda: service.watcher.state.error is not None)
+        assert "outbox" in service.watcher.state.error
+        outbox.unlink()
+        until(lambda: service.store.events())
+        until(lambda: service.watcher.state.error is None)
+        assert ready(service).status_code == 200
+        service.watcher.stop()
+        answer = ready(service)
+        assert answer.status_code == 503
+        assert answer.json()["faults"] == ["log in to see what"]
+    finally:
+        service.close()
+
+
+def test_receivers_of_the_file_get_the_events_that_are_kept(matcher, tmp_path):
+    ada = tiny_models.scene(("Ada", 20, 20, 32))
+    with Receiver() as receiver:
+        settings = Settings((CAMERA,), tmp_path / "outbox", (WebhookSettings(receiver.url),))
+        service = Service(
+            matcher, settings, ServeOptions(tmp_path / "data"), open_capture=lambda _: FakeCapture(paced(ada, 1000))
+        )
+        service.start()
+        try:
+            until(lambda: len(receiver.got) >= 2)
+        finally:
+            service.watcher.stop()
+            kept = {event.body["id"] for event in service.store.events()}
+            service.close()
+    sent = {json.loads(body)["id"] for _, body in receiver.got}
+    assert sent
+    assert sent <= kept
+
+
+def test_of_strangers_nothing_is_kept_if_nothing_may_be(matcher, tmp_path):
+    eve = tiny_models.scene(("Eve", 20, 20, 32), ("Ada", 120, 60, 40))
+    service = Service(
+        matcher, Settings((CAMERA,), tmp_path / "outbox"), ServeOptions(tmp_path / "data"),
+        open_capture=lambda _: FakeCapture(paced(eve, 1000)),
+    )  # fmt: skip
+    service.choose_retention(30, 0)
+    service.start()
+    try:
+        until(lambda: {track.name for track in service.store.tracks()} == {None, "Ada"})
+        until(lambda: any(track.crops for track in service.store.tracks()))
+        service.watcher.stop()
+        for track in service.store.tracks():
+            assert (service.store.template(track.id) is None) == (track.name is None)
+            assert (track.crops == 0) == (track.name is None)
+    finally:
+        service.close()
