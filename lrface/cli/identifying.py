@@ -105,6 +105,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     type=click.IntRange(1, 25),
     help="Search for faces in every n-th frame, at least 4 times a second; tracks move on between.",
 )
+@click.option("--show", is_flag=True, help="Draw a table on the terminal: frames/s, latency, who is in view.")
 @click.option("--every-frame", is_flag=True, help="Of a URL that ends (a video on a server), every frame.")
 @ROTATE
 @ASPECT
@@ -118,6 +119,7 @@ def watch(
     keep_strangers: float,
     stride: int,
     detect_every: int,
+    show: bool,
     every_frame: bool,
     rotate: str,
     aspect: str | None,
@@ -131,6 +133,7 @@ def watch(
     """
     from lrface.cameras.config import load_settings
     from lrface.cli.camera_file import is_camera_file, watch_file
+    from lrface.cli.terminal_view import TerminalView
     from lrface.inputs.video import VideoSource
     from lrface.outputs.records import frame_record
     from lrface.watching import watch as run
@@ -138,6 +141,8 @@ def watch(
     if is_camera_file(source):
         if stride != 1 or detect_every != 1 or every_frame or rotate != "0" or aspect is not None or explain:
             raise click.UsageError("--rotate, --aspect, --detect-every, --every-frame are fields of each camera")
+        if show:
+            raise click.UsageError("--show is for one source; `lrface serve` shows several cameras")
         settings = load_settings(source)
         with open_matcher(gallery) as matcher:
             watch_file(settings, matcher, out, as_json, keep_strangers)
@@ -150,6 +155,7 @@ def watch(
             _say_faces(f"{clock(sighting.time_s)}  ", [sighting.face], explain)
 
     with (
+        ExitStack() as stack,
         open_matcher(gallery) as matcher,
         VideoSource(
             source,
@@ -160,12 +166,14 @@ def watch(
             on_event=lambda event: note(f"lrface: {event.message}"),
         ) as video,
     ):
-        bar = sys.stderr.isatty() and not _talks_to_terminal()
+        view = stack.enter_context(TerminalView(video.name)) if show else None
+        bar = sys.stderr.isatty() and not _talks_to_terminal() and not show
         report = run(
             matcher,
             video,
             out=out,
             on_sighting=told,
+            on_frame=None if view is None else view.add,
             keep_strangers_s=keep_strangers,
             detect_every=detect_every,
             progress=bar,
