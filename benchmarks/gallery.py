@@ -1,7 +1,7 @@
 """What a gallery costs as it grows: opening, memory, adding and removing one person, searching alone and in batches.
 
 People are random unit vectors of 256 numbers with one photo each. Beside the gallery's search: faiss's exact index
-(IndexFlatIP), with one thread like all else.
+(IndexFlatIP), with one thread like all else. And the same gallery encrypted.
 
     python -m benchmarks.gallery --people 10000 100000 --out gallery.json
 """
@@ -43,13 +43,13 @@ def unit(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def fill(path: Path, vectors: NDArray[np.float32]) -> None:
+def fill(path: Path, vectors: NDArray[np.float32], key: bytes | None = None) -> None:
     """Writes everybody in one transaction."""
     people = []
     for i, vector in enumerate(vectors):
         photo = PhotoTemplate(f"{i:064x}", 100.0, vector, 0.9)
         people.append(StoredPerson(0, f"{i:08x}-0000-4000-8000-000000000000", f"p{i}", Details(), (photo,), (), b""))
-    store = Store(path, CONTRACT)
+    store = Store(path, CONTRACT, key=key)
     store.fill(people, Settings(), None)
     store.close()
 
@@ -106,6 +106,34 @@ def measure(people: int, times: int, folder: Path) -> dict[str, Any]:
         scores = flat.search(probes, K)[0]
         found = [[match.similarity for match in matches] for matches in gallery.search(probes, K)]
         record["largest_difference"] = float(np.abs(scores - np.array(found)).max())
+    return record | encrypted(people, times, folder, vectors, probes)
+
+
+def encrypted(
+    people: int, times: int, folder: Path, vectors: NDArray[np.float32], probes: NDArray[np.float32]
+) -> dict[str, Any]:
+    """The same gallery with a key: only opening, adding and removing read or write what is encrypted."""
+    path, key = folder / f"{people}.encrypted.gallery", bytes(range(32))
+    fill(path, vectors, key)
+    record: dict[str, Any] = {"file_mib": (folder / f"{people}.gallery").stat().st_size / 2**20}
+    record["encrypted_file_mib"] = path.stat().st_size / 2**20
+    start = time.perf_counter()
+    with Gallery.open(path, CONTRACT, key=key) as gallery:
+        gallery.search(probes[:1], K)
+        record["encrypted_open_s"] = time.perf_counter() - start
+        extra = [PhotoTemplate(f"e{i:063x}", 100.0, vector) for i, vector in enumerate(probes[:times])]
+
+        def add(i: int) -> None:
+            gallery.add(f"new {i}", [extra[i]])
+            gallery.search_index()
+
+        def remove(i: int) -> None:
+            gallery.remove(f"new {i}")
+            gallery.search_index()
+
+        count = len(extra)
+        record["encrypted_add_ms"], record["encrypted_add_p99_ms"] = milliseconds(add, count)
+        record["encrypted_remove_ms"], record["encrypted_remove_p99_ms"] = milliseconds(remove, count)
     return record
 
 

@@ -25,11 +25,25 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Enrol also photos that look like another person or like many people, or that are too poor.",
 )
+@click.option(
+    "--keep-crops",
+    is_flag=True,
+    help="Keep the aligned crops of photos enrolled from now on, so that `gallery upgrade` needs no photos.",
+)
 @JSON
 @matcher_options
-def enroll(gallery: str, folder: str, force: bool, as_json: bool, open_matcher: Callable[..., FaceMatcher]) -> None:
+def enroll(
+    gallery: str,
+    folder: str,
+    force: bool,
+    keep_crops: bool,
+    as_json: bool,
+    open_matcher: Callable[..., FaceMatcher],
+) -> None:
     """Enrol FOLDER/<name>/*.jpg in GALLERY (created if new). Running it again adds only what is new."""
     with open_matcher(gallery, must_exist=False) as matcher:
+        if keep_crops:
+            matcher.gallery.set_keep_crops(True)
         report = matcher.enroll_folder(folder, progress=sys.stderr.isatty(), force=force)
     if as_json:
         for photo in report.photos:

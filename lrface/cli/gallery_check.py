@@ -1,14 +1,21 @@
-"""Commands that find and correct mistakes in a gallery."""
+"""Commands that find and correct mistakes: gallery check, gallery not."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from lrface.cli.galleries import gallery
-from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery
+from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_options
 from lrface.cli.output import note, say, say_json
+from lrface.errors import GalleryError
+
+if TYPE_CHECKING:
+    from lrface.matcher import FaceMatcher
+    from lrface.types import FloatArray
 
 
 @gallery.command("check")
@@ -48,3 +55,45 @@ def check(gallery: str, fixes: bool, models: str | None, as_json: bool) -> None:
         if photos:
             opened.compact()
         note(f"{len(findings)} findings, {photos} photos removed")
+
+
+@gallery.command("not")
+@GALLERY
+@click.argument("name")
+@click.argument("picture", type=click.Path(dir_okay=False))
+@click.option("--undo", is_flag=True, help="Take back what was said of this picture.")
+@matcher_options
+def not_this_person(
+    gallery: str, name: str, picture: str, undo: bool, open_matcher: Callable[..., FaceMatcher]
+) -> None:
+    """Say that the face in PICTURE that is named NAME (a name or an id) is not NAME.
+
+    A template of the face is kept with NAME, so that faces more like it than like NAME's photos are not named NAME
+    again.
+    """
+    with open_matcher(gallery) as matcher:
+        person = matcher.gallery.person(name)
+        faces = matcher.identify(picture)
+        if undo:
+            known = [face.embedding for face in faces if len(face.embedding)]
+            count = sum(_taken_back(matcher, person.id, vector) for vector in known)
+            if not count:
+                raise GalleryError(f"{person.name} has no negative example from {picture}: nothing was changed")
+            note(f"{count} negative examples of {person.name} removed")
+            return
+        named = [face.embedding for face in faces if face.person == person.id]
+        if not named:
+            raise GalleryError(
+                f"no face in {picture} is named {person.name}: give a picture in which the wrong name appears"
+            )
+        for vector in named:
+            matcher.gallery.add_negative(person.id, vector)
+    note(f"{len(named)} faces are kept as not {person.name}")
+
+
+def _taken_back(matcher: FaceMatcher, identity: str, vector: FloatArray) -> bool:
+    try:
+        matcher.gallery.remove_negative(identity, vector)
+    except GalleryError:
+        return False
+    return True
