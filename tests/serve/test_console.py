@@ -240,3 +240,18 @@ def test_roles_see_and_may_do_only_theirs(watched: Server) -> None:
         assert 'id="upload"' not in client.get("/people").text
         for path in ("/review", "/review/not/1", "/review/undo/1", "/people/x/rename", "/people/x/remove", "/settings"):
             assert client.post(path, data={"csrf_token": csrf, "track": "1", "person": "x"}).status_code == 403
+
+
+def test_zones_are_drawn_and_given_back_to_the_file(browser: tuple[httpx.Client, str], watched: Server) -> None:
+    client, csrf = browser
+    form = {"csrf_token": csrf, "name": ["desk", ""], "kind": ["masks", "zones"], "min_face": ["12", "0"]}
+    said = client.post("/settings/zones/door", data={**form, "corners": ["0 90, 50 90, 50 100.0, 0 100", ""]})
+    assert said.status_code == 303, said.text
+    found = watched.http.get("/v1/cameras/door/zones").json()
+    assert found["masks"] == [{"name": "desk", "polygon": [[0, 0.9], [0.5, 0.9], [0.5, 1], [0, 1]], "min_face": 12}]
+    assert 'value="0 90, 50 90, 50 100, 0 100"' in client.get(said.headers["location"]).text
+    for wrong in ("1 1, 2 2", "1 1, 2 2, 3 3", "1 1, 2 x, 3 4", "0 0, 101 0, 50 50", "nan 0, 1 1, 0 5"):
+        assert client.post("/settings/zones/door", data={**form, "corners": [wrong, ""]}).status_code == 422
+    assert client.get("/settings/zones/nowhere").status_code == 404
+    assert client.post("/settings/zones/door", data={"csrf_token": csrf, "as": "file"}).status_code == 303
+    assert watched.http.get("/v1/cameras/door/zones").json() == {"zones": [], "masks": [], "chosen": False}

@@ -96,14 +96,23 @@ async def show_zones(call: Call) -> ZonesOut:
 async def change_zones(call: Call) -> ZonesOut:
     """Draws the zones of a camera anew."""
     body: ZonesOut = call.body
-    for each in (*body.zones, *body.masks):
-        if np.linalg.matrix_rank(np.subtract(each.polygon, each.polygon[0])) < 2:
-            raise Problem(422, "the corners of a zone lie in one place or line: no face can be inside")
+    check_zones(body)
     chosen = {"zones": msgspec.to_builtins(body.zones), "masks": msgspec.to_builtins(body.masks)}
     await call.service.change(
         call.who, _watcher(call).choose_zones, _camera(call).name, chosen if body.chosen else None
     )
     return await show_zones(call)
+
+
+def check_zones(zones: ZonesOut) -> None:
+    """Refuses zones in which no face can be.
+
+    Raises:
+        Problem: The corners of one lie in one place or line.
+    """
+    for each in (*zones.zones, *zones.masks):
+        if np.linalg.matrix_rank(np.subtract(each.polygon, each.polygon[0])) < 2:
+            raise Problem(422, "the corners of a zone lie in one place or line: no face can be inside")
 
 
 def _watcher(call: Call) -> Watcher:

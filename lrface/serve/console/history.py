@@ -53,7 +53,8 @@ def routes(console: Console) -> list[BaseRoute]:
         people = await service.read(service.matcher.gallery.people)
         asked = {key: value for key, value in given.items() if value and key != "before"}
         older = urlencode({**asked, "before": tracks[-1].id}) if len(tracks) == _PAGE else ""
-        start = wanted["since"] if wanted["since"] is not None else min((t.first_at for t in tracks), default=0.0)
+        first = min((track.first_at for track in tracks), default=0.0)
+        start = max(first, wanted["since"] or 0.0)  # the hours before the first of them would be empty
         end = wanted["until"] if wanted["until"] is not None else time.time()
         return console.page(
             request, "history.html", tracks=tracks, people=people, cameras=service.frames.names, asked=asked,

@@ -48,7 +48,7 @@ def routes(console: Console) -> list[BaseRoute]:
         return console.page(
             request, "settings.html", one_in=round(1 / service.matcher.fpir), known_days=service.known_days,
             unknown_days=service.unknown_days, count=count, costs=costs, least=_LEAST, most=_MOST,
-            saved="saved" in request.query_params, most_days=_MOST_DAYS,
+            saved="saved" in request.query_params, most_days=_MOST_DAYS, cameras=service.frames.names,
         )  # fmt: skip
 
     async def choose(request: Request) -> Response:

@@ -76,7 +76,41 @@ function mindAnswers() {
   });
 }
 
+// Zones: a click on the picture adds a corner to the area that was used last; the text fields hold the truth.
+function drawZones() {
+  const svg = document.querySelector("[data-plan] svg");
+  if (!svg) return;
+  const areas = [...document.querySelectorAll("[data-area]")];
+  const corners = (area) => area.querySelector("[data-corners]");
+  let chosen = areas.at(-1);
+
+  function draw() {
+    svg.replaceChildren(...areas.map((area) => {
+      const shape = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
+      const points = corners(area).value.split(",").map((pair) => pair.trim().split(/\s+/).map(Number));
+      shape.setAttribute("points", points.filter(([x, y]) => isFinite(x) && isFinite(y)).map((p) => p.join(",")).join(" "));
+      shape.classList.toggle("mask", area.querySelector("select").value === "masks");
+      return shape;
+    }).filter((shape) => shape.getAttribute("points")));
+  }
+
+  for (const area of areas) {
+    area.addEventListener("focusin", () => { chosen = area; });
+    area.addEventListener("input", draw);
+  }
+  svg.addEventListener("click", (event) => {
+    const place = svg.getBoundingClientRect();
+    const at = [(event.clientX - place.left) / place.width, (event.clientY - place.top) / place.height];
+    const text = at.map((part) => (100 * Math.min(1, Math.max(0, part))).toFixed(1)).join(" ");
+    const field = corners(chosen);
+    field.value = field.value.trim() ? `${field.value.trim()}, ${text}` : text;
+    draw();
+  });
+  draw();
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  drawZones();
   watchPictures();
   takeDrops();
   mindAnswers();
