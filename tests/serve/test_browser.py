@@ -182,7 +182,7 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
     page.get_by_role("link", name="Zones of lobby").click()
     page.get_by_role("heading", level=1, name="Zones of lobby").wait_for()
     plan = page.locator("[data-plan] svg")
-    for x, y in ((20, 20), (900, 20), (900, 500)):
+    for x, y in ((20, 20), (700, 20), (700, 400)):
         plan.click(position={"x": x, "y": y})
     corners = page.get_by_label("Corners").first
     corners.press("End")

@@ -195,6 +195,21 @@ def test_upload_says_of_each_photo_why_it_was_taken_or_refused(
     assert watched.http.get(f"/v1/people/{person}").status_code == 404
 
 
+def test_one_person_under_two_names_is_found(browser: tuple[httpx.Client, str], watched: Server) -> None:
+    client = browser[0]
+    assert "Ilse" not in client.get("/people/check").text
+    for name, photo in (("Ilse", 0), ("Else", 1)):
+        picture = tiny_models.png(tiny_models.portrait("Ilse", photo))
+        assert watched.enrol(name, picture, force="true").status_code == 201
+    try:
+        page = client.get("/people/check").text
+        assert "alike" in page
+        assert "Ilse" in page
+    finally:
+        for name in ("Ilse", "Else"):
+            watched.http.delete(f"/v1/people/{name}")
+
+
 def test_somebody_enrolled_later_is_found_in_earlier_tracks(browser: tuple[httpx.Client, str], watched: Server) -> None:
     client, csrf = browser
     files = [("photos", ("carla.png", tiny_models.png(tiny_models.portrait("Carla")), "image/png"))]

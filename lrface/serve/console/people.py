@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from lrface.enrolment.checking import check_gallery
 from lrface.enrolment.reports import PhotoReport
 from lrface.errors import EnrolmentError, LrfaceError
 from lrface.gallery import Person
@@ -79,6 +80,10 @@ def routes(console: Console) -> list[BaseRoute]:
         faces = await service.work(identity_of(request), found)
         return console.page(request, "part_tried.html", faces=faces, picture=form.picture.name)
 
+    async def check(request: Request) -> Response:
+        findings = await service.work(identity_of(request), check_gallery, gallery, service.matcher.calibration)
+        return console.page(request, "check.html", findings=findings)
+
     async def person(request: Request) -> Response:
         who = await service.read(person_of, service, request.path_params["person"])
         photos = await service.read(gallery.photos, who.id)
@@ -115,6 +120,7 @@ def routes(console: Console) -> list[BaseRoute]:
         console.route("/people", people),
         console.route("/people", upload, Role.OPERATOR, "POST"),
         console.route("/people/try", try_picture, method="POST"),
+        console.route("/people/check", check),
         console.route("/people/{person}", person),
         console.route("/people/{person}/remove", remove, Role.ADMIN, "POST"),
         console.route("/people/{person}/{what}", change, Role.OPERATOR, "POST"),
