@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from lrface.errors import LrfaceError
+from lrface.errors import ArgumentError, LrfaceError
 from lrface.serve.schema import APPLICATION, SCHEMA, VERSION
 
 
@@ -103,6 +103,8 @@ class ServiceFile:
     def _using(self) -> Iterator[None]:
         try:
             yield
+        except OverflowError as error:
+            raise ArgumentError("a number of the request is too large: ids are below 9223372036854775808") from error
         except sqlite3.OperationalError as error:
             fix = "end the other process" if "locked" in str(error) else "check the disk and the folder's permissions"
             raise LrfaceError(f"{self.path} cannot be used ({error}): {fix}") from error
