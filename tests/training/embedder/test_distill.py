@@ -58,6 +58,7 @@ def world() -> tuple[FaceSet, np.ndarray, Pairs]:
     return FaceSet(crops, table, "toy"), embeddings, pairs
 
 
+@pytest.mark.usefixtures("curves")
 def test_a_run_learns_and_a_killed_one_resumes_to_the_same_student(world, tmp_path: Path, monkeypatch) -> None:
     whole = distill(RECIPE, *world, tmp_path / "whole")
     lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
