@@ -60,7 +60,7 @@ def chain(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.embedder.distill.draw_curves", lambda run: None)
-        for name, level, epochs in (("teacher-96", 8, 4), ("assistant-96", 8, 3), ("student-16", 4, 3)):
+        for name, level, epochs in (("teacher-96", 8, 8), ("assistant-96", 8, 6), ("student-16", 4, 6)):
             recipe = small(name, CLOSED, level, epochs)
             data = open_image_data(recipe.teachers, CLOSED, digits, None, cache)
             distill(recipe, data.images, data.embeddings, None, cache / "runs" / recipe.name)
