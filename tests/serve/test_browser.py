@@ -156,7 +156,13 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
     page.get_by_label("Name", exact=True).fill(HOPPER.name)
     no_photo = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     photo = {"name": "grace.jpg", "mimeType": "image/jpeg", "buffer": HOPPER.file().read_bytes()}
-    page.get_by_label("Photos, at most").set_input_files([photo, no_photo])
+    dropped = page.evaluate_handle(
+        "() => { const data = new DataTransfer(); data.items.add(new File(['x'], 'dropped.jpg')); return data; }"
+    )
+    page.dispatch_event("#upload", "drop", {"dataTransfer": dropped})
+    chosen = page.get_by_label("Photos, at most")
+    assert chosen.evaluate("input => [...input.files].map((file) => file.name)") == ["dropped.jpg"]
+    chosen.set_input_files([photo, no_photo])
     page.get_by_role("button", name="Enrol").click()
     result = page.locator("#result")
     result.get_by_text("1 photo taken of 2").wait_for()
@@ -209,6 +215,14 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, title
     walk.check("console-telephone")
     page.get_by_role("button", name="Log out admin").click()
+    page.get_by_role("heading", level=1, name="Log in").wait_for()
+
+    # a session that ends while the page is open: the page asks for the login, instead of standing still
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill(demo.password)
+    page.keyboard.press("Enter")
+    walk.go("Live")
+    page.context.clear_cookies()
     page.get_by_role("heading", level=1, name="Log in").wait_for()
 
     assert {re.match(r"\w+://[^/]+", url)[0] for url in walk.asked} == {demo.url}  # type: ignore[index]

@@ -28,6 +28,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[
                 any(each["name"] == "Ana" and each["crops"] and not each["open"] for each in found["tracks"])
                 and sum(each["camera"] == "hall" and not each["open"] for each in found["tracks"]) >= 4
             ),
+            seconds=240,
         )
         yield server
 
