@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from os import PathLike, fspath
 from types import TracebackType
@@ -14,7 +14,7 @@ from lrface.decisions.calibration import Calibration, Population
 from lrface.decisions.rates import DEFAULT_FPIR, check_fpir
 from lrface.embedding.embedders import Networks, embed_faces, open_networks
 from lrface.enrolment.enroller import Enroller
-from lrface.enrolment.reports import EnrolmentReport
+from lrface.enrolment.reports import EnrolmentReport, PhotoReport
 from lrface.errors import GalleryError
 from lrface.gallery import Contract, Gallery, Match, Person
 from lrface.gallery.index import SearchIndex
@@ -291,23 +291,31 @@ class FaceMatcher:
         return self._enroller(force).enroll(name, sources)
 
     def enroll_folder(
-        self, folder: str | PathLike[str], progress: bool = False, *, force: bool = False
+        self,
+        folder: str | PathLike[str],
+        progress: bool = False,
+        *,
+        force: bool = False,
+        on_photo: Callable[[PhotoReport, ImageArray | None], None] | None = None,
     ) -> EnrolmentReport:
         """Enrols people/<name>/*.jpg, one transaction a person; a second run adds only what is new.
 
-        A photo that cannot be used is reported with the reason and stops nothing. Ctrl-C leaves every finished person
-        enrolled.
+        Several photos are read, searched for a face and embedded simultaneously, on as many processors as there are;
+        of photos that are enrolled already only the bytes are read. A photo that cannot be used is reported with the
+        reason and stops nothing. Ctrl-C leaves every finished person enrolled.
 
         Args:
             folder: Holds one folder a person.
             progress: Whether to show a bar on stderr.
             force: As for `enroll`.
+            on_photo: Called for each photo once its person is stored, with the aligned face, uint8 [112, 112, 3] BGR,
+                or None where none was cut (`EnrolmentFiles.write` makes a table and contact sheets of them).
 
         Raises:
             EnrolmentError: No folder, no person in it, or not one usable photo.
             GalleryError: The gallery cannot be written (a full disk); finished people stay enrolled.
         """
-        return self._enroller(force).enroll_folder(folder, progress)
+        return self._enroller(force, on_photo).enroll_folder(folder, progress)
 
     def people(self) -> list[Person]:
         """Everybody enrolled, by name."""
@@ -342,8 +350,8 @@ class FaceMatcher:
             return self._fpir
         return DEFAULT_FPIR if index.fpir is None else index.fpir
 
-    def _enroller(self, force: bool) -> Enroller:
-        return Enroller(self.gallery, self.detector, self.networks.enrolment, self.calibration, force)
+    def _enroller(self, force: bool, told: Callable[[PhotoReport, ImageArray | None], None] | None = None) -> Enroller:
+        return Enroller(self.gallery, self.detector, self.networks.enrolment, self.calibration, force, told)
 
 
 def analyze(image: Source) -> list[Face]:

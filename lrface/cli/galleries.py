@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Keep the aligned crops of photos enrolled from now on, so that `gallery upgrade` needs no photos.",
 )
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="DIR",
+    help="Write a table of all photos (report.csv) and contact sheets into a new folder in DIR.",
+)
 @JSON
 @matcher_options
 def enroll(
@@ -37,14 +44,23 @@ def enroll(
     folder: str,
     force: bool,
     keep_crops: bool,
+    out: str | None,
     as_json: bool,
     open_matcher: Callable[..., FaceMatcher],
 ) -> None:
     """Enrol FOLDER/<name>/*.jpg in GALLERY (created if new). Running it again adds only what is new."""
-    with open_matcher(gallery, must_exist=False) as matcher:
+    from lrface.outputs.enrolment_files import EnrolmentFiles
+
+    with ExitStack() as stack:
+        matcher = stack.enter_context(open_matcher(gallery, must_exist=False))
+        files = stack.enter_context(EnrolmentFiles(out)) if out else None
         if keep_crops:
             matcher.gallery.set_keep_crops(True)
-        report = matcher.enroll_folder(folder, progress=sys.stderr.isatty(), force=force)
+        report = matcher.enroll_folder(
+            folder, progress=sys.stderr.isatty(), force=force, on_photo=files and files.write
+        )
+    if files is not None:
+        note(f"written: {files.folder}")
     if as_json:
         for photo in report.photos:
             say_json({key: getattr(photo, key) for key in photo.__slots__})

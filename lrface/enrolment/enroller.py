@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from lrface.decisions.calibration import Calibration
 from lrface.embedding.embedders import Embedder
-from lrface.enrolment.portraits import Portrait, cut_portrait, fingerprint
+from lrface.enrolment.preparing import PreparedPhoto, Preparer, of_somebody_else
 from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
 from lrface.enrolment.screening import EnrolmentGate
-from lrface.errors import EnrolmentError, ImageError
+from lrface.errors import EnrolmentError
 from lrface.gallery import Gallery, PhotoTemplate, normalise_name
 from lrface.inputs.folders import HIDDEN, SYSTEM, reason_to_leave_out
 from lrface.inputs.images import Source
-from lrface.types import FloatArray
+from lrface.types import ImageArray
 
 if TYPE_CHECKING:
     from lrface.detection import FaceDetector
@@ -34,6 +34,7 @@ class Enroller:
         embedder: The network of enrolment, which embeds every photo.
         calibration: What similarities and qualities mean.
         force: Enrols also photos that `EnrolmentGate` rejects.
+        told: Called for each photo, with its face if one was cut, once its person is stored; None for nothing.
     """
 
     def __init__(
@@ -43,13 +44,17 @@ class Enroller:
         embedder: Embedder,
         calibration: Calibration,
         force: bool = False,
+        told: Callable[[PhotoReport, ImageArray | None], None] | None = None,
     ) -> None:
         self.gallery, self.detector, self.embedder = gallery, detector, embedder
-        self.calibration, self.force = calibration, force
+        self.calibration, self.force, self.told = calibration, force, told
+        self._preparer = Preparer(gallery, detector, embedder)
 
     def enroll(self, name: str, sources: Sequence[Source]) -> EnrolmentReport:
         """See `FaceMatcher.enroll`."""
-        photos = self._person(normalise_name(name), sources, self._gate())
+        clean = normalise_name(name)
+        with closing(self._preparer.prepare_all((clean, source) for source in sources)) as prepared:
+            photos = self._person(clean, sources, prepared, self._gate())
         if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
             raise nothing_enrolled(photos, f"for {name}")
         return EnrolmentReport(tuple(photos))
@@ -58,7 +63,7 @@ class Enroller:
         """See `FaceMatcher.enroll_folder`."""
         folders, reports = people_folders(folder)
         names: list[str] = []
-        listed: list[tuple[Path, str, list[Path | PhotoReport]]] = []
+        listed: list[tuple[str, list[Path | PhotoReport]]] = []
         for path in folders:
             try:
                 name = normalise_name(path.name)
@@ -66,15 +71,19 @@ class Enroller:
                 reports.append(PhotoReport(ascii(str(path)), "", REFUSED, str(error)))
                 continue
             names.append(name)
-            listed.append((path, name, list(photos_in(path, name))))
+            listed.append((name, list(photos_in(path, name))))
         gate = self._gate()
-        with _bar(sum(len(photos) for _, _, photos in listed), progress) as bar:
-            for _, name, photos in listed:
+        self._tell(reports)
+        everything = ((name, photo) for name, photos in listed for photo in photos if isinstance(photo, Path))
+        total = sum(len(photos) for _, photos in listed)
+        with _bar(total, progress) as bar, closing(self._preparer.prepare_all(everything)) as prepared:
+            for name, photos in listed:
                 bar.set_postfix_str(name)
-                reports += [photo for photo in photos if isinstance(photo, PhotoReport)]
-                bar.update(sum(isinstance(photo, PhotoReport) for photo in photos))
+                skipped = [photo for photo in photos if isinstance(photo, PhotoReport)]
+                self._tell(skipped)
+                bar.update(len(skipped))
                 sources = [photo for photo in photos if isinstance(photo, Path)]
-                reports += self._person(name, sources, gate, bar)
+                reports += [*skipped, *self._person(name, sources, prepared, gate, bar)]
         report = EnrolmentReport(tuple(reports), tuple(dict.fromkeys(names)))
         if not any(person.usable for person in report.people):
             raise nothing_enrolled(reports, f"in {folder}")
@@ -83,64 +92,62 @@ class Enroller:
     def _gate(self) -> EnrolmentGate:
         return EnrolmentGate(self.gallery.search_index(), self.calibration)
 
-    def _person(self, name: str, sources: Sequence[Source], gate: EnrolmentGate, bar: Any = None) -> list[PhotoReport]:
-        """Embeds all photos of a person in one batch and stores them in one transaction."""
+    def _person(
+        self,
+        name: str,
+        sources: Sequence[Source],
+        prepared: Iterator[PreparedPhoto],
+        gate: EnrolmentGate,
+        bar: Any = None,
+    ) -> list[PhotoReport]:
+        """Stores all photos of a person, which come prepared, in one transaction."""
         reports: list[PhotoReport] = []
-        ready: dict[int, Portrait] = {}
+        ready: dict[int, PreparedPhoto] = {}
         copies: dict[int, str] = {}
         for number, source in enumerate(sources, 1):
             label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
-            try:
-                portrait = self._portrait(name, source, {photo.sha256 for photo in ready.values()})
-            except (ImageError, EnrolmentError) as error:
-                reports.append(PhotoReport(label, name, REFUSED, str(error)))
-            else:
-                if isinstance(portrait, Portrait):
-                    ready[len(reports)] = portrait
-                elif portrait is not None:
-                    copies[len(reports)] = portrait
-                reports.append(PhotoReport(label, name, ALREADY))
+            photo = next(prepared)
+            reason = photo.reason
+            if photo.portrait is not None and photo.sha256 in {known.sha256 for known in ready.values()}:
+                copies[len(reports)] = photo.sha256
+            elif photo.portrait is not None:
+                owner = self.gallery.owner(photo.sha256)  # it may have been stored since it was prepared
+                if owner is None:
+                    ready[len(reports)] = photo
+                elif owner != name:
+                    reason = of_somebody_else(owner)
+            reports.append(PhotoReport(label, name, REFUSED if reason else ALREADY, reason))
             if bar is not None:
                 bar.update()
         taken: list[PhotoTemplate] = []
         keep = bool(ready) and self.gallery.settings.keep_crops
-        for (row, portrait), (vector, quality) in zip(ready.items(), self._embed(list(ready.values())), strict=True):
-            px = portrait.native_px
-            reason = None if self.force else gate.rejection_reason(name, px, vector, quality)
+        for row, photo in ready.items():
+            if photo.portrait is None or photo.vector is None:
+                continue
+            px, vector, quality = photo.portrait.native_px, photo.vector, photo.quality
+            refused = None if self.force else gate.rejection_reason(name, px, vector, quality)
             seen = replace(reports[row], native_px=px, quality=quality)
-            if reason is not None:
-                reports[row] = replace(seen, status=REFUSED, reason=reason)
+            if refused is not None:
+                reports[row] = replace(seen, status=REFUSED, reason=refused)
                 continue
             reports[row] = replace(seen, status=ENROLLED)
-            taken.append(PhotoTemplate(portrait.sha256, px, vector, quality, crop=portrait.png() if keep else b""))
+            crop = photo.portrait.png() if keep else b""
+            taken.append(PhotoTemplate(photo.sha256, px, vector, quality, crop=crop))
         stored = {photo.sha256 for photo in taken}
         for row, sha256 in copies.items():  # a copy shares the fate of the photo that it is a copy of
             if sha256 not in stored:
-                refused = next(reports[i] for i, photo in ready.items() if photo.sha256 == sha256)
-                reports[row] = replace(refused, photo=reports[row].photo)
+                original = next(reports[i] for i, photo in ready.items() if photo.sha256 == sha256)
+                reports[row] = replace(original, photo=reports[row].photo)
         if taken:
             self.gallery.add(name, taken)
             gate.add(name, [photo.embedding for photo in taken])
+        self._tell(reports, {row: photo.portrait.crop for row, photo in ready.items() if photo.portrait is not None})
         return reports
 
-    def _portrait(self, name: str, source: Source, ready: Collection[str]) -> Portrait | str | None:
-        """Reads a photo and cuts its face; None if the photo is enrolled already, its hash if it was read just now."""
-        photo, sha256 = fingerprint(source)
-        if sha256 in ready:
-            return sha256
-        owner = self.gallery.owner(sha256)
-        if owner == name:
-            return None
-        if owner is not None:
-            raise EnrolmentError(f"this photo is enrolled as {owner!r}: keep it in one person's folder")
-        return cut_portrait(photo, sha256, self.detector)
-
-    def _embed(self, ready: Sequence[Portrait]) -> list[tuple[FloatArray, float | None]]:
-        """For each portrait its vector and quality."""
-        if not ready:
-            return []
-        vectors, qualities = self.embedder.embed_with_quality(np.stack([portrait.crop for portrait in ready]))
-        return list(zip(vectors, qualities, strict=True))
+    def _tell(self, reports: Sequence[PhotoReport], crops: Mapping[int, ImageArray] = MappingProxyType({})) -> None:
+        if self.told is not None:
+            for row, report in enumerate(reports):
+                self.told(report, crops.get(row))
 
 
 def people_folders(folder: str | PathLike[str]) -> tuple[list[Path], list[PhotoReport]]:

@@ -1,0 +1,100 @@
+"""Enrolment of a folder: several photos simultaneously, only what is new, a table and contact sheets."""
+
+from __future__ import annotations
+
+import csv
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_models import TinyDetector, png, portrait, write_models, write_people
+
+from lrface.enrolment import preparing
+from lrface.errors import LrfaceError
+from lrface.matcher import FaceMatcher
+from lrface.outputs.enrolment_files import EnrolmentFiles
+from lrface.types import Detections
+
+PEOPLE = {"Ana": 3, "Bob": 1, "Cid": 2, "Dan": 4}
+
+
+class CountingDetector(TinyDetector):
+    """Waits until two photos are looked at simultaneously, if it should."""
+
+    def __init__(self, together: int = 1) -> None:
+        self.calls = 0
+        self._lock, self._barrier = threading.Lock(), threading.Barrier(together)
+
+    def detect(self, image: np.ndarray) -> Detections:
+        with self._lock:
+            self.calls += 1
+            first = self.calls <= self._barrier.parties
+        if first:
+            self._barrier.wait(60)
+        return super().detect(image)
+
+
+def enrol(tmp_path: Path, detector: TinyDetector, out: Path | None = None) -> list[tuple[str, str]]:
+    models = tmp_path / "models"
+    if not models.exists():
+        write_models(models)
+    with FaceMatcher.open(tmp_path / "staff.gallery", models=models, detector=detector) as matcher:
+        if out is None:
+            report = matcher.enroll_folder(tmp_path / "people")
+        else:
+            with EnrolmentFiles(out) as files:
+                report = matcher.enroll_folder(tmp_path / "people", on_photo=files.write)
+    return [(Path(photo.photo).name, photo.status) for photo in report.photos]
+
+
+def test_photos_are_looked_at_simultaneously_and_told_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_people(tmp_path / "people", PEOPLE)
+    monkeypatch.setattr(preparing, "usable_processors", lambda: 3)
+    found = enrol(tmp_path, CountingDetector(together=3))  # three at once, or the barrier breaks
+    assert found == [(f"{n}.png", "enrolled") for count in PEOPLE.values() for n in range(count)]
+
+
+def test_a_second_run_looks_only_at_what_is_new(tmp_path: Path) -> None:
+    people = write_people(tmp_path / "people", PEOPLE)
+    enrol(tmp_path, TinyDetector())
+    write_people(people, {"Eva": 1})
+    (people / "Bob" / "0.png").write_bytes(png(portrait("Bob", 9)))  # changed
+    again = CountingDetector()
+    found = enrol(tmp_path, again)
+    assert again.calls == 2
+    assert [status for _, status in found].count("enrolled") == 2
+
+
+def test_a_photo_in_two_folders_belongs_to_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = write_people(tmp_path / "people", {"Ana": 1, "Bob": 1})
+    (people / "Bob" / "1.png").write_bytes((people / "Ana" / "0.png").read_bytes())
+    monkeypatch.setattr(preparing, "usable_processors", lambda: 4)  # both are prepared before one is stored
+    assert enrol(tmp_path, TinyDetector()) == [("0.png", "enrolled"), ("0.png", "enrolled"), ("1.png", "refused")]
+
+
+def test_table_and_contact_sheets(tmp_path: Path) -> None:
+    people = write_people(tmp_path / "people", {"=Ana": 2, "Bob": 50})
+    (people / "Bob" / "empty.png").write_bytes(png(np.full((90, 60, 3), 200, np.uint8)))
+    (people / "Bob" / "broken.png").write_bytes(b"no picture")
+    (people / "Bob" / "notes.txt").write_text("no picture")
+    enrol(tmp_path, TinyDetector(), tmp_path / "seen")
+    enrol(tmp_path, TinyDetector(), tmp_path / "seen")
+    first, second = sorted((tmp_path / "seen").iterdir())
+    assert sorted(path.name for path in first.iterdir()) == ["report.csv", "sheet-001.jpg", "sheet-002.jpg"]
+    tables = []
+    for folder in (first, second):
+        with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
+            tables.append({(row["name"], Path(row["photo"]).name): row for row in csv.DictReader(file)})
+    row = tables[0]["'=Ana", "0.png"]
+    assert (row["status"], row["reason"], float(row["native_px"]) > 50) == ("enrolled", "", True)
+    assert tables[1]["'=Ana", "0.png"]["status"] == "already enrolled"
+    for name, status in (("empty.png", "refused"), ("broken.png", "refused"), ("notes.txt", "skipped")):
+        assert tables[0]["Bob", name]["status"] == status
+        assert tables[0]["Bob", name]["reason"]
+    sheet = cv2.imread(str(first / "sheet-001.jpg"))
+    face = cv2.resize(portrait("=Ana")[20:132, 20:132], (112, 112))
+    assert np.abs(sheet[4:116, 4:116].astype(int) - face).mean() < 12
+    with pytest.raises(LrfaceError, match="URL"):
+        EnrolmentFiles("https://example.org/seen")
