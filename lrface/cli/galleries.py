@@ -54,11 +54,10 @@ def enroll(
     with ExitStack() as stack:
         matcher = stack.enter_context(open_matcher(gallery, must_exist=False))
         files = stack.enter_context(EnrolmentFiles(out)) if out else None
+        told = None if files is None else files.write
         if keep_crops:
             matcher.gallery.set_keep_crops(True)
-        report = matcher.enroll_folder(
-            folder, progress=sys.stderr.isatty(), force=force, on_photo=files and files.write
-        )
+        report = matcher.enroll_folder(folder, progress=sys.stderr.isatty(), force=force, on_photo=told)
     if files is not None:
         note(f"written: {files.folder}")
     if as_json:
