@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from lrface.errors import LrfaceError
 from lrface.serve.api import ENDPOINTS
 from lrface.serve.console import routes as console_routes
+from lrface.serve.console.rendering import Console
 from lrface.serve.guard import Guard
 from lrface.serve.openapi import document
 from lrface.serve.problems import Problem
@@ -20,25 +21,31 @@ _FIXES = {404: "there is nothing here: see /v1/openapi.json", 405: "this cannot 
 
 
 def make_app(service: Service) -> ASGIApp:
-    """The application of a service."""
-    routes = [*(each.route(service) for each in ENDPOINTS), *console_routes(service)]
-    handlers = {Problem: _problem, LrfaceError: _lrface_error, HTTPException: _http_error}
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    """The application of a service. What goes wrong is JSON for programs, and a page for browsers."""
+    console = Console(service)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        problem = _problem_of(request, error)
+        accepts = request.headers.get("accept", "")
+        if "text/html" in accepts and not request.url.path.startswith("/v1/"):
+            return console.failed(request, problem)
+        return problem.response(request.scope["state"]["request_id"])
+
+    app = Starlette(
+        routes=[*(each.route(service) for each in ENDPOINTS), *console_routes(console)],
+        exception_handlers=dict.fromkeys((Problem, LrfaceError, HTTPException, Exception), failed),
+    )
     app.state.openapi = document(ENDPOINTS)
     return Guard(app, service)
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    found = error if isinstance(error, Problem) else Problem(500, str(error))
-    return found.response(request.scope["state"]["request_id"])
-
-
-async def _lrface_error(request: Request, error: Exception) -> Response:
-    return await _problem(request, Problem.of(error) if isinstance(error, LrfaceError) else error)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        return await _problem(request, error)
-    text = _FIXES.get(error.status_code, str(error.detail))
-    return await _problem(request, Problem(error.status_code, text, error.headers))
+def _problem_of(request: Request, error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, LrfaceError):
+        return Problem.of(error)
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, _FIXES.get(error.status_code, str(error.detail)), error.headers)
+    # the guard logs it: an unexpected error's own words are not for everybody
+    request_id = request.scope["state"]["request_id"]
+    return Problem(500, f"the service failed: its log tells more at request {request_id}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
@@ -11,17 +9,13 @@ from lrface.serve.console import entry, history, live, people, review, settings,
 from lrface.serve.console.entry import safe_target
 from lrface.serve.console.rendering import FOLDER, Console
 
-if TYPE_CHECKING:
-    from lrface.serve.service import Service
-
 __all__ = ["routes", "safe_target"]
 
 _PARTS = (entry, live, history, review, people, settings, zones)
 
 
-def routes(service: Service) -> list[BaseRoute]:
+def routes(console: Console) -> list[BaseRoute]:
     """The routes of the console."""
-    console = Console(service)
     static = Mount("/static", StaticFiles(directory=FOLDER / "static"))
     pages = [each for part in _PARTS for each in part.routes(console)]
     return [static, *pages]

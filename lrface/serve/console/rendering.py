@@ -110,11 +110,12 @@ class Console:
                     raise Problem(403, f"this is for the role {role}: ask an administrator")
                 return await call(request)
             except (Problem, LrfaceError) as error:
-                return self._failed(request, error if isinstance(error, Problem) else Problem.of(error))
+                return self.failed(request, error if isinstance(error, Problem) else Problem.of(error))
 
         return Route(path, answer, methods=[method], name=f"console {method} {path}")
 
-    def _failed(self, request: Request, problem: Problem) -> Response:
+    def failed(self, request: Request, problem: Problem) -> Response:
+        """The page that says what went wrong; where a part of a page was asked for, only the words."""
         values = {"detail": problem.detail, "photos": problem.more.get("photos", ()), "problem": problem.status}
         if request.headers.get("hx-request") == "true":
             answer = self.page(request, "part_error.html", problem.status, **values)
