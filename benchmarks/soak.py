@@ -226,8 +226,8 @@ def soak(frames: int, every: int, folder: Path) -> list[dict[str, float]]:
 
 
 def slope_mb_an_hour(rows: Sequence[Mapping[str, float]]) -> float:
-    """Growth of the memory by a straight line through the samples, without the first tenth."""
-    taken = rows[len(rows) // 10 :]
+    """Growth of the memory by a straight line through the second half; in the first one allocators and caches fill."""
+    taken = rows[len(rows) // 2 :]
     x, y = ([row[key] for row in taken] for key in ("frames", "rss_mb"))
     return float(np.polyfit(x, y, 1)[0]) * HOUR
 

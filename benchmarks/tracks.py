@@ -79,8 +79,8 @@ def lfw_tracks(matcher: FaceMatcher, archive: Path, widths: Sequence[int], draws
     clean = matcher.networks.enrolment.embed(crops[np.isin(owner, mates)])
     rows: list[dict[str, Any]] = []
     for width in widths:
-        views = _views(matcher, archive, names, points, width)
-        again = _views(matcher, archive, names, points, NARROWER * width)
+        views = lfw_views(matcher, archive, names, points, width)
+        again = lfw_views(matcher, archive, names, points, NARROWER * width)
         for count in VIEWS:
             rng = np.random.default_rng([seed, width, count])
             total: collections.Counter[str] = collections.Counter()
@@ -124,7 +124,8 @@ def _enrolled(contract: Contract, people: Mapping[str, FloatArray]) -> SearchInd
         return gallery.search_index()
 
 
-def _views(matcher: FaceMatcher, archive: Path, names: list[str], points: Any, width: float) -> list[View]:
+def lfw_views(matcher: FaceMatcher, archive: Path, names: list[str], points: Any, width: float) -> list[View]:
+    """The view of each photo, shrunk until the face is so wide."""
     crops, _ = scene_crops(archive, names, points, round(width), None)
     embedded = matcher.networks.embed_crops(crops, [float(round(width))] * len(crops))
     return [View(each.vector, each.quality, float(round(width)), each.network) for each in embedded if each is not None]

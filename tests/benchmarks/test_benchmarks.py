@@ -33,6 +33,7 @@ SMALL = {
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "service": ["--clients", "2", "--seconds", "2", "--networks", "fast"],
     "soak": ["--frames", "800"],
+    "strangers": ["--people", "3", "--widths", "24"],
     "tracks": ["--limit", "4", "--widths", "24", "--draws", "1"],
     "video": ["--frames", "2", "--threads", "1"],
     "versions": ["before=.", "now=.,networks=fast", "--frames", "1", "--turns", "1"],
