@@ -10,19 +10,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lrface.decisions.calibration import Calibration
 from lrface.embedding.embedders import Embedder
 from lrface.enrolment.preparing import PreparedPhoto, Preparer, of_somebody_else
 from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
 from lrface.enrolment.screening import EnrolmentGate
-from lrface.errors import EnrolmentError
+from lrface.errors import EnrolmentError, GalleryError
 from lrface.gallery import Gallery, PhotoTemplate, normalise_name
 from lrface.inputs.folders import HIDDEN, SYSTEM, reason_to_leave_out
 from lrface.inputs.images import Source
-from lrface.types import ImageArray
+from lrface.types import FloatArray, ImageArray
 
 if TYPE_CHECKING:
     from lrface.detection import FaceDetector
+
+COPY = 0.95
+"""A photo counts as a copy of another one of its person if the cosine is so high, as it is or mirrored. On 19 people
+of LFW copies (JPEG quality 40, half size, cut, mirrored) had .965 and more, other photos of the same person .81 at
+most."""
 
 
 class Enroller:
@@ -121,8 +128,12 @@ class Enroller:
                 bar.update()
         taken: list[PhotoTemplate] = []
         keep = bool(ready) and self.gallery.settings.keep_crops
+        known = self._vectors(name) if ready else []
         for row, photo in ready.items():
-            if photo.portrait is None or photo.vector is None:
+            if photo.portrait is None or photo.vector is None or photo.mirrored is None:
+                continue
+            if known and float((np.stack(known) @ np.stack([photo.vector, photo.mirrored]).T).max()) >= COPY:
+                reports[row] = replace(reports[row], reason="a copy of another photo: it counts once")
                 continue
             px, vector, quality = photo.portrait.native_px, photo.vector, photo.quality
             refused = None if self.force else gate.rejection_reason(name, px, vector, quality)
@@ -133,6 +144,7 @@ class Enroller:
             reports[row] = replace(seen, status=ENROLLED)
             crop = photo.portrait.png() if keep else b""
             taken.append(PhotoTemplate(photo.sha256, px, vector, quality, crop=crop))
+            known.append(vector)
         stored = {photo.sha256 for photo in taken}
         for row, sha256 in copies.items():  # a copy shares the fate of the photo that it is a copy of
             if sha256 not in stored:
@@ -143,6 +155,13 @@ class Enroller:
             gate.add(name, [photo.embedding for photo in taken])
         self._tell(reports, {row: photo.portrait.crop for row, photo in ready.items() if photo.portrait is not None})
         return reports
+
+    def _vectors(self, name: str) -> list[FloatArray]:
+        """Of the photos that a person has already."""
+        try:
+            return [photo.embedding for photo in self.gallery.photos(name)]
+        except GalleryError:  # nobody of this name; who is damaged is an error as soon as something is added
+            return []
 
     def _tell(self, reports: Sequence[PhotoReport], crops: Mapping[int, ImageArray] = MappingProxyType({})) -> None:
         if self.told is not None:

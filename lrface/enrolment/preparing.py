@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lrface.embedding.embedders import Embedder
 from lrface.enrolment.portraits import Portrait, cut_portrait, fingerprint
 from lrface.errors import EnrolmentError, ImageError
@@ -30,6 +32,7 @@ class PreparedPhoto:
         sha256: Of the photo; empty if it cannot be read.
         portrait: The face; None if there is none to enrol.
         vector: float32 [dim], the face's embedding; None without a portrait.
+        mirrored: The same of the mirrored face, by which mirrored copies are recognised.
         quality: The network's estimate, 0..1; None without one.
         reason: Why it is refused; empty if it is not, or if it is enrolled already.
     """
@@ -37,6 +40,7 @@ class PreparedPhoto:
     sha256: str = ""
     portrait: Portrait | None = None
     vector: FloatArray | None = None
+    mirrored: FloatArray | None = None
     quality: float | None = None
     reason: str = ""
 
@@ -66,8 +70,9 @@ class Preparer:
             portrait = cut_portrait(photo, sha256, self._detector)
         except (ImageError, EnrolmentError) as error:
             return PreparedPhoto(sha256, reason=str(error))
-        (vector,), (quality,) = self._embedder.embed_with_quality(portrait.crop[None])
-        return PreparedPhoto(sha256, portrait, vector, quality)
+        both = np.stack([portrait.crop, portrait.crop[:, ::-1]])
+        (vector, mirrored), (quality, _) = self._embedder.embed_with_quality(both)
+        return PreparedPhoto(sha256, portrait, vector, mirrored, quality)
 
     def prepare_all(
         self, sources: Iterable[tuple[str, Source]], threads: int | None = None

@@ -32,7 +32,7 @@ class PhotoReport:
         photo: Its path, or "photo 1" for bytes and arrays.
         name: The person.
         status: What became of it.
-        reason: Why it was refused or skipped, with the fix; empty otherwise.
+        reason: Why it was refused or skipped, with the fix, or that it is a copy; empty otherwise.
         native_px: How large the face is; 0 where it was not measured.
         quality: The network's estimate, 0..1; None without one.
     """

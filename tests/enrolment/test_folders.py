@@ -98,3 +98,17 @@ def test_table_and_contact_sheets(tmp_path: Path) -> None:
     assert np.abs(sheet[4:116, 4:116].astype(int) - face).mean() < 12
     with pytest.raises(LrfaceError, match="URL"):
         EnrolmentFiles("https://example.org/seen")
+
+
+def test_copies_of_a_photo_count_once(shared: Path, tmp_path: Path) -> None:
+    """Real photos: saved again, smaller and mirrored they are the same photo; another photo of the person is not."""
+    photos = sorted((shared / "data" / "images" / "cast" / "enroll" / "amy").iterdir())[:2]
+    first = cv2.imread(str(photos[0]))
+    half = cv2.resize(first, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    copies = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in (first, half, first[:, ::-1])]
+    with FaceMatcher.open(":memory:") as matcher:
+        report = matcher.enroll("amy", [photos[0], *copies[:2], photos[1]])
+        assert [photo.status for photo in report.photos] == ["enrolled", *["already enrolled"] * 2, "enrolled"]
+        (later,) = matcher.enroll("amy", [copies[2]]).photos
+        assert (later.status, "a copy" in later.reason) == ("already enrolled", True)
+        assert len(matcher.gallery.photos("amy")) == 2

@@ -130,8 +130,10 @@ def calibration(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def face(name: str, photo: int = 0) -> np.ndarray:
-    """A "face", uint8 [112, 112, 3]: the person's coarse pattern and the photo's own noise."""
+    """A "face", uint8 [112, 112, 3]: the person's coarse pattern, and the photo's own changes of it and noise."""
     pattern = np.random.default_rng(zlib.crc32(name.encode())).integers(0, 256, (6, 6, 3)).astype(np.float32)
+    if photo:  # else all photos of a person would be copies of one
+        pattern += np.random.default_rng([photo, zlib.crc32(name.encode())]).normal(0, 45, pattern.shape)
     noise = np.random.default_rng([zlib.crc32(name.encode()), photo]).normal(0, 8, (112, 112, 3))
     large = cv2.resize(pattern, (112, 112), interpolation=cv2.INTER_CUBIC)
     return np.clip(large + noise, 0, 255).astype(np.uint8)
