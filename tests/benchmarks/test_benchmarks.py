@@ -66,10 +66,6 @@ def test_a_benchmark_runs(name: str, root: Path, shared: Path, tmp_path: Path) -
         assert (tmp_path / f"{name}-{entry['name']}.svg").is_file()
 
 
-OLDER = ("landmark_refinement",)
-"""Results that were measured with the networks of before; docs/benchmarks.md says so."""
-
-
 def test_results_belong_to_the_shipped_models(root: Path) -> None:
     """A figure of a model that no longer ships is not a figure of this project."""
     shipped = {
@@ -81,8 +77,6 @@ def test_results_belong_to_the_shipped_models(root: Path) -> None:
         named = dict(result.get("models", {}))
         named |= {row["model"]: row["sha256"] for row in result["rows"] if "sha256" in row and row["model"] in shipped}
         for name, sha256 in named.items():
-            if path.stem in OLDER and name.startswith("lrface-") and name.split("-")[1].isdigit():
-                continue
             assert shipped.get(name) == sha256, f"{path.name}: {name} was measured before it was trained again"
             seen.add(name)
     assert seen == set(shipped)
