@@ -75,7 +75,8 @@ def _landmarker(entry: Entry, result: dict[str, Any]) -> str:
     return (
         "Validation people pasted into held-out scenes, found by the bundled detector. Accuracy in % on those of"
         f" {result['pairs']:,} validation pairs of which both faces were found, LR-LR, by the shipped embedder; error"
-        " of the alignment: a landmark's distance in % of the eyes', median (`python -m benchmarks.landmark_refinement`).\n\n"
+        " of the alignment: a landmark's distance in % of the eyes', median"
+        " (`python -m benchmarks.landmark_refinement`).\n\n"
         + table(HEADER, [figures(row) for row in result["rows"]])
         + "\n\nHow well the expected error predicts: rank correlation with the similarity of two photos of a person;"
         " their FNMR in % at FMR 1 %, of all and without the poorest fifth; accuracy in % on the third of all pairs"
