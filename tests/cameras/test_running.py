@@ -51,9 +51,9 @@ class Watched:
 class Run:
     """A run over cameras whose captures are given; ends after some events, or when all have ended."""
 
-    def __init__(self, matcher, captures, cameras=None, stop=lambda run: False, sinks=None, **options):
+    def __init__(self, matcher, captures, cameras=None, stop=lambda run: False, sinks=None, embedding_s=0.0, **options):
         self.events, self.told, self.batches, self.frames = [], [], [], Counter()
-        self.stop = stop
+        self.stop, self._embedding_s = stop, embedding_s
         self._interrupted = time.monotonic()
         self._captures = {name: list(each) if isinstance(each, list) else [each] for name, each in captures.items()}
         cameras = cameras or [Camera(name, f"rtsp://{name}/", stall_s=0.4) for name in captures]
@@ -79,6 +79,7 @@ class Run:
     def _counted(self, embed):
         def counted(_, crops, widths):
             self.batches.append(len(crops))
+            time.sleep(self._embedding_s)
             return embed(crops, widths)
 
         return counted
@@ -103,10 +104,18 @@ def after(seconds):
 
 
 def test_faces_of_all_cameras_go_through_the_networks_together(matcher):
+    """Only the first views of a face that does not change are embedded: while one camera's are, the other's arrives."""
+    both, done = threading.Barrier(2), after(60)
+
+    def begin_together(pictures):
+        both.wait(20)
+        yield from pictures
+
     run = Run(
         matcher,
-        {"a": FakeCapture(paced(ADA, 10_000)), "b": FakeCapture(paced(BOB, 10_000))},
-        stop=lambda run: 2 in run.batches and len(run.events) > 3,
+        {name: FakeCapture(begin_together(paced(face, 10_000))) for name, face in (("a", ADA), ("b", BOB))},
+        stop=lambda run: (2 in run.batches and len(run.events) > 3) or done(run),
+        embedding_s=0.2,
     )
     assert max(run.batches) == 2
     assert told(run.events, "a") == SEEN["Ada"]

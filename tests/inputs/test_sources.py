@@ -175,4 +175,6 @@ def test_every_call_takes_pil_images_and_file_objects(portrait: Path) -> None:
         assert [face.name for face in matcher.identify(image) if face.name] == ["Eileen Collins"]
         assert [face.name for face in matcher.identify(io.BytesIO(portrait.read_bytes())) if face.name]
         report = matcher.enroll("Eileen Collins", [image.crop((60, 0, 400, 330)), io.BytesIO(portrait.read_bytes())])
-        assert [photo.status for photo in report.photos] == ["enrolled", "already enrolled"]
+        assert [photo.status for photo in report.photos] == ["already enrolled", "already enrolled"]  # a copy, cropped
+    with lrface.FaceMatcher.open(":memory:") as matcher:
+        assert matcher.enroll("Eileen Collins", image.crop((60, 0, 400, 330))).photos[0].status == "enrolled"
