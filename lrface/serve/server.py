@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import h11
@@ -34,8 +35,7 @@ def serve(service: Service, told: Callable[[str], None]) -> None:
         LrfaceError: The address or the certificate cannot be used.
     """
     options = service.options
-    os.environ.setdefault(LIMIT_VARIABLE, str(options.limits.pixels / 1e6))  # photos of enrolment are read elsewhere
-    with _listening(options) as listener:
+    with _picture_limit(options.limits.pixels), _listening(options) as listener:
         server = _Server(_config(service), service)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -43,6 +43,19 @@ def serve(service: Service, told: Callable[[str], None]) -> None:
         service.start()
         server.started_at = lambda: told(url)
         server.run([listener])
+
+
+@contextmanager
+def _picture_limit(pixels: int) -> Iterator[None]:
+    """Photos of enrolment are read where the service's options are not known; what the user has set stays."""
+    if LIMIT_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[LIMIT_VARIABLE] = str(pixels / 1e6)
+    try:
+        yield
+    finally:
+        del os.environ[LIMIT_VARIABLE]
 
 
 class _Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -73,3 +74,17 @@ def test_accounts_and_tokens_are_made_listed_and_removed(tmp_path: Path, capsys:
 @pytest.mark.parametrize("arguments", [[], ["--demo", "--gallery", "x.gallery"], ["x.toml"]])
 def test_what_is_missing_or_too_much_is_wrong_usage(arguments: list[str]) -> None:
     assert run(["serve", *arguments]) == 2
+
+
+def test_the_limit_of_pictures_ends_with_the_service(monkeypatch):
+    from lrface.inputs.decoding import LIMIT_VARIABLE
+    from lrface.serve.server import _picture_limit
+
+    monkeypatch.delenv(LIMIT_VARIABLE, raising=False)
+    with _picture_limit(64_000_000):
+        assert os.environ[LIMIT_VARIABLE] == "64.0"
+    assert LIMIT_VARIABLE not in os.environ
+    monkeypatch.setenv(LIMIT_VARIABLE, "12")
+    with _picture_limit(64_000_000):
+        assert os.environ[LIMIT_VARIABLE] == "12"
+    assert os.environ[LIMIT_VARIABLE] == "12"
