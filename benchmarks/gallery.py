@@ -72,6 +72,21 @@ def milliseconds(call: Callable[[int], object], times: int) -> tuple[float, floa
     return float(np.percentile(taken, 50)), float(np.percentile(taken, 99))
 
 
+def changes(gallery: Gallery, extra: list[PhotoTemplate]) -> dict[str, float]:
+    """What one more person costs, and one less, until they are searched."""
+
+    def add(i: int) -> None:
+        gallery.add(f"new {i}", [extra[i]])
+        gallery.search_index()
+
+    def remove(i: int) -> None:
+        gallery.remove(f"new {i}")
+        gallery.search_index()
+
+    added, removed = milliseconds(add, len(extra)), milliseconds(remove, len(extra))
+    return dict(zip(("add_ms", "add_p99_ms", "remove_ms", "remove_p99_ms"), (*added, *removed), strict=True))
+
+
 def measure(people: int, times: int, folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(people)
     vectors, probes = unit(rng, people), unit(rng, max(BATCHES))
@@ -85,16 +100,7 @@ def measure(people: int, times: int, folder: Path) -> dict[str, Any]:
         record["memory_mib"] = resident() - before
         extra = [PhotoTemplate(f"f{i:063x}", 100.0, vector) for i, vector in enumerate(unit(rng, times))]
 
-        def add(i: int) -> None:
-            gallery.add(f"new {i}", [extra[i]])
-            gallery.search_index()
-
-        def remove(i: int) -> None:
-            gallery.remove(f"new {i}")
-            gallery.search_index()
-
-        record["add_ms"], record["add_p99_ms"] = milliseconds(add, times)
-        record["remove_ms"], record["remove_p99_ms"] = milliseconds(remove, times)
+        record |= changes(gallery, extra)
         flat = faiss.IndexFlatIP(DIM)
         flat.add(vectors)
         faiss.omp_set_num_threads(1)
@@ -122,18 +128,7 @@ def encrypted(
         gallery.search(probes[:1], K)
         record["encrypted_open_s"] = time.perf_counter() - start
         extra = [PhotoTemplate(f"e{i:063x}", 100.0, vector) for i, vector in enumerate(probes[:times])]
-
-        def add(i: int) -> None:
-            gallery.add(f"new {i}", [extra[i]])
-            gallery.search_index()
-
-        def remove(i: int) -> None:
-            gallery.remove(f"new {i}")
-            gallery.search_index()
-
-        count = len(extra)
-        record["encrypted_add_ms"], record["encrypted_add_p99_ms"] = milliseconds(add, count)
-        record["encrypted_remove_ms"], record["encrypted_remove_p99_ms"] = milliseconds(remove, count)
+        record |= {f"encrypted_{key}": value for key, value in changes(gallery, extra).items()}
     return record
 
 

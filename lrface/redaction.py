@@ -77,6 +77,15 @@ def _cut(word: re.Match[str]) -> str:
     return f"{start}... ({len(word.group())} characters)"
 
 
+def csv_cell(text: str) -> str:
+    """A text for a table: what a spreadsheet would take for a formula by its first character begins with a quote."""
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return text
+
+
 def is_visible(letter: str) -> bool:
     """Whether a character may be shown as it is: neither a control, format or unassigned one, nor a blank letter."""
     if letter in _JOINERS:

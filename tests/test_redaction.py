@@ -9,7 +9,7 @@ import pytest
 
 import lrface
 from lrface.errors import EnrolmentError, LrfaceError
-from lrface.redaction import MAX_WORD, escape, redact, shown
+from lrface.redaction import MAX_WORD, csv_cell, escape, redact, shown
 
 SECRET = "hunter2"
 
@@ -134,3 +134,11 @@ def test_no_traceback_holds_a_secret(call, name):
     with pytest.raises(LrfaceError) as caught:
         call(name)
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(("text", "cell"), [
+    ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("@Ana", "'@Ana"), ("+Ana", "'+Ana"), ("-Ana", "'-Ana"),
+    ("\tAna", "'\tAna"), ("-0.25", "-0.25"), ("Ana", "Ana"), ("", ""),
+])  # fmt: skip
+def test_a_spreadsheet_takes_no_cell_for_a_formula(text: str, cell: str) -> None:
+    assert csv_cell(text) == cell

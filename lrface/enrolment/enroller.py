@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from lrface.detection import FaceDetector
 
 COPY = 0.95
-"""A photo counts as a copy of another one of its person if the cosine is so high, as it is or mirrored. On 19 people
-of LFW copies (JPEG quality 40, half size, cut, mirrored) had .965 and more, other photos of the same person .81 at
-most."""
+"""A photo counts as a copy of another one of its person if the cosine is so high, as it is or mirrored. On validation
+people all faces shrunk to half and 94 % of those saved again as JPEG of quality 40 reach it, and 9 of 10,483 pairs of
+photos of one person."""
 
 
 class Enroller:

@@ -25,6 +25,7 @@ from lrface.gallery.records import UUID, Damage, Details, PhotoTemplate, read_ve
 from lrface.gallery.settings import Settings
 from lrface.gallery.store import Store
 from lrface.models.safe_files import open_regular
+from lrface.redaction import csv_cell
 from lrface.types import FloatArray
 
 FORMAT, VERSION = "lrface-gallery", 1
@@ -132,10 +133,8 @@ def write_csv(store: Store, target: str | PathLike[str]) -> int:
             table.writerow(("id", "name", "photos", "tags", "groups", "retain_until"))
             for p in people:
                 details = p.details
-                # A spreadsheet takes a cell that begins so for a formula.
-                shown = "'" + p.name if p.name[0] in "=+-@" else p.name
-                tags, groups = "; ".join(details.tags), "; ".join(details.groups)
-                table.writerow((p.id, shown, p.photos, tags, groups, details.retain_until or ""))
+                tags, groups = csv_cell("; ".join(details.tags)), csv_cell("; ".join(details.groups))
+                table.writerow((p.id, csv_cell(p.name), p.photos, tags, groups, details.retain_until or ""))
     except (OSError, ValueError) as error:
         raise GalleryError(f"cannot write {name} ({getattr(error, 'strerror', error)}): choose another path") from error
     return len(people)

@@ -29,9 +29,6 @@ class Gallery:
     """People and their templates. Thread-safe; several processes may share the file.
 
     Wherever a person is asked for (`who`), the name or the id does.
-
-    Attributes:
-        contract: The models that the templates were made with.
     """
 
     def __init__(self, store: Store) -> None:
@@ -96,9 +93,7 @@ class Gallery:
         if not photos:
             raise GalleryError(f"no photo of {clean} to enrol: pass at least one")
         for photo in photos:
-            self._check(photo.embedding)
-            if fault := usable_photo(photo, self.contract.dim):
-                raise GalleryError(f"a photo cannot be enrolled, {fault}: embed the photo again")
+            self._check(photo, "a photo cannot be enrolled")
         return self._index.write(lambda: self._store.add(clean, photos))
 
     def remove(self, who: str) -> int:
@@ -196,9 +191,7 @@ class Gallery:
             ContractError: Another dimension.
             GalleryError: No such person, or not of unit length.
         """
-        self._check(embedding)
-        if fault := usable_photo(PhotoTemplate("x", 1.0, embedding), self.contract.dim):
-            raise GalleryError(f"a face cannot be a negative example, {fault}: embed it again")
+        self._check(PhotoTemplate("x", 1.0, embedding), "a face cannot be a negative example")
         self._index.write(lambda: self._store.add_negative(who, embedding))
 
     def remove_negative(self, who: str, embedding: FloatArray) -> None:
@@ -321,10 +314,7 @@ class Gallery:
         return self._store.audit_log()
 
     def log(self, action: str, detail: str = "") -> None:
-        """Adds an entry to the audit log for a change that is kept elsewhere, as a service's settings are.
-
-        Both texts name nobody.
-        """
+        """Adds an entry to the audit log for a change that is kept elsewhere; both texts name nobody."""
         self._index.write(lambda: self._store.log(action, detail))
 
     def owner(self, sha256: str) -> str | None:
@@ -399,9 +389,12 @@ class Gallery:
     ) -> None:
         self.close()
 
-    def _check(self, vector: FloatArray) -> None:
+    def _check(self, photo: PhotoTemplate, refusal: str) -> None:
+        vector = photo.embedding
         if vector.shape != (self.contract.dim,):
             raise ContractError(
                 f"a template of shape {vector.shape} does not fit this gallery (dimension {self.contract.dim}): embed "
                 "with the gallery's models"
             )
+        if fault := usable_photo(photo, self.contract.dim):
+            raise GalleryError(f"{refusal}, {fault}: embed it again")

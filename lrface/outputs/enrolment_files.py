@@ -16,7 +16,7 @@ from lrface.errors import ImageError
 from lrface.inputs.images import read_image
 from lrface.outputs import annotate
 from lrface.outputs.files import open_new, run_folder, write_picture, writing
-from lrface.redaction import escape
+from lrface.redaction import csv_cell, escape
 from lrface.types import ImageArray
 
 COLUMNS = ("photo", "name", "status", "reason", "native_px", "quality")
@@ -46,7 +46,7 @@ class EnrolmentFiles(AbstractContextManager["EnrolmentFiles", None]):
             self._file = open_new(path, "x", encoding="utf-8", errors="backslashreplace", newline="", buffering=1)
             self._table = csv.writer(self._file)
             self._table.writerow(COLUMNS)
-        self._sheets = 0
+        self._sheets = self._photos = 0
         self._tiles: list[ImageArray] = []
 
     def write(self, photo: PhotoReport, crop: ImageArray | None) -> None:
@@ -61,9 +61,10 @@ class EnrolmentFiles(AbstractContextManager["EnrolmentFiles", None]):
         """
         quality = "" if photo.quality is None else f"{photo.quality:.3f}"
         px = f"{photo.native_px:.1f}" if photo.native_px else ""
-        row = (_as_text(photo.photo), _as_text(photo.name), photo.status, _as_text(photo.reason), px, quality)
+        row = (csv_cell(photo.photo), csv_cell(photo.name), photo.status, csv_cell(photo.reason), px, quality)
         with writing(self.folder / "report.csv"):
             self._table.writerow(row)
+        self._photos += 1
         if photo.status is SKIPPED:
             return
         self._tiles.append(_tile(photo, crop))
@@ -71,13 +72,16 @@ class EnrolmentFiles(AbstractContextManager["EnrolmentFiles", None]):
             self._write_sheet()
 
     def close(self) -> None:
-        """Writes the last sheet.
+        """Writes the last sheet; the folder goes where no photo was looked at.
 
         Raises:
             LrfaceError: A file cannot be written.
         """
         with writing(self.folder / "report.csv"):
             self._file.close()
+            if not self._photos:
+                (self.folder / "report.csv").unlink()
+                self.folder.rmdir()
         if self._tiles:
             self._write_sheet()
 
@@ -95,11 +99,6 @@ class EnrolmentFiles(AbstractContextManager["EnrolmentFiles", None]):
         self._sheets += 1
         self._tiles = []
         write_picture(self.folder / f"sheet-{self._sheets:03d}.jpg", sheet)
-
-
-def _as_text(text: str) -> str:
-    """A spreadsheet takes a cell that begins like this for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _tile(photo: PhotoReport, crop: ImageArray | None) -> ImageArray:

@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from lrface.cameras.config import Settings
+from lrface.errors import LrfaceError
 from lrface.gallery.audit import acting_as
 from lrface.inputs.capture import Capture
 from lrface.serve.access import Access, Identity
@@ -181,11 +182,6 @@ class Service:
             for each in waits:
                 each.cancel()
 
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for the networks, or use them."""
-        return self._waiting
-
     def _expire(self) -> None:
         while not self._ended.is_set():
             try:
@@ -202,8 +198,6 @@ def new_request_id() -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    from lrface.errors import LrfaceError
-
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

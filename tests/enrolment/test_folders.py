@@ -100,6 +100,12 @@ def test_table_and_contact_sheets(tmp_path: Path) -> None:
         EnrolmentFiles("https://example.org/seen")
 
 
+def test_a_run_that_looks_at_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(LrfaceError, match="cannot read the folder"):
+        enrol(tmp_path, TinyDetector(), tmp_path / "seen")
+    assert list((tmp_path / "seen").iterdir()) == []
+
+
 def test_copies_of_a_photo_count_once(shared: Path, tmp_path: Path) -> None:
     """Real photos: saved again, smaller and mirrored they are the same photo; another photo of the person is not."""
     photos = sorted((shared / "data" / "images" / "cast" / "enroll" / "amy").iterdir())[:2]

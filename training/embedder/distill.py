@@ -36,7 +36,7 @@ from training.embedder.guides import load_student as load_student
 from training.embedder.mobilefacenet import MobileFaceNet, solve_head, start_from
 from training.embedder.muon import MuonWithAdamW
 from training.embedder.networks import build_network, count_macs
-from training.embedder.objective import Learner, Objective, needs_classes
+from training.embedder.objective import Learner, Objective, asks_for
 from training.embedder.recipes import recipe_from
 from training.embedder.run_folder import bind_run_folder
 from training.embedder.validate import cosines, validate, validation_widths
@@ -92,7 +92,7 @@ def distill(
         learnt = distillation_targets(recipe, faces, embeddings, run, device)
     rows = faces.rows("train")
     labels, centres = np.full(len(faces), -1, np.int64), None
-    if needs_classes(recipe):
+    if asks_for(recipe, "centres", "classes"):
         labels, means = class_labels(faces, rows, learnt.guides, recipe.seed)
         centres = torch.from_numpy(means)
     batches = Batches(recipe, faces, learnt.guides, labels, bank, rank, ranks)
@@ -104,9 +104,8 @@ def distill(
         if isinstance(student, MobileFaceNet) and recipe.student.start:
             start_from(student, teachers / recipe.student.start)
             solve_head(student, faces.crops, learnt.targets, rows)
-    context = LossContext(
-        recipe.student.dim, learnt.guides.shape[1], centres, torch.from_numpy(learnt.guides[rows]), labels.max() + 1
-    )
+    guides = torch.from_numpy(learnt.guides[rows]) if asks_for(recipe, "guides") else None
+    context = LossContext(recipe.student.dim, learnt.guides.shape[1], centres, guides, labels.max() + 1)
     trainer = Trainer(recipe, student, Objective(recipe, context), batches, run, device)
     trainer.resume()
     if rank == 0:

@@ -13,10 +13,9 @@ from training.losses import LOSSES, LossContext
 from training.recipe import Recipe
 
 
-def needs_classes(recipe: Recipe) -> bool:
-    """Whether a loss of the recipe asks for classes or their centres."""
-    asked = {"centres", "classes"}
-    return any(asked & set(inspect.signature(LOSSES[spec.name]).parameters) for spec in recipe.losses)
+def asks_for(recipe: Recipe, *fields: str) -> bool:
+    """Whether a loss of the recipe takes one of these fields of ``LossContext``."""
+    return any(set(fields) & set(inspect.signature(LOSSES[spec.name]).parameters) for spec in recipe.losses)
 
 
 class Objective(nn.Module):

@@ -21,7 +21,7 @@ class LossContext:
         guide_dim: length e of the guide's.
         centres: the guide's mean feature of each class over the training set, float32 ``[k, e]``; labels index it.
             None where no classes are known.
-        guides: the guide's features of the training faces, float32 ``[m, e]``.
+        guides: the guide's features of the training faces, float32 ``[m, e]``; None where no loss asks for them.
         classes: how many there are, k; 0 where none are known.
     """
 

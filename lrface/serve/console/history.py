@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from lrface.redaction import csv_cell
 from lrface.serve.console.rendering import Console
 from lrface.serve.problems import Problem
 from lrface.serve.store import MOST, ServiceStore
@@ -23,7 +24,6 @@ from lrface.serve.trackrecords import StoredTrack
 _PAGE = 100
 _ROWS = 30  # of the timeline
 _LEAST_BAR = 0.3  # percent of the timeline's width: shorter visits stay visible
-_RISKY = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so as a formula
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def csv_text(store: ServiceStore, wanted: Mapping[str, Any]) -> str:
             *("" if each is None else f"{each:.4f}" for each in (track.similarity, track.threshold)),
             track.reason or "", track.label or "",
         )  # fmt: skip
-        writer.writerow([f"'{v}" if isinstance(v, str) and _formula(v) else v for v in values])
+        writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in values])
     return out.getvalue()
 
 
@@ -132,14 +132,6 @@ def _all(store: ServiceStore, wanted: Mapping[str, Any]) -> Iterator[StoredTrack
     while page := store.tracks(before=before, limit=MOST, **wanted):
         yield from page
         before = page[-1].id
-
-
-def _formula(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text.startswith(_RISKY)
-    return False
 
 
 def _midnight() -> float:
