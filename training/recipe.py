@@ -83,12 +83,11 @@ class StudentSpec:
     """The student's network.
 
     Attributes:
-        level: side of the square input in pixels; 112 for a MobileFaceNet.
+        level: side of the square input in pixels; 64 or 112 for a MobileFaceNet.
         dim: length of the embedding.
         network: ``"residual"`` (see ``training.embedder.students``), ``"mobilefacenet"`` or ``"resnet"``, for pictures
             of anything (see their modules).
         widths, depths: of a residual network or a resnet, see there.
-        side: of the square that a MobileFaceNet computes on, 128 or 64.
         extra: residual blocks that a MobileFaceNet has beyond the published network's, see there.
         start: a teacher's ONNX file, below ``--teachers``, whose weights a MobileFaceNet starts from; the licence of
             these weights must allow it. Empty: random weights.
@@ -102,19 +101,16 @@ class StudentSpec:
     widths: tuple[int, int, int] = (48, 128, 256)
     depths: tuple[int, int, int] = (1, 1, 1)
     network: str = "residual"
-    side: int = 128
     extra: int = 0
     start: str = ""
 
     def __post_init__(self) -> None:
         if self.network not in ("residual", "mobilefacenet", "resnet"):
             raise ValueError(f"network {self.network!r}: give residual, mobilefacenet or resnet")
-        if self.network == "mobilefacenet" and self.level != 112:
-            raise ValueError(f"level {self.level}: a mobilefacenet reads crops of 112 pixels")
+        if self.network == "mobilefacenet" and self.level not in (64, 112):
+            raise ValueError(f"level {self.level}: a mobilefacenet reads crops of 64 or 112 pixels")
         if self.start and self.network != "mobilefacenet":
             raise ValueError(f"start {self.start!r}: only a mobilefacenet can start from a teacher's weights")
-        if self.side != 128 and self.network != "mobilefacenet":
-            raise ValueError(f"side {self.side}: only a mobilefacenet has one")
         if self.extra < 0 or (self.extra and self.network != "mobilefacenet"):
             raise ValueError(f"extra {self.extra}: give 0 or more blocks, of a mobilefacenet")
 

@@ -45,6 +45,12 @@ def enlarged(view: Image, level: int, interpolation: int = cv2.INTER_CUBIC) -> I
     return np.asarray(cv2.resize(view, (level, level), interpolation=interpolation), np.uint8)
 
 
+def view_at(crop: Image, width: int, level: int) -> Image:
+    """The aligned view of a canonical crop, ``width`` pixels wide, enlarged to uint8 ``[level, level, 3]``."""
+    view = aligned_view(crop, min(width, level))
+    return enlarged(view, level) if width < level else view
+
+
 def to_input(views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Views uint8 ``[n, r, r, 3]`` BGR to the network's float32 ``[n, 3, r, r]``, RGB, ``(x - 127.5) / 128``."""
     rgb = views[..., ::-1].astype(np.float32)

@@ -152,5 +152,5 @@ def _network(recipe: Recipe) -> str:
     spec = recipe.student
     if spec.network == "mobilefacenet":
         more = f", {spec.extra} residual blocks and a second head more" if spec.extra else ""
-        return f"MobileFaceNet with squeeze-and-excitation{more}, on {spec.side}x{spec.side} pixels"
+        return f"MobileFaceNet with squeeze-and-excitation{more}"
     return f"residual trunk, widths {spec.widths}, depths {spec.depths}"

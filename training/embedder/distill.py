@@ -33,7 +33,7 @@ from training.data.pairs import Pairs
 from training.data.views import to_input
 from training.embedder.guides import distillation_targets
 from training.embedder.guides import load_student as load_student
-from training.embedder.mobilefacenet import MobileFaceNet, solve_head, start_from
+from training.embedder.mobilefacenet import MobileFaceNet, fewer_places, solve_head, start_from
 from training.embedder.muon import MuonWithAdamW
 from training.embedder.networks import build_network, count_macs
 from training.embedder.objective import Learner, Objective, asks_for
@@ -276,6 +276,8 @@ def start_from_run(model: nn.Module, run: Path) -> None:
         target = own.get(name)
         if target is None:
             continue
+        if isinstance(model, MobileFaceNet) and name == "pool.weight":
+            value = fewer_places(value, target.shape[-1])
         if target.shape == value.shape:
             target.copy_(value)
         elif target.dim() > 1 and target.shape[1] > value.shape[1] and _alike(target, value, 1):

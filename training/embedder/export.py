@@ -20,14 +20,14 @@ from training.common.manifest import add_model, sha256
 from training.common.onnx_file import store_in_float16, strip
 from training.data.faces import FaceSet
 from training.data.pairs import Pairs
-from training.data.views import student_view, to_input
+from training.data.views import student_view, to_input, view_at
 from training.embedder.card import card
 from training.embedder.distill import earlier_runs, load_student
 from training.embedder.networks import deployable
 from training.embedder.objective import quality
 from training.embedder.quantize import quantize
 from training.embedder.targets import project
-from training.embedder.validate import score, validation_widths, view_at
+from training.embedder.validate import score, validation_widths
 from training.embedder.variant import Variant
 from training.recipe import Recipe
 

@@ -18,14 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.views import aligned_view, enlarged, to_input
+from training.data.views import to_input, view_at
 
 Image = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 CROP = (slice(4, 110), slice(3, 109))
-"""Rows and columns of the canonical 112x112 crop that the network reads: they match reid-0095's template."""
+"""Rows and columns of the canonical 112x112 crop that the large network reads: they match reid-0095's template."""
+
+LEVELS = {112: 128, 64: 64}
+"""The side of the square that the network computes on, by the side of the crops that it reads."""
 
 STAGES = ((64, 128, 4, 128, 8), (128, 256, 6, 256, 16), (128, 512, 2, 256, 16))
 """Channels out, channels inside the first block, residual blocks after it, channels inside them, squeezed channels."""
@@ -125,7 +128,8 @@ class MobileFaceNet(nn.Module):
 
     Args:
         dim: length of the embedding.
-        side: of the square that the network computes on, 128 or 64; 64 takes a quarter of the time.
+        level: side of the crops that the network reads. Of 112 pixels it enlarges the square that the published network
+            reads to that one's 128; 64 it takes as they are, in a quarter of the time.
         extra: residual blocks after those of the published network, and for each of them 64 hidden units of a second,
             non-linear head. Their last layers begin as zeros, so that a network that is given more of them starts with
             the output that it had without them.
@@ -134,11 +138,11 @@ class MobileFaceNet(nn.Module):
     gain: Tensor
     offset: Tensor
 
-    def __init__(self, dim: int = 256, side: int = 128, extra: int = 0) -> None:
+    def __init__(self, dim: int = 256, level: int = 112, extra: int = 0) -> None:
         super().__init__()
-        if side not in (64, 128):
-            raise ValueError(f"side {side}: give 64 or 128")
-        self.side, self.dim, self.level = side, dim, 112
+        if level not in LEVELS:
+            raise ValueError(f"level {level}: a mobilefacenet reads crops of 64 or 112 pixels")
+        self.dim, self.level = dim, level
         self.register_buffer("gain", torch.ones(1, 3, 1, 1))
         self.register_buffer("offset", torch.zeros(1, 3, 1, 1))
         self.stem, self.stem_act = nn.Conv2d(3, 64, 3, 2, 1), Activation()
@@ -156,7 +160,7 @@ class MobileFaceNet(nn.Module):
             blocks.append(block)
         self.blocks = nn.Sequential(*blocks)
         self.widen, self.widen_act = nn.Conv2d(channels, 512, 1), Activation()
-        self.pool = nn.Conv2d(512, 512, side // 16, groups=512)
+        self.pool = nn.Conv2d(512, 512, LEVELS[level] // 16, groups=512)
         self.embed = nn.Conv2d(512, 256, 1)
         self.head = nn.Linear(256, dim, bias=False)
         self.correction: nn.Module | None = None
@@ -164,9 +168,9 @@ class MobileFaceNet(nn.Module):
             self.correction = nn.Sequential(nn.Linear(512, 64 * extra), Activation(), _zero(nn.Linear(64 * extra, dim)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Crops float ``[n, 3, 112, 112]`` (RGB, ``(x - 127.5) / 128``) to features ``[n, dim]``, not normalised."""
-        x = x[:, :, CROP[0], CROP[1]]
-        x = F.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
+        """Crops float ``[n, 3, r, r]`` (RGB, ``(x - 127.5) / 128``) to features ``[n, dim]``, not normalised."""
+        if (side := LEVELS[self.level]) != self.level:
+            x = F.interpolate(x[:, :, CROP[0], CROP[1]], (side, side), mode="bilinear", align_corners=False)
         x = (x * self.gain + self.offset).contiguous(memory_format=torch.channels_last)
         x = self.stem_act2(self.stem_depthwise(self.stem_act(self.stem(x))))
         x = self.widen_act(self.widen(self.blocks(x)))
@@ -222,9 +226,8 @@ def start_from(model: MobileFaceNet, path: Path) -> None:
     for parameter, value in zip(order, theirs, strict=True):
         if parameter is model.stem.weight:
             value = value.flip(1)
-        if parameter is model.pool.weight and value.shape[-1] != parameter.shape[-1]:
-            half = value.shape[-1] // parameter.shape[-1]
-            value = F.avg_pool2d(value, half) * half * half
+        if parameter is model.pool.weight:
+            value = fewer_places(value, parameter.shape[-1])
         if parameter.numel() != value.numel():
             raise ValueError(
                 f"{path}: weights {list(value.shape)} where {list(parameter.shape)} are needed: it is another network"
@@ -251,8 +254,8 @@ def solve_head(model: MobileFaceNet, crops: Image, targets: Embeddings, rows: Ro
     found = []
     for start in range(0, len(some), 64):
         batch = some[start : start + 64]
-        widths = np.where(rng.random(len(batch)) < 0.5, 112, rng.integers(24, 65, len(batch)))
-        views = [enlarged(aligned_view(crops[i], int(w)), 112) for i, w in zip(batch, widths, strict=True)]
+        widths = np.where(rng.random(len(batch)) < 0.5, model.level, rng.integers(24, 65, len(batch)))
+        views = [view_at(crops[i], int(w), model.level) for i, w in zip(batch, widths, strict=True)]
         found.append(model(torch.from_numpy(to_input(np.stack(views)))).numpy())
     model.head = head
     a, b = np.concatenate(found).astype(np.float64), targets[some].astype(np.float64)
@@ -260,6 +263,15 @@ def solve_head(model: MobileFaceNet, crops: Image, targets: Embeddings, rows: Ro
     # Lengths of about 0.7 of what a perfect embedding has: quality is learnt as the length, see ``length_loss``.
     scale = 0.7 * np.sqrt(model.dim) / np.linalg.norm(a @ weight, axis=1).mean()
     head.weight.copy_(torch.from_numpy((weight * scale).T.astype(np.float32)))
+
+
+def fewer_places(kernel: Tensor, side: int) -> Tensor:
+    """A pooling kernel ``[c, 1, r, r]`` summed over neighbours to ``[c, 1, side, side]``: features of half the places.
+
+    ``side`` divides r.
+    """
+    times = kernel.shape[-1] // side
+    return F.avg_pool2d(kernel, times) * times**2
 
 
 def _in_order(model: MobileFaceNet) -> list[Tensor]:

@@ -14,7 +14,7 @@ from training.recipe import StudentSpec
 def build_network(spec: StudentSpec) -> nn.Module:
     """The network of a recipe, with random weights; it has attributes ``level`` and ``dim``."""
     if spec.network == "mobilefacenet":
-        return MobileFaceNet(spec.dim, spec.side, spec.extra)
+        return MobileFaceNet(spec.dim, spec.level, spec.extra)
     if spec.network == "resnet":
         return ResNet(spec.level, spec.dim, spec.widths, spec.depths)
     return Student(spec.level, spec.dim, spec.widths, spec.depths)

@@ -13,23 +13,17 @@ from tqdm import tqdm
 from lrface.metrics import fold_accuracies, tar_at_far
 from training.data.faces import FaceSet
 from training.data.pairs import Pairs
-from training.data.views import aligned_view, enlarged, to_input
+from training.data.views import aligned_view, to_input, view_at
 from training.recipe import Recipe
 
-VALIDATED_WIDTHS = (112, 48, 32, 24, 16)
-"""Of the faces on which a network is validated that reads many widths, in pixels."""
+VALIDATED_WIDTHS = (48, 32, 24, 16)
+"""Of the faces on which a network is validated that reads many widths, beside its level, in pixels."""
 
 
 def validation_widths(recipe: Recipe) -> tuple[int, ...]:
     """Widths of the faces on which a recipe's student is validated: its level alone, or those that it reads."""
     narrowest, level = recipe.degradation.narrowest, recipe.student.level
-    return tuple(width for width in VALIDATED_WIDTHS if narrowest <= width <= level) if narrowest else (level,)
-
-
-def view_at(crop: npt.NDArray[np.uint8], width: int, level: int) -> npt.NDArray[np.uint8]:
-    """The aligned view of a canonical crop, ``width`` pixels wide, enlarged to uint8 ``[level, level, 3]``."""
-    view = aligned_view(crop, width)
-    return enlarged(view, level) if width < level else view
+    return (level, *(width for width in VALIDATED_WIDTHS if narrowest and narrowest <= width < level))
 
 
 def embed_views(

@@ -284,6 +284,20 @@ def test_contrast_is_the_cross_entropy_of_the_own_guide_among_strangers() -> Non
     assert "pool" not in loss.state_dict()
 
 
+def test_contrast_with_some_strangers_is_that_of_a_run_of_them() -> None:
+    """Each batch takes neighbours from another place; one stranger alone gives one of as many values as there are."""
+    student, _ = features()
+    generator = torch.Generator().manual_seed(5)
+    guide, pool = torch.randn(N, D, generator=generator), torch.randn(9, D, generator=generator)
+    single = [float(LOSSES["contrast"].build(LossContext(D, D, guides=one[None]))(student, guide)) for one in pool]
+    loss = LOSSES["contrast"].build(LossContext(D, D, guides=pool), strangers=1)
+    torch.manual_seed(0)
+    found = {round(float(loss(student, guide)), 5) for _ in range(100)}
+    assert found == {round(value, 5) for value in single}
+
+
 def test_contrast_without_training_faces_is_refused() -> None:
     with pytest.raises(ValueError, match="training faces"):
         LOSSES["contrast"].build(LossContext(D, D))
+    with pytest.raises(ValueError, match=r"strangers 4: give 0 \(all\) to 3"):
+        LOSSES["contrast"].build(LossContext(D, D, guides=torch.ones(3, D)), strangers=4)
