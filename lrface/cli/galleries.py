@@ -81,9 +81,13 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
 
     They follow the people enrolled: their number, each one's photos and, from 20 people on, how much they resemble each
     other. So they are right again after every enrolment; nothing has to be repeated.
+
+    Besides, it says how many photos of the enrolled people would be recognised, each as if it alone were not enrolled:
+    with this share, and with others to choose from.
     """
     from lrface.decisions.calibration import Calibration
     from lrface.decisions.rates import DEFAULT_FPIR
+    from lrface.enrolment.leave_one_out import RATES, leave_one_out
     from lrface.gallery import Contract, Gallery
     from lrface.models.manifest import Manifest
 
@@ -95,6 +99,7 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
             opened.set_fpir(fpir)
         rate = opened.fpir or DEFAULT_FPIR
         population = opened.search_index().population
+        recognised = leave_one_out(opened, calibration, sorted({*RATES, rate}, reverse=True))
     for network, bands in calibration.bands.items():
         for band in bands:
             for photos in band.curves:
@@ -106,6 +111,8 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
                     say_json({**record, "people": population.size, "fpir": rate})
                 else:
                     say(f"{threshold:.3f}", calibration.basis(*how))
+    for each in recognised if recognised[0].photos else recognised[:1]:
+        note(f"{each}{' (now)' if each.fpir == rate and each.photos else ''}")
 
 
 @click.group()
