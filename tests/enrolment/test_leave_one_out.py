@@ -21,9 +21,7 @@ RATES = (0.1, 0.001)
 @pytest.fixture
 def curves(tmp_path: Path) -> Calibration:
     """One stranger in 100 reaches .45, and one in 100,000 .64."""
-    (tmp_path / "calibration.json").write_text(
-        json.dumps(calibration([{"level": 32, "name": "t32", "sha256": "0"}]))
-    )
+    (tmp_path / "calibration.json").write_text(json.dumps(calibration([{"level": 32, "name": "t32", "sha256": "0"}])))
     return Calibration.load(tmp_path / "calibration.json")
 
 

@@ -81,7 +81,9 @@ def test_who_was_here_is_filtered_and_given_as_csv(browser: tuple[httpx.Client, 
     ana = watched.http.get("/v1/people/Ana").json()["id"]
     page = client.get("/history", params={"who": ana}).text
     assert 'aria-label="Ana, door:' in page
+    assert "similar enough" in page
     assert "unknown, hall" not in page
+    assert "not similar enough to anybody" in client.get("/history", params={"who": "unknown"}).text
     assert "Nobody in this time." in client.get("/history", params={"since": "2001-01-01", "until": "2001-01-02"}).text
     rows = list(csv.DictReader(io.StringIO(client.get("/history.csv", params={"camera": "hall"}).text)))
     assert len(rows) >= 4
@@ -281,7 +283,12 @@ def test_somebody_enrolled_later_is_found_in_earlier_tracks(browser: tuple[httpx
 def test_settings_are_chosen_in_words(browser: tuple[httpx.Client, str], watched: Server) -> None:
     client, csrf = browser
     page = client.get("/settings").text
-    assert "What it means for the last" in page
+    assert re.search(r"<td>\d+ of (\d+)</td>.*Tracks: the last \1 that are kept", page, re.DOTALL)
+    assert "Enrol a second photo of somebody" in page
+    assert watched.enrol("Ana", tiny_models.png(tiny_models.portrait("Ana", 1)), force="true").status_code == 201
+    page = client.get("/settings").text  # what each choice costs follows the gallery
+    assert page.count("<td>2 of 2 (100 %)</td>") == 5
+    assert "Photos: 2 of 1 person, each compared as if it alone were not enrolled." in page
     fields = {"csrf_token": csrf, "one_in": "250", "known_days": "10", "unknown_days": "1.5"}
     assert client.post("/settings", data=fields).status_code == 303
     found = watched.http.get("/v1/settings").json()

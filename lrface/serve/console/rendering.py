@@ -20,6 +20,7 @@ from starlette.routing import Route
 from lrface.errors import LrfaceError
 from lrface.serve.access import Identity, Role
 from lrface.serve.problems import Problem
+from lrface.types import Reason
 
 if TYPE_CHECKING:
     from lrface.serve.service import Service
@@ -28,16 +29,17 @@ FOLDER = Path(__file__).parent
 PAGES = (("/", "Live"), ("/history", "Who was here"), ("/review", "Review"), ("/people", "People"))
 _TOKEN = Markup('<input type="hidden" name="csrf_token" value="{}">')
 
-REASONS = {
-    "match": "similar enough",
-    "below_threshold": "not similar enough to anybody",
-    "tie": "two people are equally similar",
-    "taken": "somebody else in the same picture is more similar",
-    "empty_gallery": "nobody is enrolled",
-    "too_small": "the face is too small",
-    "low_quality": "the picture is too poor",
+REASONS: dict[str, str] = {
+    Reason.MATCH: "similar enough",
+    Reason.BELOW_THRESHOLD: "not similar enough to anybody",
+    Reason.TOO_POOR: "the picture is too poor",
+    Reason.TOO_SMALL: "the face is too small",
+    Reason.NO_FACE: "its landmarks form no face",
+    Reason.EMPTY_GALLERY: "nobody is enrolled",
+    Reason.TIE: "two people are equally likely",
+    Reason.TAKEN: "somebody else in view is likelier to be this person",
 }
-"""Why a track has its name, or none; other reasons are shown as they are called in docs/json.md."""
+"""Why a track has its name, or none."""
 
 
 class Console:
@@ -188,7 +190,7 @@ def span(seconds: float) -> str:
 
 def reason(text: str | None) -> str:
     """Why a track has its name, or none, in words."""
-    return REASONS.get(text or "", (text or "").replace("_", " "))
+    return REASONS.get(text or "", text or "")
 
 
 def segment(text: str) -> str:

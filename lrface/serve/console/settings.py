@@ -1,7 +1,8 @@
-"""Settings: how many strangers may be named, and how long what was seen is kept."""
+"""Settings: how many strangers may be named and what it costs, and how long what was seen is kept."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from lrface.enrolment.leave_one_out import RATES, Recognition, leave_one_out
+from lrface.gallery.index import SearchIndex
 from lrface.serve.access import Role
 from lrface.serve.console.rendering import Console, fields_of, identity_of
 from lrface.serve.problems import Problem
@@ -18,7 +21,6 @@ from lrface.tracks.decision import CANDIDATES, decide_track
 if TYPE_CHECKING:
     from lrface.serve.service import Service
 
-_CHOICES = (10, 30, 100, 300, 1000)
 _TRACKS = 200
 _LEAST, _MOST = 3, 1_000_000
 _MOST_DAYS = 3650.0
@@ -26,28 +28,48 @@ _MOST_DAYS = 3650.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a choice would mean for the tracks that are kept.
+    """What a choice would mean for the people who are enrolled, and for the tracks that are kept.
 
     Attributes:
         one_in: One stranger in so many is named.
+        recognition: What would become of the photos of the enrolled people.
         named: Kept tracks that would have a name.
         chosen: Whether it is the present choice.
     """
 
     one_in: int
+    recognition: Recognition
     named: int
     chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What was found for an index; a later index is another object."""
+
+    index: SearchIndex
+    rates: tuple[float, ...]
+    found: list[Recognition]
 
 
 def routes(console: Console) -> list[BaseRoute]:
     """The page's routes."""
     service = console.service
+    before: _Compared | None = None  # photos are compared again only when somebody or something was changed
+
+    def costs() -> tuple[int, list[Cost]]:
+        nonlocal before
+        gallery, calibration = service.matcher.gallery, service.matcher.calibration
+        index, rates = gallery.search_index(), tuple(sorted({*RATES, service.matcher.fpir}, reverse=True))
+        if before is None or before.index is not index or before.rates != rates:
+            before = _Compared(index, rates, leave_one_out(gallery, calibration, rates))
+        return costs_of(service, before.found)
 
     async def settings(request: Request) -> Response:
-        count, costs = await service.work(identity_of(request), costs_of, service)
+        count, found = await service.work(identity_of(request), costs)
         return console.page(
             request, "settings.html", one_in=round(1 / service.matcher.fpir), known_days=service.known_days,
-            unknown_days=service.unknown_days, count=count, costs=costs, least=_LEAST, most=_MOST,
+            unknown_days=service.unknown_days, count=count, costs=found, least=_LEAST, most=_MOST,
             saved="saved" in request.query_params, most_days=_MOST_DAYS, cameras=service.frames.names,
         )  # fmt: skip
 
@@ -72,22 +94,20 @@ def routes(console: Console) -> list[BaseRoute]:
     ]
 
 
-def costs_of(service: Service) -> tuple[int, list[Cost]]:
+def costs_of(service: Service, recognitions: Sequence[Recognition]) -> tuple[int, list[Cost]]:
     """How many of the newest kept tracks would have a name at several rates; first, how many tracks these are."""
     tracks = service.store.tracks(limit=_TRACKS)
     templates = [each for track in tracks if (each := service.store.template(track.id)) is not None]
-    now = round(1 / service.matcher.fpir)
-    index, choices = service.matcher.gallery.search_index(), sorted({*_CHOICES, now})
-    if not templates:
-        return 0, [Cost(each, 0, each == now) for each in choices]
-    found = index.candidates(np.stack([template.vector for template in templates]), CANDIDATES)
+    index = service.matcher.gallery.search_index()
+    found = index.candidates(np.stack([each.vector for each in templates]), CANDIDATES) if templates else []
     costs = []
-    for one_in in choices:
+    for each in recognitions:
         decisions = [
-            decide_track(template, matches, service.matcher.calibration, index.population, 1 / one_in)
+            decide_track(template, matches, service.matcher.calibration, index.population, each.fpir)
             for template, matches in zip(templates, found, strict=True)
         ]
-        costs.append(Cost(one_in, sum(each.person is not None for each in decisions), one_in == now))
+        named, chosen = sum(decision.person is not None for decision in decisions), each.fpir == service.matcher.fpir
+        costs.append(Cost(round(1 / each.fpir), each, named, chosen))
     return len(templates), costs
 
 
