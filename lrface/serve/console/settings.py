@@ -101,13 +101,14 @@ def costs_of(service: Service, recognitions: Sequence[Recognition]) -> tuple[int
     index = service.matcher.gallery.search_index()
     found = index.candidates(np.stack([each.vector for each in templates]), CANDIDATES) if templates else []
     costs = []
-    for each in recognitions:
+    for recognition in recognitions:
+        rate = recognition.fpir
         decisions = [
-            decide_track(template, matches, service.matcher.calibration, index.population, each.fpir)
+            decide_track(template, matches, service.matcher.calibration, index.population, rate)
             for template, matches in zip(templates, found, strict=True)
         ]
-        named, chosen = sum(decision.person is not None for decision in decisions), each.fpir == service.matcher.fpir
-        costs.append(Cost(round(1 / each.fpir), each, named, chosen))
+        named = sum(decision.person is not None for decision in decisions)
+        costs.append(Cost(round(1 / rate), recognition, named, rate == service.matcher.fpir))
     return len(templates), costs
 
 
