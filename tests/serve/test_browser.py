@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -96,12 +97,27 @@ class Walk:
         self.page.get_by_role("heading", level=1, name=title).wait_for()
 
 
+def camera_file(folder: Path) -> Path:
+    """A film for Chromium's camera: two frames, alike, of a portrait."""
+    picture = cv2.resize(cv2.imread(str(HOPPER.file())), (480, 640), interpolation=cv2.INTER_AREA)
+    frame = cv2.imencode(".jpg", picture)[1].tobytes()
+    (folder / "camera.mjpeg").write_bytes(2 * frame)
+    return folder / "camera.mjpeg"
+
+
 @pytest.fixture
 def walk(demo: Started, tmp_path: Path) -> Iterator[Walk]:
     with sync_api.sync_playwright() as playwright:
         before = without_route()
         rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", rules])
+        camera = [
+            "--use-fake-device-for-media-stream",  # this device's camera shows a portrait
+            "--use-fake-ui-for-media-stream",  # and the user says yes
+            f"--use-file-for-fake-video-capture={camera_file(tmp_path)}",
+        ]
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", rules, *camera]
+        )
         page = browser.new_context(viewport={"width": 1000, "height": 760}, color_scheme="light").new_page()
         page.set_default_timeout(60_000)
         walk = Walk(page, tmp_path)
@@ -132,7 +148,7 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
     faces = page.get_by_role("list", name="In view now")
     faces.get_by_text(COLLINS.name).wait_for(timeout=PATIENCE_MS)
     picture = page.get_by_alt_text("Live picture of lobby")
-    assert picture.evaluate("picture => picture.complete || picture.naturalWidth > 0")
+    page.wait_for_function("picture => picture.naturalWidth > 0", arg=picture.element_handle())
     walk.check("console-live")
 
     # an unknown person becomes a name, and that is undone
@@ -152,6 +168,17 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
     walk.go("People")
     assert not page.get_by_role("link", name="Somebody").count()
 
+    # a picture by this device's camera: would the clip's people be recognised by it?
+    attempt = page.get_by_role("region", name="Would this photo be recognised?")
+    attempt.get_by_role("button", name="Use this device's camera").press("Enter")
+    attempt.get_by_role("button", name="Take a picture").press("Enter")
+    attempt.get_by_text("camera-1.jpg was taken; 1 chosen.").wait_for()
+    attempt.get_by_role("button", name="Try").press("Enter")
+    attempt.get_by_text(re.compile("[1-9] of [0-9]+ who were in view in the last 10 minutes")).wait_for()
+    walk.check("console-try")
+    attempt.get_by_role("button", name="Switch the camera off").press("Enter")
+    assert page.evaluate("[...document.querySelectorAll('video')].every((video) => !video.srcObject)")
+
     # she is enrolled by upload; one file is no photo, and the page says so
     page.get_by_label("Name", exact=True).fill(HOPPER.name)
     no_photo = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
@@ -169,6 +196,9 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
     assert result.get_by_role("row", name=re.compile("notes.txt")).get_by_text("refused").count()
     result.get_by_text(f"{HOPPER.name} was here before").wait_for()
     walk.check("console-people")
+    # the next person must not get these photos
+    assert chosen.evaluate("input => input.files.length") == 0
+    assert page.get_by_label("Name", exact=True).input_value() == ""
     result.get_by_role("button", name=f"These are {HOPPER.name}").click()
     page.get_by_role("status").get_by_text(f"named {HOPPER.name}").wait_for()
 

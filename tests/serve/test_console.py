@@ -248,6 +248,29 @@ def test_upload_says_of_each_photo_why_it_was_taken_or_refused(
     assert watched.http.get(f"/v1/people/{person}").status_code == 404
 
 
+def test_a_photo_is_tried_on_those_whom_the_cameras_saw_lately(
+    browser: tuple[httpx.Client, str], watched: Server
+) -> None:
+    client, csrf = browser
+    before = watched.http.get("/v1/people").json()["total"]
+
+    def tried(picture: bytes) -> str:
+        files = {"picture": ("photo.png", picture, "image/png")}
+        answer = client.post("/people/try", files=files, headers={"X-CSRF-Token": csrf, "HX-Request": "true"})
+        assert answer.status_code == 200, answer.text
+        return re.sub(r"\s+", " ", answer.text)
+
+    page = tried(tiny_models.png(tiny_models.portrait("Boris", 1)))
+    found = re.search(r"(\d+) of (\d+) who were in view in the last 10 minutes would be recognised by it", page)
+    assert found is not None, page
+    assert 0 < int(found[1]) < int(found[2])  # Boris, and neither Ana nor Carla
+    assert re.search(r"/v1/tracks/\d+/crop.jpg.{1,300}>recognised<.{1,200}needed 0.\d\d.{1,80}hall,", page)
+    assert "0 of" in tried(tiny_models.png(tiny_models.portrait("Nobody")))
+    page = tried(tiny_models.png(tiny_models.scene()))
+    assert "It cannot be enrolled: no face found" in page
+    assert watched.http.get("/v1/people").json()["total"] == before
+
+
 def test_one_person_under_two_names_is_found(browser: tuple[httpx.Client, str], watched: Server) -> None:
     client = browser[0]
     assert "Ilse" not in client.get("/people/check").text

@@ -21,12 +21,14 @@ from lrface.serve.console.rendering import Console, fields_of, identity_of
 from lrface.serve.endpoint import read_form
 from lrface.serve.people import Sighted, enrol, merge_people, person_of, remove_person, rename_person, seen_before
 from lrface.serve.problems import Problem
+from lrface.serve.trial import LATELY_S, Trial, try_photo
 from lrface.types import Identification
 
 if TYPE_CHECKING:
     from lrface.serve.service import Service
 
 _MOST_SHOWN = 500
+_MOST_COMPARED = 6  # tracks that are shown beside a photo that is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,15 @@ def routes(console: Console) -> list[BaseRoute]:
     async def try_picture(request: Request) -> Response:
         form, limits = await read_form(request, IdentifyForm, service), service.options.limits
 
-        def found() -> list[Identification]:
+        def found() -> tuple[list[Identification], Trial]:
             image = read_image(form.picture.data, max_pixels=limits.pixels, max_bytes=limits.picture_bytes)
-            return service.matcher.identify(image)
+            return service.matcher.identify(image), try_photo(service, form.picture.data)
 
-        faces = await service.work(identity_of(request), found)
-        return console.page(request, "part_tried.html", faces=faces, picture=form.picture.name)
+        faces, trial = await service.work(identity_of(request), found)
+        return console.page(
+            request, "part_tried.html", faces=faces, picture=form.picture.name, trial=trial, shown=_MOST_COMPARED,
+            minutes=round(LATELY_S / 60), watched=service.watcher is not None, strangers=service.unknown_days > 0,
+        )  # fmt: skip
 
     async def check(request: Request) -> Response:
         findings = await service.work(identity_of(request), check_gallery, gallery, service.matcher.calibration)

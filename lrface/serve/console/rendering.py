@@ -61,7 +61,7 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        found.filters.update(moment=moment, day=day, clock=clock, span=span, reason=reason, segment=segment)
+        found.filters.update(moment=moment, day=day, clock=clock, span=span, reason=reason, segment=segment, day_of=day_of)
         return found
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
@@ -173,6 +173,11 @@ def day(seconds: float) -> str:
     """A day of this machine's zone: "Tue 3 Mar 2026"."""
     at = dt.datetime.fromtimestamp(seconds)
     return f"{at:%a} {at.day} {at:%b %Y}"
+
+
+def day_of(time: str) -> str:
+    """The day of an ISO 8601 time, in this machine's zone."""
+    return day(dt.datetime.fromisoformat(time).timestamp()) if time else "-"
 
 
 def clock(seconds: float) -> str:

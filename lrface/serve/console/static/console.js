@@ -49,6 +49,59 @@ function takeDrops() {
   }
 }
 
+// Pictures by this device's camera go to the form's file field, as chosen files do. Browsers give the camera only to pages
+// of this machine or over TLS; elsewhere the button stays hidden.
+function takePictures() {
+  for (const box of navigator.mediaDevices ? document.querySelectorAll("[data-camera]") : []) {
+    const form = box.closest("form");
+    const input = form.querySelector("input[type=file]");
+    const [button, opened, video, taken] = ["[data-open]", "[data-opened]", "video", "[data-taken]"].map((each) => box.querySelector(each));
+    let pictures = 0;
+
+    function close() {
+      for (const track of video.srcObject ? video.srcObject.getTracks() : []) track.stop();
+      video.srcObject = null;
+      opened.hidden = true;
+      button.textContent = "Use this device's camera";
+      button.setAttribute("aria-expanded", "false");
+    }
+
+    async function open() {
+      try {
+        video.srcObject = await navigator.mediaDevices.getUserMedia({ audio: false, video: { width: { ideal: 1280 }, facingMode: "environment" } });
+      } catch (error) {
+        tell(`The camera cannot be used (${error.name}): allow it for this page, or choose files.`);
+        return;
+      }
+      await video.play();
+      opened.hidden = false;
+      button.textContent = "Switch the camera off";
+      button.setAttribute("aria-expanded", "true");
+    }
+
+    function take() {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+      if (!canvas.width) return;
+      canvas.getContext("2d").drawImage(video, 0, 0);
+      canvas.toBlob((blob) => {
+        const files = new DataTransfer();
+        if (input.multiple) for (const file of input.files) files.items.add(file);
+        pictures += 1;
+        files.items.add(new File([blob], `camera-${pictures}.jpg`, { type: "image/jpeg" }));
+        input.files = files.files;
+        taken.textContent = `camera-${pictures}.jpg was taken; ${input.files.length} chosen.`;
+      }, "image/jpeg", 0.95);
+    }
+
+    box.hidden = false;
+    button.addEventListener("click", () => (video.srcObject ? close() : open()));
+    box.querySelector("[data-take]").addEventListener("click", take);
+    form.addEventListener("reset", () => { taken.textContent = ""; });
+    window.addEventListener("pagehide", close);
+  }
+}
+
 function tell(text) {
   const line = document.createElement("p");
   line.className = "error";
@@ -59,6 +112,10 @@ function tell(text) {
 function mindAnswers() {
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.requestConfig.verb !== "get") document.getElementById("alert").replaceChildren();
+  });
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    // the next person must not get the photos of the one before
+    if (event.detail.successful && "reset" in event.target.dataset) event.target.reset();
   });
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     const answer = event.detail.xhr;
@@ -113,5 +170,6 @@ document.addEventListener("DOMContentLoaded", () => {
   drawZones();
   watchPictures();
   takeDrops();
+  takePictures();
   mindAnswers();
 });
