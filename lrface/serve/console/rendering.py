@@ -61,7 +61,8 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        found.filters.update(moment=moment, day=day, clock=clock, span=span, reason=reason, segment=segment, day_of=day_of)
+        found.filters.update(moment=moment, day=day, day_of=day_of, clock=clock, span=span)
+        found.filters.update(reason=reason, segment=segment)
         return found
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
