@@ -1,4 +1,4 @@
-"""Templates in blocks of bounded size: one more or one less person copies one block at most; and their exact search."""
+"""Templates in blocks of bounded size: one more or one less person copies one block at most."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lrface.types import FloatArray
 
 CAPACITY = 4096
 _FIRST = 64  # rows of a new block; doubled as it fills
+_ZERO, _LARGEST = 128, 127  # codes are 1 to 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,32 @@ class Entries:
     templates: FloatArray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Codes:
+    """Templates in 8 bits.
+
+    Attributes:
+        values: uint8 [n, dim]; a template is `scale * (values - 128)`, nearly.
+        scale: Of all of them.
+        error: The length of what they leave out of a template, at most.
+    """
+
+    values: NDArray[np.uint8]
+    scale: float
+    error: float
+
+    @classmethod
+    def of(cls, templates: FloatArray) -> Codes:
+        """Of templates float32 [n, dim], at least one."""
+        scale = float(max(templates.max(), -templates.min())) / _LARGEST
+        rounded = np.rint(templates * np.float32(1 / scale))
+        missed = rounded * np.float32(scale)
+        missed -= templates
+        error = float(np.sqrt(np.einsum("nd,nd->n", missed, missed).max()))
+        rounded += np.float32(_ZERO)
+        return cls(rounded.astype(np.uint8), scale, error)
+
+
 class Block:
     """Up to `CAPACITY` people with as many photos each.
 
@@ -49,6 +76,7 @@ class Block:
         self.checksums = np.zeros((capacity, 16), np.uint8)
         self.lengths = np.zeros(capacity, np.float32)
         self.templates = np.zeros((capacity, dim), np.float32)
+        self._codes: Codes | None = None
 
     def _arrays(self) -> tuple[NDArray[Any], ...]:
         return self.rows, self.ids, self.checksums, self.lengths, self.templates
@@ -66,37 +94,19 @@ class Block:
         made.names[: len(places)] = [self.names[place] for place in places.tolist()]
         return made
 
+    def codes(self, count: int) -> Codes:
+        """The first templates in 8 bits; kept, since most blocks change seldom."""
+        codes = self._codes
+        if codes is None or len(codes.values) != count:
+            self._codes = codes = Codes.of(self.templates[:count])
+        return codes
+
     def write(self, start: int, entries: Entries, which: slice) -> None:
         """Writes entries from a row on, behind the rows that are there."""
         place = slice(start, start + len(entries.rows[which]))
         self.templates[place], self.lengths[place] = entries.templates[which], entries.lengths[which]
         self.rows[place], self.ids[place] = entries.rows[which], entries.ids[which]
         self.checksums[place], self.names[place] = entries.checksums[which], entries.names[which]
-
-
-def closest(blocks: Sequence[tuple[Block, int]], probes: FloatArray, k: int) -> list[list[tuple[Block, int, float]]]:
-    """For each probe the k closest rows of all blocks: block, place in it, cosine; closest first.
-
-    Args:
-        blocks: With the number of their rows.
-        probes: float32 [n, dim], of unit length.
-        k: At least 1.
-    """
-    found: list[tuple[FloatArray, NDArray[np.intp], int]] = []
-    for number, (block, count) in enumerate(blocks):
-        cosines = probes @ block.templates[:count].T
-        places = np.argpartition(cosines, count - k, axis=1)[:, count - k :] if k < count else None
-        if places is None:
-            places = np.broadcast_to(np.arange(count), cosines.shape)
-        found.append((np.take_along_axis(cosines, places, axis=1), places, number))
-    values = np.concatenate([part for part, _, _ in found], axis=1)
-    at = np.concatenate([part for _, part, _ in found], axis=1)
-    numbers = np.concatenate([np.full(part.shape[1], number) for _, part, number in found])
-    best = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    return [
-        [(blocks[numbers[j]][0], int(at[i, j]), float(values[i, j])) for j in row.tolist()]
-        for i, row in enumerate(best)
-    ]
 
 
 def append(blocks: Sequence[tuple[Block, int]], entries: Entries) -> tuple[tuple[Block, int], ...]:

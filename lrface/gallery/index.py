@@ -14,8 +14,9 @@ from lrface.decisions.calibration import Population
 from lrface.decisions.rates import fmr_for
 from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
-from lrface.gallery.blocks import Block, Entries, append, closest, found_places, take_out
+from lrface.gallery.blocks import Block, Entries, append, found_places, take_out
 from lrface.gallery.reading import StoredPerson
+from lrface.gallery.scan import closest
 from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 

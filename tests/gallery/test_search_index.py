@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 import time
@@ -12,8 +13,8 @@ import pytest
 from shell import ENVIRONMENT
 from tiny_gallery import CONTRACT, DIM, photo
 
-from lrface.gallery import Gallery, PhotoTemplate, blocks
-from lrface.gallery.blocks import Entries, append, closest, take_out
+from lrface.gallery import Gallery, PhotoTemplate, blocks, scan
+from lrface.gallery.blocks import Entries, append, take_out
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -28,22 +29,69 @@ def entries(templates: np.ndarray, first: int = 0) -> Entries:
     return Entries([f"p{row}" for row in rows], rows, zeros, zeros, np.ones(n, np.float32), templates)
 
 
+@pytest.mark.parametrize("way", ["float32", "8 bits", "8 bits without VNNI", "8 bits, too many alike"])
 @pytest.mark.parametrize("near", [1.0, 0.02])  # strangers; people who are very much alike
 @pytest.mark.parametrize(("people", "probes", "k"), [(300, 1, 5), (300, 7, 1), (1, 2, 5), (700, 40, 30)])
 def test_the_closest_are_those_of_float64(
-    monkeypatch: pytest.MonkeyPatch, near: float, people: int, probes: int, k: int
+    monkeypatch: pytest.MonkeyPatch, way: str, near: float, people: int, probes: int, k: int
 ) -> None:
     monkeypatch.setattr(blocks, "CAPACITY", 128)
+    if way != "float32":
+        monkeypatch.setattr(scan, "MANY_PROBES", 1)
+        monkeypatch.setattr(scan, "MANY_PEOPLE", 1)
+        monkeypatch.setattr(scan, "_PENDING", 500)
+        monkeypatch.setattr(scan, "_TOO_MANY", 100 if "alike" in way else 2**20)
+        made = scan._product()[0], 63 if "VNNI" in way else 127
+        monkeypatch.setattr(scan, "_product", lambda: made)
+        if way != "8 bits, too many alike":  # it must not fall back on the other way
+            monkeypatch.delattr(scan, "_closest_of_few")
     rng = np.random.default_rng(people + probes)
     templates = unit(rng, 1) + near * unit(rng, people)
     templates = (templates / np.linalg.norm(templates, axis=1, keepdims=True)).astype(np.float32)
     asked = unit(rng, probes)
-    found = closest(append((), entries(templates)), asked, k)
+    held = append((), entries(templates))
     exact = asked.astype(np.float64) @ templates.T.astype(np.float64)
-    for scores, matches in zip(exact, found, strict=True):
+    for scores, matches in zip(exact, scan.closest(held, asked, k), strict=True):
         best = np.sort(scores)[::-1][:k]
         assert [similarity for _, _, similarity in matches] == pytest.approx(best, abs=1e-6)
         assert [scores[block.rows[place]] for block, place, _ in matches] == pytest.approx(best, abs=1e-6)
+
+
+def test_a_search_in_8_bits_follows_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes are kept with a block; one more or one less row must not leave old ones."""
+    monkeypatch.setattr(scan, "MANY_PROBES", 1)
+    monkeypatch.setattr(scan, "MANY_PEOPLE", 1)
+    monkeypatch.delattr(scan, "_closest_of_few")
+    templates = unit(np.random.default_rng(4), 50)
+    held = append((), entries(templates[:40]))
+    scan.closest(held, templates[:1], 1)
+    later = take_out(append(held, entries(templates[40:], 40)), {7})
+    found = [matches[0] for matches in scan.closest(later, templates, 1)]
+    assert [int(block.rows[place]) == row for row, (block, place, _) in enumerate(found)] == [
+        row != 7 for row in range(50)
+    ]
+    assert [block.rows[place] for ((block, place, _),) in scan.closest(held, templates[:40], 1)] == list(range(40))
+
+
+def test_the_product_of_codes_is_the_graph_that_onnx_writes() -> None:
+    helper = pytest.importorskip("onnx.helper")
+    kinds = pytest.importorskip("onnx").TensorProto
+    a, b, c = (
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("a", kinds.UINT8, ["n", "d"]),
+            ("b", kinds.INT8, ["d", "q"]),
+            ("c", kinds.INT32, ["n", "q"]),
+        )
+    )
+    zero = helper.make_tensor("z", kinds.UINT8, [], bytes([128]), raw=True)
+    node = helper.make_node("MatMulInteger", ["a", "b", "z"], ["c"])
+    made = helper.make_model(
+        helper.make_graph([node], "", [a, b], [c], [zero]),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
+    assert base64.b64decode(scan._PRODUCT) == made.SerializeToString(deterministic=True)
 
 
 def test_whoever_reads_sees_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
