@@ -36,6 +36,18 @@ class Entries:
     lengths: FloatArray
     templates: FloatArray
 
+    def chosen(self, places: NDArray[np.intp]) -> Entries:
+        """Some of the rows."""
+        names = [self.names[place] for place in places.tolist()]
+        return Entries(
+            names,
+            self.rows[places],
+            self.ids[places],
+            self.checksums[places],
+            self.lengths[places],
+            self.templates[places],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:

@@ -83,12 +83,12 @@ class IndexFollower:
         last = self._index
         since = Moment() if last is None or everybody else self._moment
         known = (lambda rows: []) if last is None else last.checksums
-        changes = self._store.read(PersonTemplates.of, since, known, wait_s)
+        changes = self._store.read(PersonTemplates.of, since, known, wait_s, in_shelves=True)
         if last is not None and not changes.fresh and changes.settings.groups != last.settings.groups:
             return self._refresh(wait_s, everybody=True)
         base = SearchIndex(self._store.contract.dim) if last is None or changes.fresh else last
         if changes.people or changes.fresh or changes.state.fpir != base.stored_fpir:
-            base = base.changed(changes.people, changes.settings, changes.state.fpir)
+            base = base.changed(changes.people, changes.settings, changes.state.fpir, changes.shelves)
         self._index, self._moment, self._stale = base, changes.moment, False
         return base
 

@@ -15,6 +15,7 @@ from lrface.decisions.rates import fmr_for
 from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
 from lrface.gallery.blocks import Block, Entries, append, found_places, take_out
+from lrface.gallery.bulk import Shelf
 from lrface.gallery.reading import StoredPerson
 from lrface.gallery.scan import closest
 from lrface.gallery.settings import Settings
@@ -207,7 +208,11 @@ class SearchIndex:
         return found
 
     def changed(
-        self, people: Mapping[int, PersonTemplates | None], settings: Settings, stored_fpir: float | None
+        self,
+        people: Mapping[int, PersonTemplates | None],
+        settings: Settings,
+        stored_fpir: float | None,
+        new: Sequence[Shelf] = (),
     ) -> SearchIndex:
         """The index of a later moment. What it costs depends on who has changed, not on how many people there are.
 
@@ -215,6 +220,7 @@ class SearchIndex:
             people: Who is new or changed; None for who is gone. By row in the table of people.
             settings: The gallery's; groups are those of this index.
             stored_fpir: The gallery's.
+            new: More people, who are in no group and have no last day.
 
         Raises:
             GalleryError: Somebody has no usable template.
@@ -224,7 +230,8 @@ class SearchIndex:
         for photos, blocks in self._shelves.items() if people and len(self) else ():
             gone = [(block, place) for row in people for block, place in found_places(blocks, row)]
             if gone:
-                means = np.concatenate([_means(block, slice(place, place + 1)) for block, place in gone])
+                places = [(block, slice(place, place + 1)) for block, place in gone]
+                means = np.concatenate([_means(block.templates[at], block.lengths[at]) for block, at in places])
                 total, squares = total - means.sum(axis=0), squares - float(np.square(means).sum())
                 shelves[photos] = take_out(blocks, {int(block.rows[place]) for block, place in gone})
         for row in people:
@@ -244,17 +251,13 @@ class SearchIndex:
             if person.groups or person.retain_until is not None or person.negatives is not None or not searched:
                 checksum = None if searched else person.checksum
                 extras[row] = _Extra(person.groups, person.retain_until, person.negatives, checksum)
-        for photos, added in by_photos.items():
-            before = shelves.get(photos, ())
-            shelves[photos] = after = append(before, _entries(added, photos))
-            left = len(added)
-            for block, count in reversed(after):  # as stored, so that taking out takes away just that
-                start = max(0, count - left)
-                means = _means(block, slice(start, count))
-                total, squares = total + means.sum(axis=0), squares + float(np.square(means).sum())
-                left -= count - start
-                if not left:
-                    break
+        for photos, entries in chain(
+            ((shelf.photos, shelf.entries) for shelf in new),
+            ((photos, _entries(added, photos)) for photos, added in by_photos.items()),
+        ):
+            shelves[photos] = append(shelves.get(photos, ()), entries)
+            means = _means(entries.templates, entries.lengths)
+            total, squares = total + means.sum(axis=0), squares + float(np.square(means).sum())
         kept = {photos: blocks for photos, blocks in shelves.items() if blocks}
         return SearchIndex(self.dim, settings, stored_fpir, self.today, kept, extras, (total, squares), sizes)
 
@@ -323,9 +326,9 @@ class SearchIndex:
         return np.argsort(rows, kind="stable")
 
 
-def _means(block: Block, places: slice) -> NDArray[np.float64]:
-    """The means of people's embeddings, float64 [n, dim], as the block holds them."""
-    return block.templates[places].astype(np.float64) * block.lengths[places, None].astype(np.float64)
+def _means(templates: FloatArray, lengths: FloatArray) -> NDArray[np.float64]:
+    """The means of people's embeddings, float64 [n, dim], as stored: so taking out takes away just that."""
+    return templates.astype(np.float64) * lengths[:, None].astype(np.float64)
 
 
 def _entries(people: Sequence[PersonTemplates], photos: int) -> Entries:

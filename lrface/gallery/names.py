@@ -15,6 +15,7 @@ _REFUSED = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _SELECTORS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 _JOINERS = frozenset("\u200c\u200d")
+_USUAL = re.compile("[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")  # read many times where a gallery is opened: a quick way
 _SEPARATORS = frozenset("/\\")  # names become folders: no name may lead out of the folder it is put in
 _DRIVE = re.compile(r"[A-Za-z]:")
 _VIRAMA = 9  # combining class: the sign after which Indian scripts join or do not join
@@ -38,6 +39,8 @@ def normalise_name(name: str) -> str:
 
 def name_fault(name: str) -> str | None:
     """Why a stored name may not be one, as the end of a sentence; None if it may."""
+    if _USUAL.fullmatch(name) and len(name) <= MAX_LENGTH:
+        return None
     if not name:
         return "is empty"
     if len(name) > MAX_LENGTH:
@@ -48,7 +51,7 @@ def name_fault(name: str) -> str | None:
         return "begins like a drive of Windows"
     if set(name) & _SEPARATORS:
         return "holds a separator of folders"
-    if not (name.isascii() and name.isprintable()):  # the usual case is quick
+    if not (name.isascii() and name.isprintable()):
         refused = next((character for place, character in enumerate(name) if not _allowed(name, place)), None)
         if refused is not None:
             return f"holds the control or invisible character U+{ord(refused):04X}"

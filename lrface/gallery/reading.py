@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from lrface.errors import GalleryError
 from lrface.gallery import audit
+from lrface.gallery.bulk import Shelf, read_many
 from lrface.gallery.ciphers import Cipher
 from lrface.gallery.contract import Contract
 from lrface.gallery.records import (
@@ -22,15 +25,17 @@ from lrface.gallery.records import (
     read_photo,
     read_vector,
     total,
+    total_of_rows,
 )
 from lrface.gallery.settings import Settings
 from lrface.gallery.state import State, read_settings, read_state
 from lrface.gallery.transactions import one_moment
 from lrface.types import FloatArray
 
-SLICE = 200  # people read under one lock
+SLICE = 500  # people read under one lock
 PHOTO_COLUMNS = "sha256, native_px, quality, added, embedding, crop, checksum"
 _PERSON_COLUMNS = "id, uuid, name, details, checksum"
+_PERSON_BY = f"SELECT {_PERSON_COLUMNS} FROM people WHERE {{}} = ?"
 
 T = TypeVar("T")
 
@@ -104,6 +109,7 @@ class Changes(Generic[T]):
         people: What was made of each person who is new or changed; None for who is gone. By row, in its order if fresh.
         damaged: Who could not be read.
         version: SQLite's `data_version` of this moment.
+        shelves: Most people, if everybody was read and shelves were asked for; they are not among `people` then.
     """
 
     state: State
@@ -112,6 +118,7 @@ class Changes(Generic[T]):
     people: Mapping[int, T | None]
     damaged: Sequence[DamagedEntry]
     version: int
+    shelves: Sequence[Shelf] = ()
 
     @property
     def moment(self) -> Moment:
@@ -125,6 +132,9 @@ class _Reader(Generic[T]):
     contract: Contract
     cipher: Cipher
     make: Callable[[StoredPerson], T]
+    in_shelves: bool
+    shelves: list[Shelf] = field(default_factory=list)
+    again: set[int] = field(default_factory=set)
     people: dict[int, T | None] = field(default_factory=dict)
     checksums: dict[int, bytes] = field(default_factory=dict)
     photos: dict[int, int] = field(default_factory=dict)
@@ -137,26 +147,42 @@ class _Reader(Generic[T]):
             with one_moment(self.connection):
                 where = "" if last is None else f"WHERE id > {last}"  # a hostile file may have rows below 0
                 query = f"SELECT {_PERSON_COLUMNS} FROM people {where} ORDER BY id LIMIT {SLICE}"
-                rows = [PersonRow(*row) for row in self.connection.execute(query).fetchall()]
+                rows = self.connection.execute(query).fetchall()
                 if not rows:
                     return
-                self._read(rows, f"BETWEEN {rows[0].row} AND {rows[-1].row}")
-                last = rows[-1].row
+                self._read(rows, f"BETWEEN {rows[0][0]} AND {rows[-1][0]}", self.in_shelves)
+                last = rows[-1][0]
 
     def these(self, rows: Sequence[int]) -> None:
         """Reads some rows again; whoever is not there any more is gone."""
+        self.again.update(rows)
         for row in rows:
-            found = find_person(self.connection, "id", row)
+            found = self.connection.execute(_PERSON_BY.format("id"), (row,)).fetchone()
             for kept in (self.people, self.checksums, self.photos, self.damaged):
                 kept.pop(row, None)
             if found is None:
                 self.people[row] = None
             else:
-                self._read([found], f"= {row}")
+                self._read([found], f"= {row}", False)
 
-    def _read(self, people: Sequence[PersonRow], where: str) -> None:
+    def settle(self) -> None:
+        """Takes whoever was read again out of the shelves."""
+        gone = np.array(sorted(self.again), np.int64)
+        self.shelves = [shelf.without(gone) for shelf in self.shelves]
+
+    def counts(self) -> tuple[int, bytes]:
+        """How many people were read, and the sum of their checksums."""
+        rows = [shelf.entries.checksums for shelf in self.shelves]
+        return len(self.photos) + sum(map(len, rows)), total([*self.checksums.values(), *map(total_of_rows, rows)])
+
+    def _read(self, found: Sequence[tuple[Any, ...]], where: str, in_shelves: bool) -> None:
         photos, negatives = _of_people(self.connection, where)
-        for person in people:
+        if in_shelves:
+            plain = [row for row in found if row[0] not in negatives]
+            shelves, others = read_many(plain, photos, self.contract.dim)
+            self.shelves += shelves
+            found = others if not negatives else [*others, *(row for row in found if row[0] in negatives)]
+        for person in (PersonRow(*row) for row in found):
             row = person.row
             if isinstance(person.checksum, bytes):
                 self.checksums[row] = person.checksum
@@ -178,6 +204,7 @@ def read_changes(
     since: Moment,
     known: Callable[[Iterable[int]], Iterable[bytes]],
     path: str,
+    in_shelves: bool = False,
 ) -> Changes[T]:
     """Who is new, changed or gone since an earlier moment; everybody if the file is not a later state of that one.
 
@@ -192,8 +219,9 @@ def read_changes(
         since: What is known already.
         known: The checksums known of some rows (none of a row that is not known).
         path: For messages.
+        in_shelves: Whether `make` is passed over for most people where everybody is read.
     """
-    reader = _Reader(connection, contract, cipher, make)
+    reader = _Reader(connection, contract, cipher, make, in_shelves and not cipher.encrypts)
     with one_moment(connection):
         first = read_state(connection)
         later = since.generation >= 0 and first is not None and since.generation <= first.generation
@@ -219,7 +247,8 @@ def read_changes(
             if not fresh:
                 content = total([since.content, *reader.checksums.values()], known(reader.people))
                 if state is None or content != state.content:  # damage, or somebody wrote without telling the log
-                    return read_changes(connection, contract, cipher, make, Moment(), known, path)
+                    return read_changes(connection, contract, cipher, make, Moment(), known, path, in_shelves)
+            reader.settle()
             damaged = list(reader.damaged.values())
             if fresh and (reason := _fault(connection, state, reader)):
                 damaged.append(DamagedEntry("", "", reason))
@@ -228,18 +257,18 @@ def read_changes(
         people = reader.people
         if fresh:
             people = {row: person for row, person in sorted(people.items()) if person is not None}
-        return Changes(state or State(), settings, fresh, people, damaged, version)
+        return Changes(state or State(), settings, fresh, people, damaged, version, reader.shelves)
 
 
 def _fault(connection: sqlite3.Connection, state: State | None, reader: _Reader[T]) -> str | None:
     """Why all that was read, each of it whole, is not a whole gallery."""
     if state is None:
         return "its state is not what was written; choose the rate again if there was one (`lrface thresholds`)"
-    people = len(reader.photos)
+    people, content = reader.counts()
     photos = connection.execute("SELECT count(*) FROM photos").fetchone()[0]
     if (state.people, state.photos) != (people, photos):
         return f"{people} people with {photos} photos are there, not {state.people} with {state.photos}"
-    if state.content != total(reader.checksums.values()):
+    if state.content != content:
         return "a person is missing, or not of the same moment as the others"
     return None
 
@@ -251,9 +280,13 @@ def _of_people(
     found: list[dict[int, list[tuple[object, ...]]]] = []
     for columns, table in ((PHOTO_COLUMNS, "photos"), ("embedding, checksum", "negatives")):
         by_person: dict[int, list[tuple[object, ...]]] = {}
-        query = f"SELECT person_id, {columns} FROM {table} WHERE person_id {where}"
-        for row, *values in connection.execute(query):
-            by_person.setdefault(row, []).append(tuple(values))
+        query = f"SELECT {columns}, person_id FROM {table} WHERE person_id {where}"
+        for values in connection.execute(query):
+            row = values[-1]
+            if row in by_person:
+                by_person[row].append(values[:-1])
+            else:
+                by_person[row] = [values[:-1]]
         found.append(by_person)
     return found[0], found[1]
 
@@ -307,7 +340,7 @@ def _read_negative(person_id: str, values: tuple[object, ...], dim: int, cipher:
 
 def find_person(connection: sqlite3.Connection, column: str, value: object) -> PersonRow | None:
     """The row in which a column has a value; not checked yet."""
-    row = connection.execute(f"SELECT {_PERSON_COLUMNS} FROM people WHERE {column} = ?", (value,)).fetchone()
+    row = connection.execute(_PERSON_BY.format(column), (value,)).fetchone()
     return None if row is None else PersonRow(*row)
 
 

@@ -59,6 +59,7 @@ class StoreReader(StoreFile):
         since: Moment | None = None,
         known: Callable[[Iterable[int]], Iterable[bytes]] = lambda rows: (),
         wait_s: float | None = None,
+        in_shelves: bool = False,
     ) -> Changes[T]:
         """Who has changed since an earlier moment, each checked against the checksums; everybody by default.
 
@@ -67,6 +68,7 @@ class StoreReader(StoreFile):
             since: The moment of an earlier call.
             known: The checksums known of some rows.
             wait_s: How long a lock is waited for; None for `BUSY_S`.
+            in_shelves: Whether most people come as `Changes.shelves`, without `make`, where everybody is read.
 
         Raises:
             GalleryInUseError: A writer has held the file for `wait_s` seconds.
@@ -74,7 +76,7 @@ class StoreReader(StoreFile):
         """
         with self._lock, gallery_errors(self.path):
             self._ready(wait_s)
-            changes = self._read_changes(make, since or Moment(), known)
+            changes = self._read_changes(make, since or Moment(), known, in_shelves)
             if changes.damaged:
                 raise damage_error(self.path, changes.damaged)
             self._version = changes.version
@@ -148,9 +150,13 @@ class StoreReader(StoreFile):
             return None if person is None else self._read(person).name
 
     def _read_changes(
-        self, make: Callable[[StoredPerson], T], since: Moment, known: Callable[[Iterable[int]], Iterable[bytes]]
+        self,
+        make: Callable[[StoredPerson], T],
+        since: Moment,
+        known: Callable[[Iterable[int]], Iterable[bytes]],
+        in_shelves: bool = False,
     ) -> Changes[T]:
-        return read_changes(self._connection, self.contract, self.cipher, make, since, known, self.path)
+        return read_changes(self._connection, self.contract, self.cipher, make, since, known, self.path, in_shelves)
 
     def _find(self, who: str) -> PersonRow:
         person = find_person(self._connection, "uuid", who) if UUID.fullmatch(who) else None

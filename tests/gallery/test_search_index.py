@@ -6,6 +6,8 @@ import base64
 import subprocess
 import sys
 import time
+import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ import pytest
 from shell import ENVIRONMENT
 from tiny_gallery import CONTRACT, DIM, photo
 
+from lrface.embedding.templates import fuse
 from lrface.gallery import Gallery, PhotoTemplate, blocks, scan
 from lrface.gallery.blocks import Entries, append, take_out
+from lrface.gallery.index import PersonTemplates
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -135,6 +139,40 @@ def test_the_population_is_the_same_by_steps_and_at_once(tmp_path: Path) -> None
     assert steps.population.impostor_mean == pytest.approx(once.population.impostor_mean, abs=1e-9)
     assert steps.names == once.names
     assert np.abs(steps.templates - once.templates).max() == 0
+
+
+def test_many_people_at_once_are_what_they_are_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "staff.gallery"
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.set_keep_crops(True)
+        for seed, name in enumerate(["Ana", "Bob 2", "Śāntā", "d'Arc, J.", "Eva", "Finn", "Gus"]):
+            crop = b"" if seed % 2 else b"a crop"
+            photos = [replace(photo(10 * seed + n), crop=crop, quality=0.5 * n or None) for n in range(1 + seed % 3)]
+            gallery.add(name, photos)
+        gallery.set_tags("Bob 2", ["night"])
+        gallery.add_negative("Finn", photo(99).embedding)
+        store = gallery._store
+        one_by_one = store.read(PersonTemplates.of)
+        at_once = store.read(PersonTemplates.of, in_shelves=True)
+    assert [person.name for person in at_once.people.values() if person] == ["Bob 2", "Finn"]
+    found = {}
+    for shelf in at_once.shelves:
+        rows = shelf.entries
+        for place, row in enumerate(rows.rows.tolist()):
+            found[row] = (
+                rows.names[place],
+                shelf.photos,
+                uuid.UUID(bytes=rows.ids[place].tobytes()),
+                rows.checksums[place].tobytes(),
+                rows.templates[place].tobytes(),
+            )
+    wanted = {
+        row: (p.name, p.photos, uuid.UUID(p.id), p.checksum, fuse(p.total[None])[0].tobytes())
+        for row, p in one_by_one.people.items()
+        if p and p.name not in ("Bob 2", "Finn")
+    }
+    assert len(wanted) == 5
+    assert found == wanted
 
 
 WRITER = """
