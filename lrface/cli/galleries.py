@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,15 @@ from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_opt
 from lrface.cli.output import note, say, say_json
 from lrface.errors import EnrolmentError, GalleryError
 
+DATA = click.option(
+    "--data",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Folder of the service that uses the gallery, as of `lrface serve`. Default: the one beside the gallery.",
+)
+
 if TYPE_CHECKING:
+    from lrface.gallery import Gallery
     from lrface.matcher import FaceMatcher
 
 
@@ -141,8 +150,12 @@ def gallery_list(gallery: str, as_json: bool) -> None:
 @gallery.command("remove")
 @GALLERY
 @click.argument("name")
-def gallery_remove(gallery: str, name: str) -> None:
-    """Delete NAME and every template of that person from GALLERY, and overwrite the bytes."""
+@DATA
+def gallery_remove(gallery: str, name: str, data: str | None) -> None:
+    """Delete NAME and every template of that person from GALLERY, and overwrite the bytes.
+
+    What a service (`lrface serve`) has kept of the person is deleted, too.
+    """
     from lrface.gallery import Gallery
 
     check_gallery(gallery)
@@ -150,6 +163,30 @@ def gallery_remove(gallery: str, name: str) -> None:
         photos = opened.remove(name)
         say(f"removed {name} ({photos} photos)")  # first: it is true also if the file cannot be compacted
         opened.compact()
+        erase_in_service(opened, gallery, data)
+
+
+def erase_in_service(opened: Gallery, gallery: str, data: str | None) -> None:
+    """Deletes what a service has kept of people who were removed, and says so.
+
+    Args:
+        opened: The gallery.
+        gallery: Its file.
+        data: The service's folder; None for the one beside the gallery, if there is one.
+
+    Raises:
+        LrfaceError: The service's file cannot be used.
+    """
+    from lrface.serve.instep import FILE, erase_removed
+
+    folder = Path(f"{gallery}.service" if data is None else data)
+    if data is None and not (folder / FILE).is_file():
+        return
+    gone = erase_removed(opened, folder)
+    if gone is None:
+        note("the service that runs deletes the tracks, crops and events within seconds")
+    else:
+        note(f"{gone} tracks and events deleted in {folder}")
 
 
 @gallery.command("compact")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lrface.cli.galleries import gallery
+from lrface.cli.galleries import DATA, erase_in_service, gallery
 from lrface.cli.options import GALLERY, JSON, check_gallery
 from lrface.cli.output import note, say, say_json
 
@@ -122,13 +122,18 @@ def group(
 
 @gallery.command("expire")
 @GALLERY
-def expire(gallery: str) -> None:
-    """Delete everybody whose last day (`lrface gallery edit --until`) is over, with every template."""
+@DATA
+def expire(gallery: str, data: str | None) -> None:
+    """Delete everybody whose last day (`lrface gallery edit --until`) is over, with every template.
+
+    What a service (`lrface serve`) has kept of them is deleted, too.
+    """
     with _open(gallery) as opened:
         gone = opened.expire()
         for identity in gone:
             say(identity)
         opened.compact()
+        erase_in_service(opened, gallery, data)
     note(f"{len(gone)} people removed")
 
 

@@ -16,6 +16,10 @@ from dataclasses import dataclass
 
 from lrface.gallery.records import DIGEST_SIZE, digest
 
+REMOVED, EXPIRED = "person removed", "person removed: retention ended"
+RENAMED, MERGED, MERGED_INTO = "person renamed", "person merged into another", "another person merged into this"
+"""Actions that whoever keeps data of people elsewhere must follow; of a merge two entries tell, one after the other."""
+
 _acting: ContextVar[str] = ContextVar("lrface_actor", default="")
 START = bytes(DIGEST_SIZE)
 """The hash before the first entry."""
@@ -80,10 +84,10 @@ def append(
     return values[0], link
 
 
-def entries(connection: sqlite3.Connection) -> Iterator[AuditEntry]:
-    """All, the oldest first."""
-    query = "SELECT seq, at, actor, action, person, detail, hash FROM audit ORDER BY seq"
-    for number, at, who, action, person, detail, link in connection.execute(query):
+def entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[AuditEntry]:
+    """Those with a higher number, the oldest first."""
+    query = "SELECT seq, at, actor, action, person, detail, hash FROM audit WHERE seq > ? ORDER BY seq"
+    for number, at, who, action, person, detail, link in connection.execute(query, (after,)):
         yield AuditEntry(number, at, who, action, person, detail, link.hex() if isinstance(link, bytes) else "")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from lrface.decisions.rates import check_fpir
 from lrface.errors import ContractError, GalleryError
 from lrface.gallery.audit import AuditEntry
+from lrface.gallery.ciphers import Cipher
 from lrface.gallery.contract import Contract
 from lrface.gallery.following import IndexFollower
 from lrface.gallery.index import Match, SearchIndex
@@ -305,13 +306,21 @@ class Gallery:
         """
         return [person for person in self._store.read(lambda person: person).people.values() if person is not None]
 
-    def audit_log(self) -> list[AuditEntry]:
+    @property
+    def cipher(self) -> Cipher:
+        """What encrypts names, templates and crops; for what else is kept of the people."""
+        return self._store.cipher
+
+    def audit_log(self, after: int = 0) -> list[AuditEntry]:
         """Who did what when, the oldest first; without names, templates or hashes of photos.
+
+        Args:
+            after: Only entries with a higher number.
 
         Raises:
             GalleryError: The file cannot be read.
         """
-        return self._store.audit_log()
+        return self._store.audit_log(after)
 
     def log(self, action: str, detail: str = "") -> None:
         """Adds an entry to the audit log for a change that is kept elsewhere; both texts name nobody."""

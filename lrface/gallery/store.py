@@ -97,7 +97,7 @@ class Store(StoreReader):
             GalleryError: There is no such person, or the file cannot be written; nothing is deleted then.
         """
         with self._writing() as change:
-            return self._delete(self._find(who), change, "person removed")
+            return self._delete(self._find(who), change, audit.REMOVED)
 
     def remove_photo(self, who: str, sha256: str) -> None:
         """Deletes one photo of a person.
@@ -141,7 +141,7 @@ class Store(StoreReader):
             if self.cipher.encrypts:
                 details = replace(details, name=name)
             self._seal(change, renamed, details)
-            change.tell("person renamed", person.row, person.id)
+            change.tell(audit.RENAMED, person.row, person.id)
 
     def merge(self, who: str, into: str) -> None:
         """Makes two entries one: photos, negative examples, tags, groups and metadata of `who` go to `into`.
@@ -183,8 +183,8 @@ class Store(StoreReader):
             )
             self._seal(change, target, details)
             change.people = -1
-            change.tell("person merged into another", source.row, source.id)
-            change.tell("another person merged into this", target.row, target.id, f"{len(old.photos)} photos")
+            change.tell(audit.MERGED, source.row, source.id)
+            change.tell(audit.MERGED_INTO, target.row, target.id, f"{len(old.photos)} photos")
 
     def edit(self, who: str, change_details: Callable[[Details], Details], action: str) -> None:
         """Changes what is known of a person beside name and photos.
@@ -250,7 +250,7 @@ class Store(StoreReader):
                     continue
                 day = self._read(person).details.retain_until
                 if day is not None and day < today:
-                    self._delete(person, change, "person removed: retention ended")
+                    self._delete(person, change, audit.EXPIRED)
                     gone.append(person.id)
             return gone
 

@@ -125,15 +125,15 @@ class StoreReader(StoreFile):
             self._ready()
             return self._read(self._find(who))
 
-    def audit_log(self) -> list[AuditEntry]:
-        """All changes, the oldest first.
+    def audit_log(self, after: int = 0) -> list[AuditEntry]:
+        """Changes with a higher number, the oldest first.
 
         Raises:
             GalleryError: The file cannot be read.
         """
         with self._lock, gallery_errors(self.path):
             self._ready()
-            return list(audit.entries(self._connection))
+            return list(audit.entries(self._connection, after))
 
     def owner(self, sha256: str) -> str | None:
         """The person for whom a photo is enrolled; None for a photo that is not.

@@ -117,40 +117,45 @@ def undo(service: Service, action: int) -> StoredAction:
     Raises:
         Problem: There is no such action, or it was undone already.
     """
-    found = service.store.action(action)
-    if found is None:
-        raise Problem(404, "there is no such action, or it is too old")
-    if found.undone:
-        raise Problem(409, "this was undone already")
-    if found.kind == NAMED:
-        _unlearn(service, found.body)
-    elif found.kind == NOT_THIS_PERSON:
-        for track in found.body["tracks"]:
-            template = service.store.template(track["id"])
-            if template is not None:
-                service.matcher.gallery.remove_negative(found.body["person"], template.vector)
-    service.matcher.gallery.log("action undone", found.kind)
-    for track in found.body["tracks"]:
-        service.store.set_name([track["id"]], track["person"], track["name"], said=False)
-        service.store.set_label([track["id"]], track["label"])
-    service.store.mark_undone(action)
-    return StoredAction(found.id, found.at, found.actor, found.kind, found.body, True)
+    with service.in_step.lock:  # a person who is removed here is not somebody whose tracks are to be deleted
+        found = service.store.action(action)
+        if found is None:
+            raise Problem(404, "there is no such action, or it is too old")
+        if found.undone:
+            raise Problem(409, "this was undone already")
+        body = found.body
+        if found.kind == NAMED and _unlearn(service, body):
+            service.store.move_person(body["person"], None, None)  # also what the cameras have named meanwhile
+            body = {**body, "person": None}
+        elif found.kind == NOT_THIS_PERSON:
+            for track in body["tracks"]:
+                template = service.store.template(track["id"])
+                if template is not None:
+                    service.matcher.gallery.remove_negative(body["person"], template.vector)
+        service.matcher.gallery.log("action undone", found.kind)
+        for track in body["tracks"]:
+            service.store.set_name([track["id"]], track["person"], track["name"], said=False)
+            service.store.set_label([track["id"]], track["label"])
+        service.store.mark_undone(action, body)
+    return StoredAction(found.id, found.at, found.actor, found.kind, body, True)
 
 
-def _unlearn(service: Service, body: dict[str, Any]) -> None:
+def _unlearn(service: Service, body: dict[str, Any]) -> bool:
+    """Takes out what was learnt; True if the person was made by it, and is gone with it."""
     gallery = service.matcher.gallery
     try:
         left = {photo.sha256 for photo in gallery.photos(body["person"])}
     except GalleryError:  # removed meanwhile
-        return
+        return False
     learnt = left & set(body["photos"])
     if body["made"] and learnt == left:
         gallery.remove(body["person"])
-        return
+        return True
     for sha256 in learnt:
         if len(left) > 1:
             gallery.remove_photo(body["person"], sha256)
             left.discard(sha256)
+    return False
 
 
 def _enrolled(service: Service, who: str) -> Person | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 APPLICATION = 0x6C727376  # "lrsv"
 VERSION = 1
 
+SEALED = {"event": ("name", "body"), "track": ("name", "template"), "crop": ("jpeg",), "action": ("body",)}
+"""What is encrypted where the gallery is: columns by table."""
+
 SCHEMA = """
 CREATE TABLE event (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at REAL NOT NULL, camera TEXT NOT NULL,

@@ -19,6 +19,7 @@ from lrface.errors import LrfaceError
 from lrface.gallery.audit import acting_as
 from lrface.inputs.capture import Capture
 from lrface.serve.access import Access, Identity
+from lrface.serve.instep import FILE, InStep
 from lrface.serve.live import LatestFrames
 from lrface.serve.metrics import Metrics
 from lrface.serve.options import ServeOptions
@@ -36,6 +37,7 @@ KNOWN_DAYS, UNKNOWN_DAYS = 30.0, 7.0
 """Events and tracks of people with a name, and tracks of strangers, are kept so long unless chosen otherwise."""
 
 _EXPIRE_EVERY_S = 600.0
+_FOLLOW_EVERY_S = 2.0
 _log = logging.getLogger("lrface.serve")
 
 
@@ -52,6 +54,7 @@ class Service:
         options: As given.
         matcher: As given.
         store: Events and tracks.
+        in_step: Keeps the store in step with the gallery.
         access: Accounts and tokens.
         sessions: Who is logged in.
         frames: What cameras show now.
@@ -73,7 +76,8 @@ class Service:
     ) -> None:
         self.options, self.matcher = options, matcher
         _make_folder(options.folder)
-        self.store = ServiceStore(options.folder / "service.db")
+        self.store = ServiceStore(options.folder / FILE, cipher=matcher.gallery.cipher)
+        self.in_step = InStep(self.store, matcher.gallery)
         self.access = Access(options.folder / "access.json")
         self.sessions = Sessions(self.access)
         self.frames = LatestFrames([] if settings is None else [camera.name for camera in settings.cameras])
@@ -122,10 +126,16 @@ class Service:
         self.store.expire(known_days, unknown_days)
 
     def start(self) -> None:
-        """Starts the cameras, and deletes what is too old from now on."""
+        """Starts the cameras; follows the gallery, and deletes what is too old, from now on."""
+        self.in_step.follow()
         if self.watcher is not None:
             self.watcher.start()
-        threading.Thread(target=self._expire, name="lrface-expire", daemon=True).start()
+        for name, work, every_s in (
+            ("expire", lambda: self.store.expire(self.known_days, self.unknown_days), _EXPIRE_EVERY_S),
+            ("follow", self.in_step.follow, _FOLLOW_EVERY_S),
+        ):
+            args = (work, every_s)
+            threading.Thread(target=self._repeat, args=args, name=f"lrface-{name}", daemon=True).start()
 
     def close(self) -> None:
         """Ends the cameras and closes the store."""
@@ -182,14 +192,14 @@ class Service:
             for each in waits:
                 each.cancel()
 
-    def _expire(self) -> None:
+    def _repeat(self, work: Callable[[], object], every_s: float) -> None:
         while not self._ended.is_set():
             try:
-                self.store.expire(self.known_days, self.unknown_days)
+                work()
             except Exception:  # a disk that is full for a while must not end it
                 if not self._ended.is_set():
-                    _log.exception("what is too old could not be deleted")
-            self._ended.wait(_EXPIRE_EVERY_S)
+                    _log.exception("what the service does by itself failed; it is tried again in %.0f s", every_s)
+            self._ended.wait(every_s)
 
 
 def new_request_id() -> str:

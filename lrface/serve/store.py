@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from lrface.gallery.ciphers import Cipher
 from lrface.outputs.records import json_line
 from lrface.serve.servicefile import ServiceFile
 from lrface.serve.trackrecords import Crop, StoredAction, StoredEvent, StoredTrack, pack_template, unpack_template
@@ -19,9 +20,19 @@ MOST = 500
 """Rows of one page."""
 
 _TRACK = (
-    "id, camera, number, first_at, last_at, open, person, name, similarity, threshold, reason, unknown, quality, "
-    "native_px, views, label, (SELECT count(*) FROM crop WHERE crop.track = track.id)"
+    "id, camera, number, first_at, last_at, open, person, unseal_text(name), similarity, threshold, reason, unknown, "
+    "quality, native_px, views, label, (SELECT count(*) FROM crop WHERE crop.track = track.id)"
 )
+
+_NAMED = (
+    "person = ?1, name = seal(?2), "
+    "body = seal(json_set(unseal_text(body), '$.name', CAST(?2 AS TEXT), '$.person', CAST(?1 AS TEXT)))"
+)
+_ASSIGNED = {
+    "person": "CASE WHEN said THEN person ELSE ? END",  # what somebody has said stays
+    "name": "CASE WHEN said THEN name ELSE seal(?) END",
+    "template": "seal(?)",
+}
 
 
 class ServiceStore(ServiceFile):
@@ -30,15 +41,18 @@ class ServiceStore(ServiceFile):
     Args:
         path: Made, for its owner only, where there is none.
         clock: Seconds since 1970.
+        cipher: The gallery's, which encrypts what is kept of people; None: nothing is encrypted.
 
     Raises:
-        LrfaceError: The file is something else, is in use by another process, or cannot be written.
+        FileInUseError: Another process uses it.
+        LrfaceError: The file is something else, was encrypted with another key, or cannot be written.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, cipher: Cipher | None = None) -> None:
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
-        super().__init__(path)
+        self._changed: dict[str, tuple[str | None, str | None]] = {}  # people, and who they are by now
+        super().__init__(path, cipher)
 
     def on_events(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Has a function called, in the writing thread, when there are new events; returns what ends that."""
@@ -55,17 +69,16 @@ class ServiceStore(ServiceFile):
             tracks: Ids of tracks in the store, by camera and number.
         """
         now = self._clock()
-        rows = [
-            (
-                record["id"], now, record["camera"] or "", tracks.get((record["camera"] or "", record["track"])),
-                record["event"], record["person"], record["name"], json_line(record),
-            )
-            for record in records
-        ]  # fmt: skip
         with self._transaction() as database:
+            rows = []
+            for record in records:
+                person, name = self._by_now(record["person"], record["name"])
+                camera, body = record["camera"] or "", json_line({**record, "person": person, "name": name})
+                track = tracks.get((camera, record["track"]))
+                rows.append((record["id"], now, camera, track, record["event"], person, name, body))
             database.executemany(
                 "INSERT OR IGNORE INTO event (id, at, camera, track, kind, person, name, body) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, seal(?), seal(?))",
                 rows,
             )
         for listener in tuple(self._listeners):
@@ -101,7 +114,7 @@ class ServiceStore(ServiceFile):
                  ("person = ?", person), ("kind = ?", kind))  # fmt: skip
         where, values = _where(asked, ("person IS NULL",) if unknown else ())
         order = "DESC" if after is None else "ASC"
-        query = f"SELECT seq, at, track, body FROM event {where} ORDER BY seq {order} LIMIT ?"
+        query = f"SELECT seq, at, track, unseal_text(body) FROM event {where} ORDER BY seq {order} LIMIT ?"
         rows = self._rows(query, (*values, max(1, min(limit, MOST))))
         return [StoredEvent(seq, at, track, msgspec.json.decode(body)) for seq, at, track, body in rows]
 
@@ -128,7 +141,7 @@ class ServiceStore(ServiceFile):
         crops: Sequence[Crop] | None = None,
         together: Iterable[int] = (),
     ) -> None:
-        """Stores what is new of a track.
+        """Stores what is new of a track. One that was deleted meanwhile stays so.
 
         Args:
             track: Its id.
@@ -142,18 +155,21 @@ class ServiceStore(ServiceFile):
         if template is not None:
             values["template"] = pack_template(template)
         with self._transaction() as database:
-            if values:
-                columns = ", ".join(
-                    f"{name} = CASE WHEN said THEN {name} ELSE ? END" if name in ("person", "name") else f"{name} = ?"
-                    for name in values
-                )
-                database.execute(f"UPDATE track SET {columns} WHERE id = ?", (*values.values(), track))
+            if "person" in values:
+                values["person"], values["name"] = self._by_now(values["person"], values["name"])
+            # the id is assigned, too, so that there is something to assign
+            columns = ", ".join(f"{name} = {_ASSIGNED.get(name, '?')}" for name in ("id", *values))
+            done = database.execute(f"UPDATE track SET {columns} WHERE id = ?", (track, *values.values(), track))
+            if not done.rowcount:
+                return
             if crops is not None:
                 database.execute("DELETE FROM crop WHERE track = ?", (track,))
                 rows = [(track, i, each.quality, each.native_px, each.at, each.jpeg) for i, each in enumerate(crops)]
-                database.executemany("INSERT INTO crop VALUES (?, ?, ?, ?, ?, ?)", rows)
-            pairs = [(min(track, other), max(track, other)) for other in together if other != track]
-            database.executemany("INSERT OR IGNORE INTO together VALUES (?, ?)", pairs)
+                database.executemany("INSERT INTO crop VALUES (?, ?, ?, ?, ?, seal(?))", rows)
+            pairs = [(min(track, other), max(track, other), other) for other in together if other != track]
+            database.executemany(
+                "INSERT OR IGNORE INTO together SELECT ?, ? WHERE EXISTS (SELECT 1 FROM track WHERE id = ?)", pairs
+            )
 
     def tracks(
         self,
@@ -194,19 +210,21 @@ class ServiceStore(ServiceFile):
 
     def template(self, track: int) -> TrackTemplate | None:
         """The template of a track; None where none is kept."""
-        rows = self._rows("SELECT template FROM track WHERE id = ? AND template IS NOT NULL", (track,))
+        rows = self._rows("SELECT unseal(template) FROM track WHERE id = ? AND template IS NOT NULL", (track,))
         return unpack_template(rows[0][0]) if rows else None
 
     def unknown_templates(self, since: float = 0.0) -> list[tuple[int, TrackTemplate]]:
         """Ids and templates of the tracks without a name, the oldest first."""
         query = (
-            "SELECT id, template FROM track WHERE person IS NULL AND template IS NOT NULL AND last_at >= ? ORDER BY id"
+            "SELECT id, unseal(template) FROM track WHERE person IS NULL AND template IS NOT NULL AND last_at >= ? "
+            "ORDER BY id"
         )
         return [(track, unpack_template(data)) for track, data in self._rows(query, (since,))]
 
     def crop(self, track: int, rank: int = 0) -> Crop | None:
         """A crop of a track, 0 for the best one; None where there is none."""
-        rows = self._rows("SELECT jpeg, quality, native_px, at FROM crop WHERE track = ? AND rank = ?", (track, rank))
+        query = "SELECT unseal(jpeg), quality, native_px, at FROM crop WHERE track = ? AND rank = ?"
+        rows = self._rows(query, (track, rank))
         return Crop(*rows[0]) if rows else None
 
     def together(self, tracks: Iterable[int] | None = None) -> set[tuple[int, int]]:
@@ -229,13 +247,9 @@ class ServiceStore(ServiceFile):
         with self._transaction() as database:
             for track in tracks:
                 database.execute(
-                    "UPDATE track SET person = ?, name = ?, said = ? WHERE id = ?", (person, name, said, track)
+                    "UPDATE track SET person = ?, name = seal(?), said = ? WHERE id = ?", (person, name, said, track)
                 )
-                database.execute(
-                    "UPDATE event SET person = ?1, name = ?2, body = json_set(body, '$.name', ?2, '$.person', ?1) "
-                    "WHERE track = ?3",
-                    (person, name, track),
-                )
+                database.execute(f"UPDATE event SET {_NAMED} WHERE track = ?3", (person, name, track))
 
     def set_label(self, tracks: Sequence[int], label: str | None) -> None:
         """Labels tracks ("ignored"), or takes the label away."""
@@ -249,7 +263,7 @@ class ServiceStore(ServiceFile):
         now, text = self._clock(), json_line(body)
         with self._transaction() as database:
             added = database.execute(
-                "INSERT INTO action (at, actor, kind, body) VALUES (?, ?, ?, ?)", (now, actor, kind, text)
+                "INSERT INTO action (at, actor, kind, body) VALUES (?, ?, ?, seal(?))", (now, actor, kind, text)
             )
         return StoredAction(int(added.lastrowid or 0), now, actor, kind, dict(body), False)
 
@@ -262,13 +276,13 @@ class ServiceStore(ServiceFile):
         found = self._actions("WHERE id = ?", (action,))
         return found[0] if found else None
 
-    def mark_undone(self, action: int) -> None:
-        """Takes note that an action was undone."""
+    def mark_undone(self, action: int, body: Mapping[str, Any]) -> None:
+        """Takes note that an action was undone, and of what is left of it."""
         with self._transaction() as database:
-            database.execute("UPDATE action SET undone = 1 WHERE id = ?", (action,))
+            database.execute("UPDATE action SET undone = 1, body = seal(?) WHERE id = ?", (json_line(body), action))
 
     def _actions(self, rest: str, values: Sequence[Any]) -> list[StoredAction]:
-        rows = self._rows(f"SELECT id, at, actor, kind, body, undone FROM action {rest}", values)
+        rows = self._rows(f"SELECT id, at, actor, kind, unseal_text(body), undone FROM action {rest}", values)
         return [
             StoredAction(number, at, who, kind, msgspec.json.decode(body), bool(undone))
             for number, at, who, kind, body, undone in rows
@@ -277,30 +291,37 @@ class ServiceStore(ServiceFile):
     # -- people, retention
 
     def rename_person(self, person: str, name: str) -> None:
-        """Gives tracks and events of a person the new name."""
-        with self._transaction() as database:
-            database.execute("UPDATE track SET name = ? WHERE person = ?", (name, person))
-            database.execute(
-                "UPDATE event SET name = ?1, body = json_set(body, '$.name', ?1) WHERE person = ?2", (name, person)
-            )
+        """Gives tracks and events of a person the new name, also those that are being written."""
+        self.move_person(person, person, name)
 
-    def move_person(self, person: str, into: str, name: str) -> None:
-        """Gives tracks and events of a person to another one, when two entries are merged."""
+    def move_person(self, person: str, into: str | None, name: str | None) -> None:
+        """Gives tracks and events of a person to another one, when two entries are merged; None: to nobody."""
         with self._transaction() as database:
-            database.execute("UPDATE track SET person = ?, name = ? WHERE person = ?", (into, name, person))
-            database.execute(
-                "UPDATE event SET person = ?1, name = ?2, body = json_set(body, '$.name', ?2, '$.person', ?1) "
-                "WHERE person = ?3",
-                (into, name, person),
-            )
+            self._changed[person] = into, name
+            database.execute("UPDATE track SET person = ?, name = seal(?) WHERE person = ?", (into, name, person))
+            database.execute(f"UPDATE event SET {_NAMED} WHERE person = ?3", (into, name, person))
 
-    def forget_person(self, person: str) -> None:
-        """Deletes tracks, crops and events of a person who was removed; the bytes are overwritten."""
+    def forget_person(self, person: str) -> int:
+        """Deletes tracks, crops and events of a person who was removed; the bytes are overwritten.
+
+        Returns:
+            How many tracks and events there were.
+        """
         with self._transaction() as database:
-            database.execute("DELETE FROM track WHERE person = ?", (person,))
-            database.execute("DELETE FROM event WHERE person = ?", (person,))
-            database.execute("DELETE FROM action WHERE json_extract(body, '$.person') = ?", (person,))
+            self._changed[person] = None, None
+            gone = database.execute("DELETE FROM track WHERE person = ?", (person,)).rowcount
+            gone += database.execute("DELETE FROM event WHERE person = ?", (person,)).rowcount
+            database.execute("DELETE FROM action WHERE json_extract(unseal_text(body), '$.person') = ?", (person,))
         self._checkpoint()
+        return gone
+
+    def _by_now(self, person: str | None, name: str | None) -> tuple[str | None, str | None]:
+        """Who a person is after changes that the cameras may not have seen yet when they decided."""
+        for _ in self._changed:  # one was merged into another, who was renamed
+            if person is None or person not in self._changed or (person, name) == self._changed[person]:
+                break
+            person, name = self._changed[person]
+        return person, name
 
     def expire(self, known_days: float, unknown_days: float) -> int:
         """Deletes what is older: events and named tracks, tracks of strangers. Returns how many tracks went."""

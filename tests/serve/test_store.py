@@ -12,6 +12,7 @@ import pytest
 from shell import ENVIRONMENT
 
 from lrface.errors import LrfaceError
+from lrface.gallery.ciphers import Aes
 from lrface.serve.store import DAY_S, ServiceStore
 from lrface.serve.trackrecords import Crop, pack_template, unpack_template
 from lrface.tracks.template import View, fuse_views
@@ -115,6 +116,81 @@ def test_what_somebody_said_of_a_track_in_view_is_not_overwritten_by_the_camera(
     assert store.track(track).name == "Bob"
 
 
+def test_a_camera_that_has_not_seen_a_change_yet_does_not_undo_it(store, clock):
+    track = store.begin_track("door", 1, clock.now, clock.now)
+    old = {"person": "ana", "name": "Ana"}
+
+    def seen():
+        """What the camera decided before the change."""
+        store.update_track(track, old)
+        store.add_events([event(1, **old)], {("door", 1): track})
+        (last,) = store.events(limit=1)
+        assert (last.body["person"], last.body["name"]) == (store.track(track).person, store.track(track).name)
+        return last.body["person"], last.body["name"]
+
+    assert seen() == ("ana", "Ana")
+    store.rename_person("ana", "Ana B.")
+    assert seen() == ("ana", "Ana B.")
+    store.move_person("ana", "bob", "Bob")
+    store.rename_person("bob", "Bobby")
+    assert seen() == ("bob", "Bobby")
+    store.move_person("bob", None, None)
+    assert seen() == (None, None)
+
+
+def test_somebody_who_is_removed_while_in_view_leaves_nothing_and_stops_no_camera(store, clock):
+    ana, other = (store.begin_track("door", number, clock.now, clock.now) for number in (1, 2))
+    store.update_track(ana, {"person": "ana", "name": "Ana"})
+    assert store.forget_person("ana") == 1
+    crop = Crop(b"jpeg", 0.5, 20.0, clock.now)
+    store.update_track(ana, {"person": "ana", "name": "Ana"}, template(), [crop])  # the camera does not know it yet
+    store.update_track(other, {"views": 2.0}, crops=[crop], together=[ana])
+    store.add_events([event(1, "ana", "Ana")], {("door", 1): ana})
+    assert store.track(ana) is None
+    assert store.crop(ana) is None
+    assert store.crop(other).jpeg == b"jpeg"
+    assert [(each.body["person"], each.body["name"]) for each in store.events()] == [(None, None)]
+
+
+def kept_bytes(folder):
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def test_what_is_kept_of_people_is_encrypted_where_the_gallery_is(tmp_path, clock):
+    path, secret = tmp_path / "service.db", np.random.default_rng(6).bytes(5_000)
+    words = (b"Name of ana", template(1).vector.tobytes()[:32], secret[:32])
+    store = ServiceStore(path, clock)
+    track_of(store, 1, "ana", secret)
+    store.add_action("user admin", "named", {"person": "ana", "tracks": [{"id": 1, "name": "Name of ana"}]})
+    store.close()
+    assert all(word in kept_bytes(tmp_path) for word in words)
+
+    for _ in range(2):  # the gallery has a key by now: what is there is encrypted, too
+        store = ServiceStore(path, clock, Aes(bytes(32)))
+        (ana,) = (each for each in store.tracks() if each.number == 1)
+        assert ana.name == store.events(person="ana")[0].body["name"] == "Name of ana"
+        assert store.crop(ana.id).jpeg == secret
+        assert np.array_equal(store.template(ana.id).vector, template(1).vector)
+        stranger = track_of(store, 2)
+        assert [track for track, _ in store.unknown_templates()] == [stranger]
+        store.set_name([stranger], "ana", "Name of ana")
+        store.rename_person("ana", "Name of anais")
+        store.rename_person("ana", "Name of ana")
+        assert {each.body["name"] for each in store.events()} == {"Name of ana"}
+        assert store.actions()[0].body["tracks"][0]["name"] == "Name of ana"
+        assert not any(word in kept_bytes(tmp_path) for word in words)
+        store.close()
+        assert not any(word in kept_bytes(tmp_path) for word in words)
+
+    store = ServiceStore(path, clock, Aes(bytes(32)))
+    assert store.forget_person("ana")
+    assert store.actions() == []
+    store.close()
+    for cipher in (None, Aes(bytes(31) + b"1")):
+        with pytest.raises(LrfaceError, match="another --data folder"):
+            ServiceStore(path, clock, cipher)
+
+
 def test_a_new_name_and_a_merge_reach_the_past(store):
     track = track_of(store, 1, "ana")
     store.rename_person("ana", "Ana B.")
@@ -151,6 +227,7 @@ def test_two_processes_may_not_use_one_file(store, tmp_path):
     program = f"""
 from pathlib import Path
 from lrface.errors import LrfaceError
+from lrface.gallery.ciphers import Aes
 from lrface.serve.store import ServiceStore
 try:
     ServiceStore(Path({str(store.path)!r}))

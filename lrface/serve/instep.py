@@ -1,0 +1,109 @@
+"""Keeps the service's file in step with its gallery: who is removed, merged or renamed there, is so here.
+
+The gallery's audit log tells it, whoever made the change: this service, `lrface gallery`, a program. It is read from
+where it was read last, so a change that was made while no service ran is not missed.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrface.errors import GalleryError, LrfaceError
+from lrface.gallery.audit import EXPIRED, MERGED, MERGED_INTO, REMOVED, RENAMED, AuditEntry
+from lrface.serve.servicefile import FileInUseError
+from lrface.serve.store import ServiceStore
+
+if TYPE_CHECKING:
+    from lrface.gallery import Gallery
+    from lrface.gallery.index import SearchIndex
+
+FILE = "service.db"
+"""Name of the service's file in its folder."""
+
+_READ = "audit log read"
+
+
+class InStep:
+    """Follows a gallery. Thread-safe.
+
+    Args:
+        store: The service's file.
+        gallery: Whose changes it follows.
+
+    Attributes:
+        lock: Held while changes are followed; by somebody who changes both, so that nothing is followed half way.
+    """
+
+    def __init__(self, store: ServiceStore, gallery: Gallery) -> None:
+        self._store, self._gallery = store, gallery
+        self.lock = threading.RLock()
+        self._index: SearchIndex | None = None
+
+    def follow(self) -> int:
+        """Does what the gallery's log says since the last time; costs next to nothing where it says nothing.
+
+        Returns:
+            How many tracks and events of people who were removed have been deleted.
+
+        Raises:
+            LrfaceError: A file cannot be read or written.
+        """
+        index = self._gallery.search_index()
+        if index is self._index:
+            return 0
+        with self.lock:
+            gone, before = 0, None
+            last, link = self._store.setting(_READ, (0, ""))
+            entries = self._gallery.audit_log(max(0, last - 1))
+            if last and (not entries or (entries[0].number, entries[0].hash) != (last, link)):
+                entries = self._gallery.audit_log()  # another gallery, or an older copy of it
+            for entry in entries:
+                gone += self._one(entry, before)
+                before = entry
+            if before is not None:
+                self._store.set_setting(_READ, (before.number, before.hash))
+            self._index = index
+        return gone
+
+    def _one(self, entry: AuditEntry, before: AuditEntry | None) -> int:
+        if entry.action in (REMOVED, EXPIRED):
+            return self._store.forget_person(entry.person)
+        try:
+            if entry.action == RENAMED:
+                self._store.rename_person(entry.person, self._gallery.person(entry.person).name)
+            elif entry.action == MERGED_INTO and before is not None and before.action == MERGED:
+                self._store.move_person(before.person, entry.person, self._gallery.person(entry.person).name)
+        except GalleryError:  # removed meanwhile: a later entry says so
+            if entry.action == MERGED_INTO and before is not None:
+                self._store.move_person(before.person, entry.person, "")
+        return 0
+
+
+def erase_removed(gallery: Gallery, folder: Path) -> int | None:
+    """Deletes from the file of a service that does not run what it holds of people who were removed from its gallery.
+
+    Args:
+        gallery: From which they were removed.
+        folder: The service's.
+
+    Returns:
+        How many tracks and events were deleted; None where a service runs, which does it itself.
+
+    Raises:
+        LrfaceError: There is no such file, or it cannot be used.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise LrfaceError(f"{path} is not there: give the folder of the service, as `lrface serve --data`")
+    try:
+        store = ServiceStore(path, cipher=gallery.cipher)
+    except FileInUseError:
+        return None
+    try:
+        gone = InStep(store, gallery).follow()
+        store.compact()
+        return gone
+    finally:
+        store.close()

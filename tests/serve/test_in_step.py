@@ -1,0 +1,101 @@
+"""Whoever is removed from the gallery is removed from what the service keeps, by whatever command, at whatever time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_models
+from shell import lrface, refused
+from tiny_gallery import CONTRACT, photo
+from tiny_service import running
+
+from lrface.gallery import Gallery
+from lrface.serve.instep import FILE, InStep
+from lrface.serve.store import ServiceStore
+
+
+def see(folder: Path, gallery: Gallery, *names: str) -> None:
+    """A service that does not run any more has kept a track and an event of each."""
+    store = ServiceStore(folder / FILE, cipher=gallery.cipher)
+    InStep(store, gallery).follow()
+    for number, name in enumerate(names):
+        person = gallery.person(name).id
+        track = store.begin_track("door", number, 1.0, 2.0)
+        store.update_track(track, {"person": person, "name": name})
+        record = {"id": f"{name} {number}", "event": "left", "camera": "door", "track": number}
+        store.add_events([{**record, "person": person, "name": name}], {("door", number): track})
+    store.close()
+
+
+def kept(folder: Path, gallery: Gallery) -> dict[str, int]:
+    """How many tracks each name has, as a service that starts finds them."""
+    store = ServiceStore(folder / FILE, cipher=gallery.cipher)
+    InStep(store, gallery).follow()
+    names = [track.name or "unknown" for track in store.tracks()]
+    assert sorted(names) == sorted(event.body["name"] for event in store.events())
+    store.close()
+    return {name: names.count(name) for name in names}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with Gallery.open(tmp_path / "staff.gallery", CONTRACT) as gallery:
+        for seed, name in enumerate(("Ana", "Bob", "Cleo")):
+            gallery.add(name, [photo(seed)])
+        (tmp_path / "staff.gallery.service").mkdir()
+        see(tmp_path / "staff.gallery.service", gallery, "Ana", "Bob", "Cleo", "Ana")
+    return tmp_path / "staff.gallery"
+
+
+def test_gallery_remove_and_expire_reach_a_service_that_does_not_run(path: Path) -> None:
+    folder = Path(f"{path}.service")
+    done = lrface("gallery", "remove", path, "Ana")
+    assert (done.returncode, done.stdout) == (0, "removed Ana (1 photos)\n")
+    assert f"4 tracks and events deleted in {folder}" in done.stderr
+    assert b"Ana" not in b"".join(file.read_bytes() for file in folder.iterdir())
+    with Gallery.open(path) as gallery:
+        gallery.set_retention("Bob", str(dt.date.today() - dt.timedelta(days=1)))
+    assert "2 tracks and events deleted" in lrface("gallery", "expire", path).stderr
+    with Gallery.open(path) as gallery:
+        assert kept(folder, gallery) == {"Cleo": 1}
+
+
+def test_the_folder_of_the_service_can_be_elsewhere(path: Path, tmp_path: Path) -> None:
+    shutil.move(f"{path}.service", tmp_path / "kept")
+    assert "deleted in" not in lrface("gallery", "remove", path, "Ana").stderr
+    refused(lrface("gallery", "remove", path, "Bob", "--data", tmp_path / "nothing"), "give the folder of the service")
+    done = lrface("gallery", "remove", path, "Cleo", "--data", tmp_path / "kept")
+    assert "8 tracks and events deleted" in done.stderr  # also of those who were removed without saying where it is
+
+
+def test_what_was_changed_while_no_service_ran_is_followed_when_it_starts(path: Path, tmp_path: Path) -> None:
+    folder = Path(f"{path}.service")
+    shutil.copy(path, tmp_path / "older.gallery")
+    with Gallery.open(path) as gallery:
+        gallery.rename("Ana", "Anais")
+        gallery.merge("Cleo", "Bob")
+        assert kept(folder, gallery) == {"Anais": 2, "Bob": 2}
+        gallery.merge("Bob", "Anais")
+        gallery.rename("Anais", "Ana B.")
+        assert kept(folder, gallery) == {"Ana B.": 4}
+    with Gallery.open(tmp_path / "older.gallery") as gallery:  # a copy was put back: nothing is deleted by it
+        assert kept(folder, gallery) == {"Ana B.": 4}
+        gallery.remove("Ana")
+        assert kept(folder, gallery) == {}
+
+
+def test_gallery_remove_reaches_a_service_that_runs(tmp_path: Path, models: Path) -> None:
+    with running(tmp_path, models, cameras={"door": [["Ana", 40, 60, 64]]}) as server:
+        assert server.enrol("Ana", tiny_models.png(tiny_models.portrait("Ana"))).status_code == 201
+        server.wait_for("/v1/tracks", lambda found: any(each["name"] == "Ana" for each in found["tracks"]), 120)
+        done = lrface("gallery", "remove", tmp_path / "staff.gallery", "Ana", "--data", tmp_path / "data")
+        assert "the service that runs deletes" in done.stderr
+        for path, of in (("/v1/tracks?limit=500", "tracks"), ("/v1/events?limit=500", "events")):
+            server.wait_for(path, lambda found, of=of: not any("Ana" in str(each) for each in found[of]))
+        # she is in view again and again: she stays unknown, and the camera goes on
+        server.wait_for("/v1/tracks", lambda found: any(each["name"] is None for each in found["tracks"]), 120)
+        assert server.http.get("/v1/ready").status_code == 200
+    assert "FOREIGN KEY" not in (tmp_path / "log.txt").read_text()
