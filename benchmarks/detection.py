@@ -86,21 +86,21 @@ def false_alarms(detector: FaceDetector, scenes: list[ImageArray]) -> dict[str, 
     return {"pictures": len(scenes), "count": count, "per_1000": round(1000 * count / len(scenes), 1)}
 
 
-def milliseconds(models: list[Path | None], image: ImageArray) -> list[float]:
+def milliseconds(models: list[Path | None], image: ImageArray, runs: int, processes: int) -> list[float]:
     """Median processor time of one picture on one thread (other programs do not count), resizing to suppression.
 
     The detectors take turns, so that what slows the machine slows them all; and they do so in several processes, since
     where a process happens to have its memory can make one detector half as slow again.
     """
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        medians = list(pool.map(_medians, [models] * PROCESSES, [image] * PROCESSES))
+        medians = list(pool.map(_medians, *([each] * processes for each in (models, image, runs))))
     return [round(float(median) * 1000, 2) for median in np.median(medians, axis=0)]
 
 
-def _medians(models: list[Path | None], image: ImageArray) -> list[float]:
+def _medians(models: list[Path | None], image: ImageArray, runs: int) -> list[float]:
     cv2.setNumThreads(1)
     detectors = [open_detector(model, refine=False) for model in models]
-    times = np.zeros((RUNS, len(detectors)))
+    times = np.zeros((runs, len(detectors)))
     for run in times:
         for i, detector in enumerate(detectors):
             began = time.thread_time()
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--model", action="append", type=Path, help="detectors beside the bundled one; else the peers")
-    parser.add_argument("--limit", type=int, help="use the first pictures only")
+    parser.add_argument("--limit", type=int, help="use the first pictures only, and time few: a try-out")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -122,7 +122,8 @@ def main() -> None:
     manifest = Manifest.load()
     bundled = manifest.folder / manifest.detector.file
     square = np.asarray(cv2.resize(test[0][0], (LONG_SIDE, LONG_SIDE)), np.uint8)
-    scenes = held_out_scenes(args.data / "scenes", empty=True)
+    scenes = held_out_scenes(args.data / "scenes", empty=True)[: args.limit]
+    runs, processes = (RUNS, PROCESSES) if args.limit is None else (4, 2)
     rows: list[dict[str, Any]] = []
     models = [None, *(args.model or [args.data / "detectors" / f"{peer}.onnx" for peer in PEERS])]
     for path in models:
@@ -135,7 +136,7 @@ def main() -> None:
             "threshold": usual.score_threshold, "precision": right, "recall": found,
             "false_alarms": false_alarms(usual, scenes),
         })  # fmt: skip
-    for row, spent in zip(rows, milliseconds(models, square), strict=True):
+    for row, spent in zip(rows, milliseconds(models, square, runs, processes), strict=True):
         row["ms"] = spent
     print(table(
         ["detector", *(f"AP {label} px" for label in HEIGHTS), "threshold", "precision", "recall",
@@ -148,7 +149,7 @@ def main() -> None:
         "protocol": f"wider200, original aspect, long side {LONG_SIDE}, AP at IoU 0.5 by face height; precision and"
         " recall at each detector's threshold, faces of 16 px and more; false alarms: likewise, in"
         " held-out scenes without people; ms: median of a whole detection of a 640x640 picture, one thread, in turns,"
-        f" over {PROCESSES} processes,"
+        f" over {processes} processes,"
         " without landmark refinement",
         "rows": rows,
     }, args.out)  # fmt: skip

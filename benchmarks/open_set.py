@@ -69,6 +69,9 @@ TESTS = ("peers", "calibrated")
 SETS = ("validation", "LFW")
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 FRIGATE = (33, 22)
+FEW = 8
+"""Photos of a person of the validation set, at most, in a try-out."""
+
 Crops = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
 Searches = list[tuple[Identification, str | None]]
@@ -276,7 +279,12 @@ def main() -> None:
     parser.add_argument("--people", type=int, nargs="+", default=[20, 100, 500], help="sizes of the galleries")
     parser.add_argument("--fpir", type=float, default=0.01)
     parser.add_argument("--searches", type=int, default=20_000, help="by strangers, at least, for each line")
-    parser.add_argument("--limit", type=int, default=0, help="only so many people of each set: a try-out, no figure")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=0,
+        help="only so many people of each set, and few of their photos: a try-out, no figure",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -288,7 +296,8 @@ def main() -> None:
     rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())
     person = (source + np.array("/") + faces.table["identity"].astype(str).to_numpy()).astype(str)
     if args.limit:
-        rows = rows[np.isin(person[rows], np.unique(person[rows])[: args.limit])]
+        chosen = np.unique(person[rows])[: args.limit]
+        rows = np.sort(np.concatenate([rows[person[rows] == name][:FEW] for name in chosen]))
     cohorts = []
     if "peers" in args.test and "validation" in args.sets:
         rng = np.random.default_rng(args.seed)

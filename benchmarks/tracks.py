@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -141,7 +142,7 @@ def _decide(matcher: FaceMatcher, views: Sequence[View], index: SearchIndex, fpi
 def frames_of(clip: Path, scale: float = 1.0, limit: int = 0) -> list[Frame]:
     """The frames of a clip, shrunk by area."""
     with VideoSource(str(clip)) as source:
-        found = list(source)[: limit or None]
+        found = list(itertools.islice(source, limit or None))
     if scale >= 1.0:
         return found
     return [Frame(f.index, f.time_s, _shrunk(f.image, scale)) for f in found]

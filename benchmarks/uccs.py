@@ -181,6 +181,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--photos", type=int, default=Standin.photos, help="of a person in the stand-in: few for a try")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="only so many people in the stand-in: a try-out, no figure"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -193,7 +196,9 @@ def main() -> None:
             faces = (
                 validation_faces(args.faces, args.cache) if args.people is None else load_faces(args.people, args.cache)
             )
-            build(faces.crops, faces.table["identity"].to_numpy(str), Path(scratch), how)
+            people = faces.table["identity"].to_numpy(str)
+            rows = np.flatnonzero(np.isin(people, np.unique(people)[: args.limit or None]))
+            build(faces.crops[rows], people[rows], Path(scratch), how)
         release = read_uccs(args.root or Path(scratch))
         closed, plots = horkd(release, chain, detector, args.sizes, args.seeds)
         opened, more = watch_list(release, chain, detector)
@@ -213,7 +218,7 @@ def main() -> None:
     ))  # fmt: skip
     title = "" if args.root else " (stand-in, not UCCS)"
     path = write_result("uccs", {
-        "data": data, "standin": None if args.root else asdict(how),
+        "data": data, "standin": None if args.root else asdict(how), "limit": args.limit,
         "protocol": "HORKD: random subjects, 4:1, nothing trained, aligned degradation; watch list: enrolled from the"
         " training part, bundled detector on whole validation scenes, IoU 0.5",
         "seeds": args.seeds, "models": chain.models, "rows": closed + opened,

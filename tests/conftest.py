@@ -26,6 +26,19 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = (
+    "benchmarks/test_benchmarks.py",
+    "serve/test_browser.py",
+    "training/detector/test_detector.py",
+    "cli/test_cli.py",
+    "test_bad_input.py",
+)
+"""Files that take longest, which come first: at the end one process would work and the others would idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(autouse=True)
