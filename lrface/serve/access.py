@@ -195,6 +195,18 @@ class Access:
         """The role of an account now; None where there is none (any more)."""
         return next((Role.named(each.role) for each in self._file.accounts if each.name == name), None)
 
+    def mark_of(self, name: str) -> str | None:
+        """What changes with the password of an account, and does not tell it; None where there is no such account."""
+        return self.marks().get(f"account {name}", ("", None))[1]
+
+    def marks(self) -> dict[str, tuple[str, str]]:
+        """Role, and what changes with the secret, of each "account NAME" and "token NAME"."""
+        file = self._file
+        entries = [*(("account", each) for each in file.accounts), *(("token", each) for each in file.tokens)]
+        return {
+            f"{kind} {each.name}": (each.role, hashlib.sha256(each.hash.encode()).hexdigest()) for kind, each in entries
+        }
+
     def by_password(self, name: str, password: str) -> Role | None:
         """The role of an account; None if the name or the password is wrong. Takes as long for either."""
         entry = next((each for each in self._file.accounts if each.name == name), None)

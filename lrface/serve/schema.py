@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 APPLICATION = 0x6C727376  # "lrsv"
-VERSION = 1
+VERSION = 2
 
 SEALED = {"event": ("name", "body"), "track": ("name", "template"), "crop": ("jpeg",), "action": ("body",)}
 """What is encrypted where the gallery is: columns by table."""
+
+SESSIONS = """
+CREATE TABLE session (
+  digest BLOB PRIMARY KEY, user TEXT NOT NULL, mark TEXT NOT NULL, began REAL NOT NULL, used REAL NOT NULL
+) WITHOUT ROWID;
+"""
+"""What version 1 did not have."""
 
 SCHEMA = """
 CREATE TABLE event (

@@ -38,6 +38,7 @@ KNOWN_DAYS, UNKNOWN_DAYS = 30.0, 7.0
 
 _EXPIRE_EVERY_S = 600.0
 _FOLLOW_EVERY_S = 2.0
+_ACCESS = "access told"
 _log = logging.getLogger("lrface.serve")
 
 
@@ -79,7 +80,7 @@ class Service:
         self.store = ServiceStore(options.folder / FILE, cipher=matcher.gallery.cipher)
         self.in_step = InStep(self.store, matcher.gallery)
         self.access = Access(options.folder / "access.json")
-        self.sessions = Sessions(self.access)
+        self.sessions = Sessions(self.access, self.store)
         self.frames = LatestFrames([] if settings is None else [camera.name for camera in settings.cameras])
         self.metrics = Metrics(lambda: len(matcher.gallery), lambda: self._waiting, self.store, self.frames)
         self.watcher = None
@@ -127,12 +128,12 @@ class Service:
 
     def start(self) -> None:
         """Starts the cameras; follows the gallery, and deletes what is too old, from now on."""
-        self.in_step.follow()
+        self._follow()
         if self.watcher is not None:
             self.watcher.start()
         for name, work, every_s in (
             ("expire", lambda: self.store.expire(self.known_days, self.unknown_days), _EXPIRE_EVERY_S),
-            ("follow", self.in_step.follow, _FOLLOW_EVERY_S),
+            ("follow", self._follow, _FOLLOW_EVERY_S),
         ):
             args = (work, every_s)
             threading.Thread(target=self._repeat, args=args, name=f"lrface-{name}", daemon=True).start()
@@ -191,6 +192,22 @@ class Service:
         finally:
             for each in waits:
                 each.cancel()
+
+    def _follow(self) -> None:
+        """Does here what was changed in the gallery; tells the gallery's log who may use the service by now."""
+        self.in_step.follow()
+        self.access.refresh()
+        now = self.access.marks()
+        before = {name: tuple(mark) for name, mark in self.store.setting(_ACCESS, {}).items()}
+        if now == before:
+            return
+        with acting_as("lrface access"):
+            for name in sorted({*now, *before}):
+                if name not in now:
+                    self.matcher.gallery.log("access taken", name)
+                elif now[name] != before.get(name):
+                    self.matcher.gallery.log("access given", f"{name}: {now[name][0]}")
+        self.store.set_setting(_ACCESS, now)
 
     def _repeat(self, work: Callable[[], object], every_s: float) -> None:
         while not self._ended.is_set():

@@ -18,7 +18,7 @@ import msgspec
 
 from lrface.errors import ArgumentError, LrfaceError
 from lrface.gallery.ciphers import Aes, Cipher, Plain, WrongKey
-from lrface.serve.schema import APPLICATION, SCHEMA, SEALED, VERSION
+from lrface.serve.schema import APPLICATION, SCHEMA, SEALED, SESSIONS, VERSION
 
 _PROOF = "key proof"
 
@@ -81,14 +81,15 @@ class ServiceFile:
         database.execute("BEGIN IMMEDIATE")
         tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         application = database.execute("PRAGMA application_id").fetchone()[0]
-        if tables == 0:
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION}")
-            database.execute(f"PRAGMA user_version = {VERSION}")
-        elif application != APPLICATION or database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if tables and (application != APPLICATION or version not in (1, VERSION)):
             database.execute("ROLLBACK")
             raise LrfaceError(f"{self.path} is not the file of a service of this version: choose another --data folder")
+        missing = SCHEMA + SESSIONS if not tables else SESSIONS if version < VERSION else ""
+        for statement in filter(str.strip, missing.split(";")):
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {APPLICATION}")
+        database.execute(f"PRAGMA user_version = {VERSION}")
         for name in ("seal", "unseal", "unseal_text"):
             database.create_function(name, 1, getattr(self, f"_{name}"))
         newly_sealed = self._check_key(tables > 0)

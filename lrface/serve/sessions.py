@@ -1,8 +1,10 @@
-"""Who is logged in to the console: sessions in memory, known by the hash of a random cookie."""
+"""Who is logged in to the console: sessions, known by the hash of a random cookie, kept in the service's file."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import secrets
 import threading
 import time
@@ -10,32 +12,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lrface.serve.access import Access, Identity
+from lrface.serve.store import ServiceStore
 
 IDLE_S = 12 * 3600.0
 LONGEST_S = 7 * 24 * 3600.0
 _MOST = 1000
+_WRITE_S = 600.0  # the last use is kept in the file to so many seconds
 
 
 @dataclass(slots=True)
 class _Session:
     user: str
-    csrf: str
+    mark: str
     began: float
     used: float
+    written: float
 
 
 class Sessions:
-    """Sessions of the console. Thread-safe; they end with the process.
+    """Sessions of the console. Thread-safe; they outlive the process.
 
     Args:
-        access: The accounts; somebody who was removed has no session any more.
-        clock: Monotonic seconds.
+        access: The accounts. Somebody who was removed, or has a new password, has no session any more.
+        store: Where they are kept, without what a browser needs to use one.
+        clock: Seconds since 1970.
     """
 
-    def __init__(self, access: Access, clock: Callable[[], float] = time.monotonic) -> None:
-        self._access, self._clock = access, clock
+    def __init__(self, access: Access, store: ServiceStore, clock: Callable[[], float] = time.time) -> None:
+        self._access, self._store, self._clock = access, store, clock
         self._lock = threading.Lock()
-        self._sessions: dict[bytes, _Session] = {}
+        self._sessions = {
+            digest: _Session(user, mark, began, used, used) for digest, user, mark, began, used in store.sessions()
+        }
 
     def begin(self, user: str) -> str:
         """Begins a session after a login; returns the cookie's value, always a new one."""
@@ -43,37 +51,51 @@ class Sessions:
         with self._lock:
             self._forget(now)
             while len(self._sessions) >= _MOST:
-                del self._sessions[next(iter(self._sessions))]
-            self._sessions[_digest(cookie)] = _Session(user, secrets.token_urlsafe(32), now, now)
+                self._drop([next(iter(self._sessions))])
+            self._keep(_digest(cookie), _Session(user, self._access.mark_of(user) or "", now, now, now))
         return cookie
 
     def identity(self, cookie: str) -> Identity | None:
         """Who a cookie belongs to; None if the session is unknown or over."""
-        now = self._clock()
+        now, digest = self._clock(), _digest(cookie)
         with self._lock:
             self._forget(now)
-            found = self._sessions.get(_digest(cookie))
+            found = self._sessions.get(digest)
             if found is None:
                 return None
+            role = self._access.role_of(found.user)
+            if role is None or found.mark != self._access.mark_of(found.user):
+                self._drop([digest])
+                return None
             found.used = now
-        role = self._access.role_of(found.user)
-        return None if role is None else Identity(found.user, role, found.csrf)
+            if now - found.written > _WRITE_S:
+                found.written = now
+                self._keep(digest, found)
+        return Identity(found.user, role, _csrf(cookie))
 
     def end(self, cookie: str) -> None:
         """Ends a session."""
         with self._lock:
-            self._sessions.pop(_digest(cookie), None)
-
-    def end_all(self, user: str) -> None:
-        """Ends every session of a user, as after a new password."""
-        with self._lock:
-            self._sessions = {key: each for key, each in self._sessions.items() if each.user != user}
+            self._drop([_digest(cookie)])
 
     def _forget(self, now: float) -> None:
         over = [k for k, each in self._sessions.items() if now - each.used > IDLE_S or now - each.began > LONGEST_S]
-        for key in over:
-            del self._sessions[key]
+        self._drop(over)
+
+    def _keep(self, digest: bytes, session: _Session) -> None:
+        self._sessions[digest] = session
+        self._store.keep_session(digest, session.user, session.mark, session.began, session.used)
+
+    def _drop(self, digests: list[bytes]) -> None:
+        known = [digest for digest in digests if self._sessions.pop(digest, None) is not None]
+        if known:
+            self._store.drop_sessions(known)
 
 
 def _digest(cookie: str) -> bytes:
     return hashlib.sha256(cookie.encode()).digest()
+
+
+def _csrf(cookie: str) -> str:
+    """What changes must repeat: known to the pages of the session only, and no way back to the cookie."""
+    return base64.urlsafe_b64encode(hmac.digest(cookie.encode(), b"csrf", "sha256")).decode().rstrip("=")

@@ -288,6 +288,22 @@ class ServiceStore(ServiceFile):
             for number, at, who, kind, body, undone in rows
         ]
 
+    # -- sessions
+
+    def sessions(self) -> list[tuple[bytes, str, str, float, float]]:
+        """Sessions of the console: hash of the cookie, user, mark of the password, when it began and was used last."""
+        return [tuple(row) for row in self._rows("SELECT digest, user, mark, began, used FROM session ORDER BY began")]
+
+    def keep_session(self, digest: bytes, user: str, mark: str, began: float, used: float) -> None:
+        """Keeps a session, or that it was used."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?)", (digest, user, mark, began, used))
+
+    def drop_sessions(self, digests: Iterable[bytes]) -> None:
+        """Forgets sessions."""
+        with self._transaction() as database:
+            database.executemany("DELETE FROM session WHERE digest = ?", [(digest,) for digest in digests])
+
     # -- people, retention
 
     def rename_person(self, person: str, name: str) -> None:

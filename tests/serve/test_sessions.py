@@ -16,6 +16,7 @@ from lrface.serve.options import Limits, ServeOptions
 from lrface.serve.rates import RateLimit
 from lrface.serve.service import Service
 from lrface.serve.sessions import IDLE_S, LONGEST_S, Sessions
+from lrface.serve.store import ServiceStore
 
 
 def test_a_change_by_cookie_needs_the_token_of_the_page(server):
@@ -125,7 +126,8 @@ def test_sessions_end(tmp_path):
     access = Access(tmp_path / "access.json")
     access.add_account("ana", Role.ADMIN, "a long pass phrase")
     access.add_account("bob", Role.VIEWER, "another long phrase")
-    sessions = Sessions(access, clock=lambda: now[0])
+    store = ServiceStore(tmp_path / "service.db")
+    sessions = Sessions(access, store, clock=lambda: now[0])
     idle, used, bobs = sessions.begin("ana"), sessions.begin("ana"), sessions.begin("bob")
     assert sessions.identity(bobs).role == Role.VIEWER
     access.remove("bob")
@@ -136,6 +138,58 @@ def test_sessions_end(tmp_path):
     assert sessions.identity(idle) is None
     now[0] += IDLE_S
     assert sessions.identity(used) is None
+    assert store.sessions() == []
+    store.close()
+
+
+def test_sessions_outlive_the_process_until_the_password_is_another(tmp_path):
+    access = Access(tmp_path / "access.json")
+    access.add_account("ana", Role.ADMIN, "a long pass phrase")
+
+    def open_file():
+        store = ServiceStore(tmp_path / "service.db")
+        return store, Sessions(access, store)
+
+    store, sessions = open_file()
+    cookie, ended = sessions.begin("ana"), sessions.begin("ana")
+    before = sessions.identity(cookie)
+    sessions.end(ended)
+    store.close()
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert cookie.encode() not in kept
+    assert before.csrf.encode() not in kept
+
+    store, sessions = open_file()
+    assert sessions.identity(cookie) == before
+    assert sessions.identity(ended) is None
+    access.add_account("ana", Role.OPERATOR, "another long phrase")
+    assert sessions.identity(cookie) is None
+    store.close()
+    store, sessions = open_file()
+    assert sessions.identity(cookie) is None
+    store.close()
+
+
+def test_the_gallery_s_log_tells_who_was_given_access(tmp_path, models):
+    def told(change):
+        with tiny_models.open_matcher(tmp_path / "a.gallery", models) as matcher:
+            before = len(matcher.gallery.audit_log())
+            service = Service(matcher, None, ServeOptions(tmp_path / "data"))
+            change(service.access)
+            service.start()
+            service.close()
+            entries = matcher.gallery.audit_log()[before:]
+            assert {entry.actor for entry in entries} <= {"lrface access"}
+            return [(entry.action, entry.detail) for entry in entries]
+
+    assert told(lambda access: access.first_start()) == [
+        ("access given", "account admin: admin"), ("access given", "token admin: admin")
+    ]  # fmt: skip
+    assert told(lambda access: None) == []
+    assert told(lambda access: (access.add_account("ana", Role.VIEWER), access.add_account("admin", Role.ADMIN))) == [
+        ("access given", "account admin: admin"), ("access given", "account ana: viewer")
+    ]  # fmt: skip
+    assert told(lambda access: access.remove("ana")) == [("access taken", "account ana")]
 
 
 def test_roles_may_do_what_they_say(server):

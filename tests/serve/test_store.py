@@ -116,6 +116,21 @@ def test_what_somebody_said_of_a_track_in_view_is_not_overwritten_by_the_camera(
     assert store.track(track).name == "Bob"
 
 
+def test_a_file_of_the_version_before_is_read(tmp_path, clock):
+    path = tmp_path / "service.db"
+    store = ServiceStore(path, clock)
+    track_of(store, 1, "ana")
+    store.close()
+    with sqlite3.connect(path) as older:
+        older.execute("DROP TABLE session")
+        older.execute("PRAGMA user_version = 1")
+    older.close()
+    store = ServiceStore(path, clock)
+    assert [track.name for track in store.tracks()] == ["Name of ana"]
+    assert store.sessions() == []
+    store.close()
+
+
 def test_a_camera_that_has_not_seen_a_change_yet_does_not_undo_it(store, clock):
     track = store.begin_track("door", 1, clock.now, clock.now)
     old = {"person": "ana", "name": "Ana"}
