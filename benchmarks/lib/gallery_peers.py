@@ -1,0 +1,147 @@
+"""What others take for the searches of `benchmarks.gallery`: faiss, exact and by HNSW, and milvus-lite as a server."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.lib.timing import milliseconds, resident_mib, time_batches
+
+HNSW_NEIGHBOURS, HNSW_BUILD, HNSW_SEARCH = 32, 80, 128  # M, efConstruction, efSearch
+SERVER_START_S = 60.0
+_ROWS = 2000  # in one insertion
+_COLLECTION = "people"
+
+
+def missed(found: NDArray[np.int64], mates: NDArray[np.int64]) -> float:
+    """The share of probes whose own person is not the closest one that was found."""
+    return float(np.mean(found != mates))
+
+
+def faiss_flat(folder: Path, times: int, k: int) -> dict[str, Any]:
+    """An exact index of float32 and one of float16: IndexFlatIP and IndexScalarQuantizer."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    vectors = np.load(folder / "people.npy", mmap_mode="r")
+    half = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    record = _faiss(faiss.IndexFlatIP(vectors.shape[1]), folder, times, k)
+    halves = _faiss(half, folder, times, k)
+    return record | {f"float16_{key}": value for key, value in halves.items() if key.startswith("search")}
+
+
+def faiss_hnsw(folder: Path, times: int, k: int) -> dict[str, Any]:
+    """An approximate index: IndexHNSWFlat. `missed` says what it costs: people who are there and are not found."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    dim = np.load(folder / "people.npy", mmap_mode="r").shape[1]
+    index = faiss.IndexHNSWFlat(dim, HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = HNSW_BUILD, HNSW_SEARCH
+    settings = {"M": HNSW_NEIGHBOURS, "ef_construction": HNSW_BUILD, "ef_search": HNSW_SEARCH}
+    return settings | _faiss(index, folder, times, k)
+
+
+def _faiss(index: Any, folder: Path, times: int, k: int) -> dict[str, Any]:
+    vectors, probes = np.load(folder / "people.npy", mmap_mode="r"), np.load(folder / "probes.npy")
+    before, start = resident_mib(), time.perf_counter()
+    if not index.is_trained:
+        index.train(np.ascontiguousarray(vectors[:10_000]))
+    for first in range(0, len(vectors), 50_000):
+        index.add(np.ascontiguousarray(vectors[first : first + 50_000]))
+    record: dict[str, Any] = {"open_s": time.perf_counter() - start, "memory_mib": resident_mib() - before}
+    record |= time_batches(lambda n: index.search(probes[:n], k), times)
+    return record | {"missed": missed(index.search(probes, k)[1][:, 0], np.load(folder / "mates.npy"))}
+
+
+def milvus_lite(folder: Path, times: int, k: int) -> dict[str, Any] | None:
+    """milvus-lite as a server process, by pymilvus, exact (FLAT, inner product); None if they are not installed."""
+    if not all(map(importlib.util.find_spec, ("milvus_lite", "pymilvus"))):
+        return None
+    from pymilvus import DataType, MilvusClient
+
+    vectors, probes = np.load(folder / "people.npy", mmap_mode="r"), np.load(folder / "probes.npy")
+    extra = np.load(folder / "extra.npy")
+    with _server(folder / "milvus") as (uri, memory):
+        client = _patiently(lambda: MilvusClient(uri=uri))
+        start = time.perf_counter()
+        schema = MilvusClient.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=vectors.shape[1])
+        index = MilvusClient.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="IP")
+        client.create_collection(_COLLECTION, schema=schema, index_params=index)
+        for first in range(0, len(vectors), _ROWS):
+            rows = enumerate(vectors[first : first + _ROWS].tolist(), first)
+            client.insert(_COLLECTION, [{"id": i, "vector": vector} for i, vector in rows])
+        client.flush(_COLLECTION)
+        client.load_collection(_COLLECTION)
+        record: dict[str, Any] = {"open_s": time.perf_counter() - start}
+
+        def search(count: int) -> NDArray[np.int64]:
+            found = client.search(
+                _COLLECTION, probes[:count].tolist(), limit=k, search_params={"metric_type": "IP"}, timeout=600
+            )
+            return np.array([hits[0]["id"] for hits in found])
+
+        record |= {"missed": missed(search(len(probes)), np.load(folder / "mates.npy")), "memory_mib": memory()}
+        record |= time_batches(search, times)
+        new = len(vectors)
+
+        def add(i: int) -> None:
+            client.insert(_COLLECTION, [{"id": new + i, "vector": extra[i].tolist()}])
+            _until(client, extra[i], lambda found: found == new + i)
+
+        def remove(i: int) -> None:
+            client.delete(_COLLECTION, ids=[new + i])
+            _until(client, extra[i], lambda found: found != new + i)
+
+        record |= milliseconds("add_and_search", add, times) | milliseconds("remove_and_search", remove, times)
+        client.close()
+    return record
+
+
+def _until(client: Any, vector: NDArray[np.float32], done: Callable[[int], bool]) -> None:
+    """Searches until the answer is as wanted."""
+    while True:
+        found = client.search(_COLLECTION, [vector.tolist()], limit=1, consistency_level="Strong")
+        if done(int(found[0][0]["id"])):
+            return
+
+
+@contextmanager
+def _server(data: Path) -> Iterator[tuple[str, Callable[[], float]]]:
+    """The server's address, and how many MiB of memory it has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(data), "--host", "127.0.0.1"]
+    with (data.with_suffix(".log")).open("wb") as log:
+        process = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log)
+        try:
+            yield f"http://127.0.0.1:{port}", lambda: resident_mib(process.pid)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _patiently(call: Callable[[], Any]) -> Any:
+    """What a call gives once it raises nothing: the server takes a while to start."""
+    end = time.monotonic() + SERVER_START_S
+    while True:
+        try:
+            return call()
+        except Exception:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
