@@ -195,7 +195,7 @@ def enrol_slowly(folder: Path, times: int, started: Any) -> None:
     np.save(folder / "said.npy", np.array(said))
 
 
-def alone(call: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
+def alone(call: Callable[..., Any], *arguments: object) -> Any:
     """Calls it in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
