@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from os import PathLike, fspath
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lrface import __version__
 from lrface.decisions.calibration import Calibration, Population
 from lrface.decisions.rates import DEFAULT_FPIR, check_fpir
 from lrface.embedding.embedders import Networks, embed_faces, open_networks
@@ -49,9 +54,11 @@ class FaceMatcher:
         networks: Networks,
         calibration: Calibration,
         fpir: float | None = None,
+        judge: str = "",
     ) -> None:
         if fpir is not None:
             check_fpir(fpir)
+        self._judge = judge
         self.gallery, self.detector, self.networks = gallery, detector, networks
         self.calibration, self._fpir = calibration, fpir
 
@@ -99,6 +106,7 @@ class FaceMatcher:
         manifest = Manifest.load(None if models is None else fspath(models))
         contract, calibration = Contract.of(manifest), Calibration.of(manifest)
         opened_networks = open_networks(manifest, networks, device, threads)
+        judge = _judge_of(manifest, detector, min_face)
         if detector is None or isinstance(detector, (str, PathLike)):
             from lrface.detection import open_detector
 
@@ -110,7 +118,7 @@ class FaceMatcher:
                 min_face=min_face,
             )
         opened = Gallery.open(gallery, contract, create=create)
-        matcher = cls(opened, detector, opened_networks, calibration, fpir)
+        matcher = cls(opened, detector, opened_networks, calibration, fpir, judge)
         try:
             _ = matcher.fpir  # a damaged one is an error now, not with the first picture
         except GalleryError:
@@ -301,8 +309,9 @@ class FaceMatcher:
         """Enrols people/<name>/*.jpg, one transaction a person; a second run adds only what is new.
 
         Several photos are read, searched for a face and embedded simultaneously, on as many processors as there are;
-        of photos that are enrolled already only the bytes are read. A photo that cannot be used is reported with the
-        reason and stops nothing. Ctrl-C leaves every finished person enrolled.
+        of photos that are enrolled already, or that the same models have refused for what they show, only the bytes are
+        read. A photo that cannot be used is reported with the reason and stops nothing. Ctrl-C leaves every finished
+        person enrolled.
 
         Args:
             folder: Holds one folder a person.
@@ -351,7 +360,9 @@ class FaceMatcher:
         return DEFAULT_FPIR if index.fpir is None else index.fpir
 
     def _enroller(self, force: bool, told: Callable[[PhotoReport, ImageArray | None], None] | None = None) -> Enroller:
-        return Enroller(self.gallery, self.detector, self.networks.enrolment, self.calibration, force, told)
+        return Enroller(
+            self.gallery, self.detector, self.networks.enrolment, self.calibration, force, told, self._judge
+        )
 
 
 def analyze(image: Source) -> list[Face]:
@@ -367,6 +378,18 @@ def verify(a: Source, b: Source, *, max_false_match_rate: float = DEFAULT_FMR) -
 @cache
 def _bundled() -> FaceMatcher:
     return FaceMatcher.open(":memory:")
+
+
+def _judge_of(manifest: Manifest, detector: FaceDetector | str | PathLike[str] | None, min_face: float | None) -> str:
+    """Names all by which a photo is refused; empty where that cannot be told."""
+    if detector is None and manifest.detectors:
+        finder = "of the manifest"
+    elif isinstance(detector, (str, PathLike)) and os.path.isfile(detector):
+        finder = hashlib.sha256(Path(detector).read_bytes()).hexdigest()
+    else:  # an object of the user's own, or another package's networks
+        return ""
+    parts = __version__, replace(manifest, folder=Path()), finder, min_face
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _centre(face: Face) -> float:

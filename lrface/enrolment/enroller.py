@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, Enrolm
 from lrface.enrolment.screening import EnrolmentGate
 from lrface.errors import EnrolmentError, GalleryError
 from lrface.gallery import Gallery, PhotoTemplate, normalise_name
+from lrface.gallery.refusals import Refusal
 from lrface.inputs.folders import HIDDEN, SYSTEM, reason_to_leave_out
 from lrface.inputs.images import Source
 from lrface.types import FloatArray, ImageArray
@@ -31,6 +33,8 @@ COPY = 0.95
 people all faces shrunk to half and 94 % of those saved again as JPEG of quality 40 reach it, and 9 of 10,483 pairs of
 photos of one person."""
 
+_COPY_REASON = "a copy of another photo: it counts once"
+
 
 class Enroller:
     """Brings people into a gallery.
@@ -42,6 +46,8 @@ class Enroller:
         calibration: What similarities and qualities mean.
         force: Enrols also photos that `EnrolmentGate` rejects.
         told: Called for each photo, with its face if one was cut, once its person is stored; None for nothing.
+        judge: Of what detector, networks and rules are: photos that the same judge refused at an earlier run are not
+            looked at again. Empty to remember nothing.
     """
 
     def __init__(
@@ -52,16 +58,20 @@ class Enroller:
         calibration: Calibration,
         force: bool = False,
         told: Callable[[PhotoReport, ImageArray | None], None] | None = None,
+        judge: str = "",
     ) -> None:
         self.gallery, self.detector, self.embedder = gallery, detector, embedder
         self.calibration, self.force, self.told = calibration, force, told
-        self._preparer = Preparer(gallery, detector, embedder)
+        self._judge = "" if force else judge  # with force, whatever was refused may be taken
+        self._refused: dict[str, Refusal] = {}
+        self._preparer = Preparer(gallery, detector, embedder, self._judge)
 
     def enroll(self, name: str, sources: Sequence[Source]) -> EnrolmentReport:
         """See `FaceMatcher.enroll`."""
         clean = normalise_name(name)
         with closing(self._preparer.prepare_all((clean, source) for source in sources)) as prepared:
             photos = self._person(clean, sources, prepared, self._gate())
+        self._remember()
         if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
             raise nothing_enrolled(photos, f"for {name}")
         return EnrolmentReport(tuple(photos))
@@ -83,14 +93,17 @@ class Enroller:
         self._tell(reports)
         everything = ((name, photo) for name, photos in listed for photo in photos if isinstance(photo, Path))
         total = sum(len(photos) for _, photos in listed)
-        with _bar(total, progress) as bar, closing(self._preparer.prepare_all(everything)) as prepared:
-            for name, photos in listed:
-                bar.set_postfix_str(name)
-                skipped = [photo for photo in photos if isinstance(photo, PhotoReport)]
-                self._tell(skipped)
-                bar.update(len(skipped))
-                sources = [photo for photo in photos if isinstance(photo, Path)]
-                reports += [*skipped, *self._person(name, sources, prepared, gate, bar)]
+        try:
+            with _bar(total, progress) as bar, closing(self._preparer.prepare_all(everything)) as prepared:
+                for name, photos in listed:
+                    bar.set_postfix_str(name)
+                    skipped = [photo for photo in photos if isinstance(photo, PhotoReport)]
+                    self._tell(skipped)
+                    bar.update(len(skipped))
+                    sources = [photo for photo in photos if isinstance(photo, Path)]
+                    reports += [*skipped, *self._person(name, sources, prepared, gate, bar)]
+        finally:  # also after Ctrl-C
+            self._remember()
         report = EnrolmentReport(tuple(reports), tuple(dict.fromkeys(names)))
         if not any(person.usable for person in report.people):
             raise nothing_enrolled(reports, f"in {folder}")
@@ -115,6 +128,15 @@ class Enroller:
             label = str(source) if isinstance(source, (str, PathLike)) else f"photo {number}"
             photo = next(prepared)
             reason = photo.reason
+            if photo.remembered is not None:
+                said = photo.remembered
+                status = ALREADY if said.copy_of else REFUSED
+                reports.append(PhotoReport(label, name, status, reason, said.native_px, said.quality))
+                if bar is not None:
+                    bar.update()
+                continue
+            if photo.by_itself:
+                self._refused[photo.sha256] = Refusal(reason)
             if photo.portrait is not None and photo.sha256 in {known.sha256 for known in ready.values()}:
                 copies[len(reports)] = photo.sha256
             elif photo.portrait is not None:
@@ -129,22 +151,29 @@ class Enroller:
         taken: list[PhotoTemplate] = []
         keep = bool(ready) and self.gallery.settings.keep_crops
         known = self._vectors(name) if ready else []
+        hashes = [sha256 for sha256, _ in known]
+        vectors = [vector for _, vector in known]
         for row, photo in ready.items():
             if photo.portrait is None or photo.vector is None or photo.mirrored is None:
                 continue
-            if known and float((np.stack(known) @ np.stack([photo.vector, photo.mirrored]).T).max()) >= COPY:
-                reports[row] = replace(reports[row], reason="a copy of another photo: it counts once")
+            likeness = (np.stack(vectors) @ np.stack([photo.vector, photo.mirrored]).T).max(axis=1) if vectors else []
+            if len(likeness) and float(np.max(likeness)) >= COPY:
+                reports[row] = replace(reports[row], reason=_COPY_REASON)
+                self._refused[photo.sha256] = Refusal(_COPY_REASON, copy_of=hashes[int(np.argmax(likeness))])
                 continue
             px, vector, quality = photo.portrait.native_px, photo.vector, photo.quality
             refused = None if self.force else gate.rejection_reason(name, px, vector, quality)
             seen = replace(reports[row], native_px=px, quality=quality)
             if refused is not None:
                 reports[row] = replace(seen, status=REFUSED, reason=refused)
+                if refused == gate.too_poor(px, quality):
+                    self._refused[photo.sha256] = Refusal(refused, px, quality)
                 continue
             reports[row] = replace(seen, status=ENROLLED)
             crop = photo.portrait.png() if keep else b""
             taken.append(PhotoTemplate(photo.sha256, px, vector, quality, crop=crop))
-            known.append(vector)
+            hashes.append(self.gallery.stored_hash(photo.sha256))
+            vectors.append(vector)
         stored = {photo.sha256 for photo in taken}
         for row, sha256 in copies.items():  # a copy shares the fate of the photo that it is a copy of
             if sha256 not in stored:
@@ -156,10 +185,17 @@ class Enroller:
         self._tell(reports, {row: photo.portrait.crop for row, photo in ready.items() if photo.portrait is not None})
         return reports
 
-    def _vectors(self, name: str) -> list[FloatArray]:
-        """Of the photos that a person has already."""
+    def _remember(self) -> None:
+        """Keeps which photos were refused, so that the next run need not look at them."""
+        if self._judge and self._refused:
+            with contextlib.suppress(GalleryError):  # without it the next run takes longer, and that is all
+                self.gallery.remember_refusals(self._judge, self._refused)
+            self._refused = {}
+
+    def _vectors(self, name: str) -> list[tuple[str, FloatArray]]:
+        """Stored hash and embedding of the photos that a person has already."""
         try:
-            return [photo.embedding for photo in self.gallery.photos(name)]
+            return [(photo.sha256, photo.embedding) for photo in self.gallery.photos(name)]
         except GalleryError:  # nobody of this name; who is damaged is an error as soon as something is added
             return []
 

@@ -15,6 +15,7 @@ from lrface.embedding.embedders import Embedder
 from lrface.enrolment.portraits import Portrait, cut_portrait, fingerprint
 from lrface.errors import EnrolmentError, ImageError
 from lrface.gallery import Gallery
+from lrface.gallery.refusals import Refusal
 from lrface.inputs.images import Source
 from lrface.types import FloatArray
 
@@ -35,6 +36,8 @@ class PreparedPhoto:
         mirrored: The same of the mirrored face, by which mirrored copies are recognised.
         quality: The network's estimate, 0..1; None without one.
         reason: Why it is refused; empty if it is not, or if it is enrolled already.
+        by_itself: Whether nothing but the photo is the reason, so that it holds at the next run too.
+        remembered: What an earlier run said; None if the photo was looked at.
     """
 
     sha256: str = ""
@@ -43,6 +46,8 @@ class PreparedPhoto:
     mirrored: FloatArray | None = None
     quality: float | None = None
     reason: str = ""
+    by_itself: bool = False
+    remembered: Refusal | None = None
 
 
 class Preparer:
@@ -52,10 +57,11 @@ class Preparer:
         gallery: Photos that are in it already are only hashed.
         detector: Finds the faces; called by several threads.
         embedder: The network of enrolment; called by several threads.
+        judge: Of what enrolment is; empty to look at photos again that were refused earlier.
     """
 
-    def __init__(self, gallery: Gallery, detector: FaceDetector, embedder: Embedder) -> None:
-        self._gallery, self._detector, self._embedder = gallery, detector, embedder
+    def __init__(self, gallery: Gallery, detector: FaceDetector, embedder: Embedder, judge: str = "") -> None:
+        self._gallery, self._detector, self._embedder, self._judge = gallery, detector, embedder, judge
 
     def prepare(self, name: str, source: Source) -> PreparedPhoto:
         """Looks at one photo of a person. A photo that cannot be used is no error."""
@@ -66,10 +72,12 @@ class Preparer:
         owner = self._gallery.owner(sha256)
         if owner is not None:
             return PreparedPhoto(sha256, reason="" if owner == name else of_somebody_else(owner))
+        if self._judge and (said := self._gallery.refusal(sha256, self._judge, name)) is not None:
+            return PreparedPhoto(sha256, reason=said.reason, remembered=said)
         try:
             portrait = cut_portrait(photo, sha256, self._detector)
         except (ImageError, EnrolmentError) as error:
-            return PreparedPhoto(sha256, reason=str(error))
+            return PreparedPhoto(sha256, reason=str(error), by_itself=True)
         both = np.stack([portrait.crop, portrait.crop[:, ::-1]])
         (vector, mirrored), (quality, _) = self._embedder.embed_with_quality(both)
         return PreparedPhoto(sha256, portrait, vector, mirrored, quality)

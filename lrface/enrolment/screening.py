@@ -44,13 +44,9 @@ class EnrolmentGate:
             vector: float32 [dim], its embedding by the network of enrolment.
             quality: The network's estimate, 0..1.
         """
+        if poor := self.too_poor(native_px, quality):
+            return poor
         network = self._calibration.enrolment
-        least = self._calibration.band(network, native_px).min_quality
-        if quality is not None and quality < least:
-            return (
-                f"the face is too poor to be recognised by (quality {quality:.2f}, at least {least:.2f} is needed): "
-                "use a sharper, better lit photo from the front"
-            )
         nearest = [(m.name, m.photos, m.similarity) for m in self._index.candidates(vector[None], _NEAREST)[0]]
         late = [(other, photos, float(template @ vector)) for other, photos, template in self._late]
         mine = [similarity for other, _, similarity in (*nearest, *late) if other == name]
@@ -77,6 +73,16 @@ class EnrolmentGate:
                 "use another photo, or --force"
             )
         return None
+
+    def too_poor(self, native_px: float, quality: float | None) -> str | None:
+        """Why a photo should not be enrolled whoever it shows; None if nothing speaks against it."""
+        least = self._calibration.band(self._calibration.enrolment, native_px).min_quality
+        if quality is None or quality >= least:
+            return None
+        return (
+            f"the face is too poor to be recognised by (quality {quality:.2f}, at least {least:.2f} is needed): "
+            "use a sharper, better lit photo from the front"
+        )
 
     def add(self, name: str, vectors: Sequence[FloatArray]) -> None:
         """Takes a person's new photos into account."""

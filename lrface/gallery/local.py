@@ -21,6 +21,7 @@ from lrface.gallery.names import normalise_name
 from lrface.gallery.person import Person
 from lrface.gallery.reading import DamagedEntry, StoredPerson
 from lrface.gallery.records import PhotoTemplate, usable_photo
+from lrface.gallery.refusals import Refusal
 from lrface.gallery.settings import Group, Settings
 from lrface.gallery.store import Store
 from lrface.types import FloatArray
@@ -333,6 +334,31 @@ class Gallery:
             GalleryError: The file cannot be read.
         """
         return self._store.owner(sha256)
+
+    def stored_hash(self, sha256: str) -> str:
+        """A photo's hash as `photos` lists it: a keyed hash of it in an encrypted gallery."""
+        return self._store.cipher.lookup(sha256)
+
+    def refusal(self, sha256: str, judge: str, name: str) -> Refusal | None:
+        """Why a photo of a person was refused earlier; None for nothing that still holds.
+
+        Args:
+            sha256: Of the photo.
+            judge: Of what enrolment is by now: networks, detector, version.
+            name: The person's.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        return self._store.refusal(sha256, judge, name)
+
+    def remember_refusals(self, judge: str, refusals: Mapping[str, Refusal]) -> None:
+        """Keeps why photos were refused, by their hashes, until somebody is removed or another judge says something.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        self._index.write(lambda: self._store.remember_refusals(judge, refusals))
 
     @property
     def fpir(self) -> float | None:

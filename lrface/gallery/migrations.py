@@ -19,7 +19,7 @@ from lrface.gallery.contract import Contract
 from lrface.gallery.records import DIGEST_SIZE, PhotoTemplate, person_checksum, photo_values, read_vector, total
 from lrface.gallery.settings import Settings
 from lrface.gallery.state import State, write_contract, write_settings, write_state
-from lrface.gallery.tables import SCHEMA, TABLES, TABLES_2
+from lrface.gallery.tables import SCHEMA, TABLES_2, TABLES_3, TABLES_4
 
 _DAMAGED = "restore a copy, or enrol the photos again in a new gallery"
 
@@ -90,7 +90,7 @@ def _to_3(connection: sqlite3.Connection) -> None:
     if (len(people), len(photos)) != state[0][1:3] or total(row[-1] for row in people) != state[0][3]:
         raise ValueError("a person or a photo is missing")
     _replace_tables(connection, ("photos", "people", "contract", "state"))
-    for statement in TABLES:
+    for statement in TABLES_3:
         connection.execute(statement)
     write_contract(connection, contract)
     write_settings(connection, Settings())
@@ -122,7 +122,13 @@ def _to_3(connection: sqlite3.Connection) -> None:
     write_state(connection, State(state[0][0], len(people), counted, total(sums), number, head))
 
 
-_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_2, 2: _to_3}
+def _to_4(connection: sqlite3.Connection) -> None:
+    """What is remembered of photos that were refused."""
+    for statement in TABLES_4:
+        connection.execute(statement)
+
+
+_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
 
 
 def _contract_2(connection: sqlite3.Connection) -> Contract:

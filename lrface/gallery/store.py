@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lrface.errors import GalleryError
@@ -12,6 +12,7 @@ from lrface.gallery import audit
 from lrface.gallery.contract import Contract
 from lrface.gallery.reading import PHOTO_COLUMNS, DamagedEntry, Moment, StoredPerson, find_person, negative_checksum
 from lrface.gallery.records import UUID, Details, PersonRow, PhotoTemplate, photo_checksum, photo_values, total
+from lrface.gallery.refusals import Refusal, forget_refusals, write_refusals
 from lrface.gallery.rows import delete_negative, insert_negative, insert_person, insert_photo, seal_person
 from lrface.gallery.settings import Group, Settings, check_day, check_group
 from lrface.gallery.state import State, read_settings, read_state, write_contract, write_settings, write_state
@@ -46,6 +47,7 @@ class Store(StoreReader):
             for table in ("photos", "negatives"):
                 execute(f"DELETE FROM {table} WHERE person_id NOT IN (SELECT id FROM people)")
             self._connection.executemany("DELETE FROM people WHERE id = ?", [(entry.row,) for entry in damaged])
+            forget_refusals(self._connection)
             left = [row[0] for row in execute("SELECT checksum FROM people").fetchall()]
             photos = execute("SELECT count(*) FROM photos").fetchone()[0]
             last = (0, audit.START) if state is None or fault else (state.generation, state.head)
@@ -254,6 +256,15 @@ class Store(StoreReader):
                     gone.append(person.id)
             return gone
 
+    def remember_refusals(self, judge: str, refusals: Mapping[str, Refusal]) -> None:
+        """Keeps why photos were refused, by their hashes.
+
+        Raises:
+            GalleryError: The file cannot be written.
+        """
+        with self._lock, gallery_errors(self.path), self._transaction():
+            write_refusals(self._connection, self.cipher, judge, refusals)
+
     def log(self, action: str, detail: str) -> None:
         """Adds an entry to the audit log."""
         with self._writing() as change:
@@ -379,6 +390,7 @@ class Store(StoreReader):
         query = "SELECT count(*) FROM photos WHERE person_id = ?"
         photos = int(self._connection.execute(query, (person.row,)).fetchone()[0])
         self._connection.execute("DELETE FROM people WHERE id = ?", (person.row,))
+        forget_refusals(self._connection)
         change.before.append(person.checksum if isinstance(person.checksum, bytes) else b"")  # a damaged one goes too
         change.people -= 1
         change.photos -= photos

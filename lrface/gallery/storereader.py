@@ -22,6 +22,7 @@ from lrface.gallery.reading import (
     read_person,
 )
 from lrface.gallery.records import UUID, Damage, Details, PersonRow
+from lrface.gallery.refusals import Refusal, read_refusal
 from lrface.gallery.settings import Settings
 from lrface.gallery.state import read_settings, read_state
 from lrface.gallery.storefile import StoreFile
@@ -148,6 +149,21 @@ class StoreReader(StoreFile):
             row = self._connection.execute(query, (self.cipher.lookup(sha256),)).fetchone()
             person = None if row is None else find_person(self._connection, "id", row[0])
             return None if person is None else self._read(person).name
+
+    def refusal(self, sha256: str, judge: str, name: str) -> Refusal | None:
+        """Why a photo of a person was refused earlier; None for nothing that still holds.
+
+        Raises:
+            GalleryError: The file cannot be read.
+        """
+        with self._lock, gallery_errors(self.path):
+            self._ready()
+            found = read_refusal(self._connection, self.cipher, judge, sha256)
+            if found is None or not found.copy_of:
+                return found
+            query = "SELECT people.name FROM photos JOIN people ON people.id = person_id WHERE sha256 = ?"
+            owner = self._connection.execute(query, (found.copy_of,)).fetchone()
+            return found if owner is not None and owner[0] == self.cipher.lookup(name) else None
 
     def _read_changes(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x4C524647  # "LRFG"
-SCHEMA = 3
+SCHEMA = 4
 
 TABLES_1 = (
     "CREATE TABLE contract (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
@@ -31,7 +31,7 @@ TABLES_2 = (
     "CREATE INDEX photos_of ON photos (person_id)",
 )
 
-TABLES = (
+TABLES_3 = (
     "CREATE TABLE contract (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL, checksum BLOB NOT NULL)",
     "CREATE TABLE settings (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL, checksum BLOB NOT NULL)",
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), fpir REAL, people INTEGER NOT NULL, "
@@ -51,6 +51,12 @@ TABLES = (
     "row INTEGER, person TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL)",
 )
 
+TABLES_4 = (
+    "CREATE TABLE refusals (sha256 TEXT PRIMARY KEY, judge TEXT NOT NULL, said BLOB NOT NULL, checksum BLOB NOT NULL)",
+)
+"""New in schema 4."""
+TABLES = (*TABLES_3, *TABLES_4)
+
 
 def found_tables(connection: sqlite3.Connection) -> frozenset[str]:
     """What is defined in a file, as SQL."""
@@ -62,5 +68,6 @@ def expected_tables(schema: int) -> tuple[frozenset[str], ...]:
     return {
         1: (frozenset(TABLES_1), frozenset((*TABLES_1, RATE_1))),
         2: (frozenset(TABLES_2),),
+        3: (frozenset(TABLES_3),),
         SCHEMA: (frozenset(TABLES),),
     }.get(schema, ())

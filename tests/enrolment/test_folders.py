@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tiny_models import TinyDetector, png, portrait, write_models, write_people
 
 from lrface.enrolment import preparing
 from lrface.errors import LrfaceError
+from lrface.gallery import Gallery
 from lrface.matcher import FaceMatcher
 from lrface.outputs.enrolment_files import EnrolmentFiles
 from lrface.types import Detections
@@ -36,13 +38,16 @@ class CountingDetector(TinyDetector):
         return super().detect(image)
 
 
-def enrol(tmp_path: Path, detector: TinyDetector, out: Path | None = None) -> list[tuple[str, str]]:
+def enrol(
+    tmp_path: Path, detector: TinyDetector, out: Path | None = None, judge: str = "", force: bool = False
+) -> list[tuple[str, str]]:
     models = tmp_path / "models"
     if not models.exists():
         write_models(models)
     with FaceMatcher.open(tmp_path / "staff.gallery", models=models, detector=detector) as matcher:
+        matcher._judge = judge  # of a detector of one's own it is unknown
         if out is None:
-            report = matcher.enroll_folder(tmp_path / "people")
+            report = matcher.enroll_folder(tmp_path / "people", force=force)
         else:
             with EnrolmentFiles(out) as files:
                 report = matcher.enroll_folder(tmp_path / "people", on_photo=files.write)
@@ -65,6 +70,54 @@ def test_a_second_run_looks_only_at_what_is_new(tmp_path: Path) -> None:
     found = enrol(tmp_path, again)
     assert again.calls == 2
     assert [status for _, status in found].count("enrolled") == 2
+
+
+@pytest.mark.parametrize("key", [None, "ab" * 32])
+def test_photos_that_were_refused_are_not_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    if key:
+        monkeypatch.setenv("LRFACE_GALLERY_KEY", key)
+    people = write_people(tmp_path / "people", PEOPLE)
+    (people / "Bob" / "empty.png").write_bytes(png(np.full((90, 60, 3), 200, np.uint8)))
+    (people / "Bob" / "broken.png").write_bytes(b"no picture")
+    again = cv2.imencode(".png", cv2.imread(str(people / "Dan" / "0.png")), [cv2.IMWRITE_PNG_COMPRESSION, 0])[1]
+    (people / "Dan" / "copy.png").write_bytes(again.tobytes())
+    first = enrol(tmp_path, TinyDetector(), judge="a")
+    assert [status for _, status in first].count("enrolled") == 10
+    looked = []
+    look = preparing.cut_portrait
+    monkeypatch.setattr(preparing, "cut_portrait", lambda *photo: (looked.append(photo[1]), look(*photo))[1])
+
+    def looks(**options: object) -> int:
+        looked.clear()
+        found = enrol(tmp_path, TinyDetector(), **options)  # type: ignore[arg-type]
+        kept = {"enrolled": "already enrolled"}
+        assert [status for _, status in found] == [kept.get(status, status) for _, status in first]
+        return len(looked)
+
+    assert looks(judge="a") == 0
+    assert looks(judge="a", force=True) == 3
+    assert looks(judge="b") == 3, "another detector may find a face"
+    assert looks(judge="b") == 0
+    with Gallery.open(tmp_path / "staff.gallery") as gallery:
+        gallery.remove("Ana")
+        gallery.compact()
+    refused = hashlib.sha256(b"no picture").hexdigest()
+    assert refused.encode() not in (tmp_path / "staff.gallery").read_bytes(), "it may show who was removed"
+    assert enrol(tmp_path, TinyDetector(), judge="b")[0] == ("0.png", "enrolled")
+    with Gallery.open(tmp_path / "staff.gallery") as gallery:
+        original = gallery.stored_hash(hashlib.sha256((people / "Dan" / "0.png").read_bytes()).hexdigest())
+        gallery.remove_photo("Dan", original)
+    (people / "Dan" / "0.png").unlink()
+    assert dict(enrol(tmp_path, TinyDetector(), judge="b"))["copy.png"] == "enrolled", "no copy of anything any more"
+
+
+def test_the_bundled_detector_is_a_judge_and_one_of_the_users_own_is_none(tmp_path: Path) -> None:
+    with FaceMatcher.open(":memory:") as usual, FaceMatcher.open(":memory:", min_face=20) as other:
+        assert len({usual._judge, other._judge, ""}) == 3
+    with FaceMatcher.open(":memory:", detector=TinyDetector()) as own:
+        assert own._judge == ""
 
 
 def test_a_photo_in_two_folders_belongs_to_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

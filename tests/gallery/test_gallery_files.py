@@ -13,6 +13,7 @@ from tiny_gallery import CONTRACT, DIM, names, photo, vector
 
 from lrface.errors import ContractError, GalleryError, LrfaceError
 from lrface.gallery import Contract, Gallery, PhotoTemplate
+from lrface.gallery.tables import SCHEMA
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_files_of_others_are_refused_and_left_alone(path: Path, content: bytes, 
 
 
 @pytest.mark.parametrize(
-    ("schema", "match"), [(4, "update lrface"), (1, "enrol the photos again"), (0, "enrol the photos again")]
+    ("schema", "match"), [(SCHEMA + 1, "update lrface"), (1, "enrol the photos again"), (0, "enrol the photos again")]
 )
 def test_other_schemas(path: Path, schema: int, match: str) -> None:
     with Gallery.open(path, CONTRACT) as gallery:
