@@ -84,10 +84,14 @@ def append(
     return values[0], link
 
 
-def entries(connection: sqlite3.Connection, after: int = 0) -> Iterator[AuditEntry]:
-    """Those with a higher number, the oldest first."""
-    query = "SELECT seq, at, actor, action, person, detail, hash FROM audit WHERE seq > ? ORDER BY seq"
-    for number, at, who, action, person, detail, link in connection.execute(query, (after,)):
+def entries(
+    connection: sqlite3.Connection, after: int = 0, before: int | None = None, most: int | None = None
+) -> Iterator[AuditEntry]:
+    """Those with a higher number than `after` and a lower one than `before`, of these the last `most`, oldest first."""
+    bounds = after, 2**63 - 1 if before is None else before, -1 if most is None else most
+    query = "SELECT seq, at, actor, action, person, detail, hash FROM audit WHERE seq > ? AND seq < ? "
+    found = connection.execute(f"SELECT * FROM ({query} ORDER BY seq DESC LIMIT ?) ORDER BY seq", bounds)
+    for number, at, who, action, person, detail, link in found:
         yield AuditEntry(number, at, who, action, person, detail, link.hex() if isinstance(link, bytes) else "")
 
 

@@ -273,14 +273,18 @@ class Gallery:
         """
         return self._index.write(self._store.remove_damaged)
 
-    def people(self) -> list[Person]:
-        """Everybody, by name.
+    def people(self, after: str = "", most: int | None = None) -> list[Person]:
+        """People, by name.
+
+        Args:
+            after: Only those whose name comes after this one.
+            most: Of these the first ones, so many; None for all.
 
         Raises:
             GalleryError: The file cannot be read.
         """
         self.search_index()  # which compares all checksums
-        return [Person.of(p.id, p.name, p.photos, p.details) for p in self._store.people()]
+        return [Person.of(p.id, p.name, p.photos, p.details) for p in self._store.people(after, most)]
 
     def person(self, who: str) -> Person:
         """One person.
@@ -312,16 +316,18 @@ class Gallery:
         """What encrypts names, templates and crops; for what else is kept of the people."""
         return self._store.cipher
 
-    def audit_log(self, after: int = 0) -> list[AuditEntry]:
+    def audit_log(self, after: int = 0, before: int | None = None, most: int | None = None) -> list[AuditEntry]:
         """Who did what when, the oldest first; without names, templates or hashes of photos.
 
         Args:
             after: Only entries with a higher number.
+            before: Only entries with a lower number.
+            most: Of these the last ones, so many.
 
         Raises:
             GalleryError: The file cannot be read.
         """
-        return self._store.audit_log(after)
+        return self._store.audit_log(after, before, most)
 
     def log(self, action: str, detail: str = "") -> None:
         """Adds an entry to the audit log for a change that is kept elsewhere; both texts name nobody."""

@@ -106,15 +106,25 @@ class StoreReader(StoreFile):
             self._ready()
             return read_settings(self._connection, self.path)
 
-    def people(self) -> list[PersonSummary]:
-        """Everybody, by name.
+    def people(self, after: str = "", most: int | None = None) -> list[PersonSummary]:
+        """People by name, from the one after a name on, at most so many.
+
+        A page of an encrypted gallery takes as long as everybody: its names are in no order in the file.
 
         Raises:
             GalleryError: The file cannot be read, or somebody's row is damaged.
         """
         with self._lock, gallery_errors(self.path):
             self._ready()
-            return sorted(self._summaries(), key=lambda person: person.name)
+            if most is not None and not self.cipher.encrypts:
+                query = (
+                    "SELECT uuid, name, details, (SELECT count(*) FROM photos WHERE person_id = people.id) FROM people "
+                    "WHERE name > ? ORDER BY name LIMIT ?"
+                )
+                rows = self._connection.execute(query, (after, most)).fetchall()
+                return [PersonSummary(row[0], row[1], Details.from_json(row[2]), row[3]) for row in rows]
+            found = sorted(self._summaries(), key=lambda person: person.name)
+            return [person for person in found if person.name > after][:most]
 
     def person(self, who: str) -> StoredPerson:
         """One person with all photos.
@@ -126,15 +136,15 @@ class StoreReader(StoreFile):
             self._ready()
             return self._read(self._find(who))
 
-    def audit_log(self, after: int = 0) -> list[AuditEntry]:
-        """Changes with a higher number, the oldest first.
+    def audit_log(self, after: int = 0, before: int | None = None, most: int | None = None) -> list[AuditEntry]:
+        """Changes between two numbers, of these the last `most`, the oldest first.
 
         Raises:
             GalleryError: The file cannot be read.
         """
         with self._lock, gallery_errors(self.path):
             self._ready()
-            return list(audit.entries(self._connection, after))
+            return list(audit.entries(self._connection, after, before, most))
 
     def owner(self, sha256: str) -> str | None:
         """The person for whom a photo is enrolled; None for a photo that is not.

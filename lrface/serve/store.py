@@ -213,13 +213,13 @@ class ServiceStore(ServiceFile):
         rows = self._rows("SELECT unseal(template) FROM track WHERE id = ? AND template IS NOT NULL", (track,))
         return unpack_template(rows[0][0]) if rows else None
 
-    def unknown_templates(self, since: float = 0.0) -> list[tuple[int, TrackTemplate]]:
-        """Ids and templates of the tracks without a name, the oldest first."""
+    def unknown_templates(self, first: int = 0) -> list[tuple[int, TrackTemplate]]:
+        """Ids and templates of the tracks without a name, from an id on, the oldest first."""
         query = (
-            "SELECT id, unseal(template) FROM track WHERE person IS NULL AND template IS NOT NULL AND last_at >= ? "
+            "SELECT id, unseal(template) FROM track WHERE person IS NULL AND template IS NOT NULL AND id >= ? "
             "ORDER BY id"
         )
-        return [(track, unpack_template(data)) for track, data in self._rows(query, (since,))]
+        return [(track, unpack_template(data)) for track, data in self._rows(query, (first,))]
 
     def crop(self, track: int, rank: int = 0) -> Crop | None:
         """A crop of a track, 0 for the best one; None where there is none."""

@@ -47,6 +47,20 @@ def test_a_new_name_leaves_the_id(gallery: Gallery) -> None:
         gallery.rename("Ana María", "Bob")
 
 
+@pytest.mark.parametrize("key", [None, bytes(32)])
+def test_people_come_in_pages(tmp_path: Path, key: bytes | None) -> None:
+    with Gallery.open(tmp_path / "a.gallery", CONTRACT, key=key) as opened:
+        for seed, name in enumerate(("Émile", "Bo", "ana", "Zoë", "Ana", "Čapek")):
+            opened.add(name, [photo(seed), photo(seed + 100)])
+        everybody = opened.people()
+        assert [person.name for person in everybody] == sorted(person.name for person in everybody)
+        assert opened.people(most=2) == everybody[:2]
+        assert opened.people(everybody[1].name, 3) == everybody[2:5]
+        assert opened.people("Bn", 1) == [person for person in everybody if person.name == "Bo"]
+        assert opened.people(everybody[-1].name, 3) == []
+        assert opened.people(everybody[2].name) == everybody[3:]
+
+
 def test_two_entries_become_one(gallery: Gallery) -> None:
     gallery.set_tags("Bob", ["tall"])
     gallery.set_metadata("Bob", {"room": 7, "floor": 1})

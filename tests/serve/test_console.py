@@ -177,6 +177,29 @@ def test_a_group_is_named_at_once_and_all_of_it_undone(browser: tuple[httpx.Clie
     assert watched.http.get(f"/v1/tracks/{before[0][0]}").json()["name"] is None
 
 
+def test_many_people_come_in_pages(browser: tuple[httpx.Client, str], watched: Server) -> None:
+    client, csrf = browser
+    names = [f"Page {number:03d}" for number in range(3)]
+    for name in names:
+        picture = tiny_models.png(tiny_models.portrait(name))
+        assert watched.enrol(name, picture, force="true").status_code == 201
+    try:
+        page = client.get("/people", params={"after": names[0]}).text
+        assert names[0] not in page
+        assert names[1] in page
+        assert 'href="/people">The first ones' in page
+        ids = [watched.http.get(f"/v1/people/{name}").json()["id"] for name in names]
+        page = client.get(f"/people/{ids[0]}").text
+        assert f'<option value="{names[2]}">' in page
+        missing = client.post(f"/people/{ids[0]}/merge", data={"csrf_token": csrf, "into": "Nobody at all"})
+        assert missing.status_code == 404
+        merged = client.post(f"/people/{ids[0]}/merge", data={"csrf_token": csrf, "into": names[1]})
+        assert merged.headers["location"] == f"/people/{ids[1]}"
+    finally:
+        for name in names[1:]:
+            watched.http.delete(f"/v1/people/{name}")
+
+
 def test_a_group_is_ignored_and_comes_back(browser: tuple[httpx.Client, str]) -> None:
     client, csrf = browser
     before = groups(client.get("/review").text)

@@ -79,11 +79,10 @@ async def change_settings(call: Call) -> SettingsOut:
 
 async def audit(call: Call) -> list[AuditOut]:
     """Who changed what."""
-    entries = await call.service.read(call.service.matcher.gallery.audit_log)
-    page = [each for each in entries if call.query.before is None or each.number < call.query.before]
+    read = call.service.matcher.gallery.audit_log
+    page = await call.service.read(read, before=call.query.before, most=call.query.limit)
     return [
-        AuditOut(each.number, each.at, each.actor, each.action, each.person, each.detail)
-        for each in page[::-1][: call.query.limit]
+        AuditOut(each.number, each.at, each.actor, each.action, each.person, each.detail) for each in reversed(page)
     ]
 
 

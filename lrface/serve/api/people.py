@@ -15,6 +15,7 @@ from lrface.serve.people import (
     Sighted,
     enrol,
     merge_people,
+    people_page,
     person_of,
     remove_person,
     rename_person,
@@ -68,12 +69,9 @@ def sighted_out(sighted: Sighted) -> SeenBefore:
 async def list_people(call: Call) -> PeopleOut:
     """A page of people."""
     query: PeopleQuery = call.query
-    everybody = await call.service.read(call.service.matcher.gallery.people)
-    wanted = [person for person in everybody if query.search.casefold() in person.name.casefold()]
-    page = [person for person in wanted if person.name > query.after][: query.limit + 1]
-    more = len(page) > query.limit
-    page = page[: query.limit]
-    return PeopleOut([person_out(each) for each in page], len(wanted), page[-1].name if more else None)
+    found, total = await call.service.read(people_page, call.service, query.search, query.after, query.limit + 1)
+    page = found[: query.limit]
+    return PeopleOut([person_out(each) for each in page], total, page[-1].name if len(found) > query.limit else None)
 
 
 async def enrol_person(call: Call) -> EnrolmentOut:

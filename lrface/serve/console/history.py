@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -15,8 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from lrface.errors import GalleryError
+from lrface.gallery import Gallery, Person
 from lrface.redaction import csv_cell
-from lrface.serve.console.rendering import Console
+from lrface.serve.console.rendering import MOST_NAMES, Console
 from lrface.serve.problems import Problem
 from lrface.serve.store import MOST, ServiceStore
 from lrface.serve.trackrecords import StoredTrack
@@ -50,7 +53,7 @@ def routes(console: Console) -> list[BaseRoute]:
         wanted, before = filter_of(given), given.get("before", "")
         older_than = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
         tracks = await service.read(service.store.tracks, before=older_than, limit=_PAGE, **wanted)
-        people = await service.read(service.matcher.gallery.people)
+        people = await service.read(_offered, service.matcher.gallery, wanted["person"])
         asked = {key: value for key, value in given.items() if value and key != "before"}
         older = urlencode({**asked, "before": tracks[-1].id}) if len(tracks) == _PAGE else ""
         first = min((track.first_at for track in tracks), default=0.0)
@@ -68,6 +71,15 @@ def routes(console: Console) -> list[BaseRoute]:
         return Response(text, 200, {"Content-Disposition": f'attachment; filename="{name}"'}, "text/csv")
 
     return [console.route("/history", history), console.route("/history.csv", as_csv)]
+
+
+def _offered(gallery: Gallery, chosen: str | None) -> list[Person]:
+    """The people to choose from, and the one who is chosen."""
+    people = gallery.people(most=MOST_NAMES)
+    if chosen is not None and all(person.id != chosen for person in people):
+        with suppress(GalleryError):  # removed meanwhile
+            people.append(gallery.person(chosen))
+    return people
 
 
 def filter_of(given: Mapping[str, str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,9 +18,18 @@ from lrface.inputs.images import read_image
 from lrface.serve.access import Role
 from lrface.serve.api.people import EnrolForm
 from lrface.serve.api.recognition import IdentifyForm
-from lrface.serve.console.rendering import Console, fields_of, identity_of
+from lrface.serve.console.rendering import MOST_NAMES, Console, fields_of, identity_of
 from lrface.serve.endpoint import read_form
-from lrface.serve.people import Sighted, enrol, merge_people, person_of, remove_person, rename_person, seen_before
+from lrface.serve.people import (
+    Sighted,
+    enrol,
+    merge_people,
+    people_page,
+    person_of,
+    remove_person,
+    rename_person,
+    seen_before,
+)
 from lrface.serve.problems import Problem
 from lrface.serve.trial import LATELY_S, Trial, try_photo
 from lrface.types import Identification
@@ -53,10 +63,12 @@ def routes(console: Console) -> list[BaseRoute]:
 
     async def people(request: Request) -> Response:
         search = request.query_params.get("search", "").strip()
-        everybody = await service.read(gallery.people)
-        found = [each for each in everybody if search.casefold() in each.name.casefold()]
+        after = request.query_params.get("after", "")
+        found, count = await service.read(people_page, service, search, after, _MOST_SHOWN + 1)
+        shown = found[:_MOST_SHOWN]
         return console.page(
-            request, "people.html", people=found[:_MOST_SHOWN], total=len(everybody), found=len(found), search=search,
+            request, "people.html", people=shown, total=len(gallery), found=count, search=search, after=after,
+            following=urlencode({"search": search, "after": shown[-1].name}) if len(found) > _MOST_SHOWN else "",
             photos=service.options.limits.photos,
         )  # fmt: skip
 
@@ -94,8 +106,8 @@ def routes(console: Console) -> list[BaseRoute]:
         photos = await service.read(gallery.photos, who.id)
         sighted = await service.work(identity_of(request), seen_before, service, who.id)
         tracks = await service.read(service.store.tracks, person=who.id, limit=12)
-        everybody = await service.read(gallery.people)
-        others = [each for each in everybody if each.id != who.id]
+        people = await service.read(gallery.people, most=MOST_NAMES)
+        others = [each for each in people if each.id != who.id]
         return console.page(
             request, "person.html", person=who, photos=photos, sighted=sighted, tracks=tracks, others=others
         )

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 PAGES = (("/", "Live"), ("/history", "Who was here"), ("/review", "Review"), ("/people", "People"))
+MOST_NAMES = 1000
+"""Names that a page offers to choose from; any other can be typed."""
+
 _TOKEN = Markup('<input type="hidden" name="csrf_token" value="{}">')
 
 REASONS: dict[str, str] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,18 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from lrface.errors import GalleryError
+from lrface.gallery import Gallery
 from lrface.serve.access import Role
-from lrface.serve.console.rendering import Console, fields_of, identity_of, name_list, plural, track_ids
+from lrface.serve.console.rendering import (
+    MOST_NAMES,
+    Console,
+    fields_of,
+    identity_of,
+    name_list,
+    plural,
+    track_ids,
+)
 from lrface.serve.grouping import MOST, group_tracks, same_thresholds
 from lrface.serve.problems import Problem
 from lrface.serve.review import NAMED, NOT_THIS_PERSON, label_tracks, name_tracks, not_this_person, undo
@@ -57,12 +68,13 @@ class Done:
 def routes(console: Console) -> list[BaseRoute]:
     """The page's routes."""
     service = console.service
+    groups_of = UnknownGroups(service)
 
     async def review(request: Request) -> Response:
-        groups = await service.work(identity_of(request), unknown_groups, service)
-        people = await service.read(service.matcher.gallery.people)
-        names = {person.id: person.name for person in people}
+        groups = await service.work(identity_of(request), groups_of.current)
+        people = await service.read(service.matcher.gallery.people, most=MOST_NAMES)
         actions = await service.read(service.store.actions, _ACTIONS)
+        names = await service.read(_names, service.matcher.gallery, actions)
         wanted = request.query_params.get("done", "")
         done = [Done(each, in_words(each, names)) for each in actions]
         first = _number(request.query_params.get("from", ""))
@@ -102,23 +114,55 @@ def routes(console: Console) -> list[BaseRoute]:
     ]
 
 
-def unknown_groups(service: Service) -> list[Group]:
-    """The newest unknown tracks that somebody has not ignored, in groups of one person each."""
-    store = service.store
-    tracks: dict[int, StoredTrack] = {}
-    before: int | None = None
-    while len(tracks) < MOST and (page := store.tracks(before=before, unknown=True, limit=500)):
-        tracks.update((track.id, track) for track in page)
-        before = page[-1].id
-    kept = [(track, template) for track, template in store.unknown_templates() if track in tracks][-MOST:]
-    if not kept:
-        return []
-    row_of = {track: row for row, (track, _) in enumerate(kept)}
-    apart = {(row_of[one], row_of[other]) for one, other in store.together(row_of)}
-    templates = [template for _, template in kept]
-    vectors = np.stack([template.vector for template in templates])
-    groups = group_tracks(vectors, same_thresholds(templates, service.matcher.calibration), apart)
-    return [_group([tracks[kept[row][0]] for row in rows]) for rows in groups]
+class UnknownGroups:
+    """The newest unknown tracks that somebody has not ignored, in groups of one person each.
+
+    They are grouped again only where tracks have come, gone or changed: of 2,000 all pairs are compared.
+
+    Args:
+        service: Of which.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._last: tuple[list[tuple[int, float]], list[list[int]]] = [], []
+
+    def current(self) -> list[Group]:
+        """The groups of this moment, the largest first."""
+        store = self._service.store
+        tracks: dict[int, StoredTrack] = {}
+        before: int | None = None
+        while len(tracks) < MOST and (page := store.tracks(before=before, unknown=True, limit=500)):
+            tracks.update((track.id, track) for track in page)
+            before = page[-1].id
+        now = [(track.id, track.last_at) for track in tracks.values()]
+        before_now, groups = self._last
+        if now != before_now:
+            groups = self._grouped(tracks)
+            self._last = now, groups
+        return [_group([tracks[track] for track in own]) for own in groups]
+
+    def _grouped(self, tracks: Collection[int]) -> list[list[int]]:
+        store = self._service.store
+        found = store.unknown_templates(min(tracks, default=0))
+        kept = [(track, template) for track, template in found if track in tracks][-MOST:]
+        if not kept:
+            return []
+        row_of = {track: row for row, (track, _) in enumerate(kept)}
+        apart = {(row_of[one], row_of[other]) for one, other in store.together(row_of)}
+        templates = [template for _, template in kept]
+        vectors = np.stack([template.vector for template in templates])
+        groups = group_tracks(vectors, same_thresholds(templates, self._service.matcher.calibration), apart)
+        return [[kept[row][0] for row in rows] for rows in groups]
+
+
+def _names(gallery: Gallery, actions: Sequence[StoredAction]) -> dict[str, str]:
+    """Of the people in some actions who are enrolled, by id."""
+    found = {}
+    for person in {action.body["person"] for action in actions} - {None}:
+        with suppress(GalleryError):  # removed meanwhile
+            found[person] = gallery.person(person).name
+    return found
 
 
 def in_words(action: StoredAction, names: dict[str, str]) -> str:
