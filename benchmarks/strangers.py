@@ -1,17 +1,19 @@
 """Strangers who come back: are they known again, and is anybody taken for somebody else?
 
-    python -m benchmarks.strangers [--people N]
+    python -m benchmarks.strangers [--people 40 400] [--draws 10]
 
-People of LFW with eight photos or more walk by twice, nobody is enrolled: first one track of each, then another one of
-each, of other photos, shrunk as whole pictures until the aligned face is so many pixels wide. ``known again``: second
-tracks that get the identifier of the same person's first; ``new``: those that get a new one; ``somebody else's``: those
-that get another person's. ``merged``: first tracks that get the identifier of somebody who walked by before. Photos of
-other days differ more than two visits on one day. Writes ``benchmarks/results/strangers.json``.
+People of LFW walk by twice, nobody is enrolled: first one track of each, then another one of each, of other photos,
+shrunk as whole pictures until the aligned face is so many pixels wide. So many people are drawn of those with enough
+photos, several times, and all counted together. ``known again``: second tracks that get the identifier of the same
+person's first; ``new``: those that get a new one; ``somebody else's``: those that get another person's. ``merged``:
+first tracks that get the identifier of somebody who walked by before. A share of ``fpir`` may get a wrong identifier.
+Photos of other days differ more than two visits on one day. Writes ``benchmarks/results/strangers.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,19 +24,19 @@ import numpy as np
 from benchmarks.lib.lfw_data import lfw_faces
 from benchmarks.lib.results import RESULTS, SHARED, table, write_result
 from benchmarks.tracks import lfw_people, lfw_views
+from lrface.decisions.rates import DEFAULT_FPIR
 from lrface.matcher import FaceMatcher
 from lrface.models.manifest import Manifest
-from lrface.tracks.decision import band_of, can_fuse
-from lrface.tracks.following import SAME_STRANGER_FMR
+from lrface.tracks.decision import can_fuse, curve_between
 from lrface.tracks.strangers import Strangers
 from lrface.tracks.template import View, fuse_views
 
 VIEWS = (1, 2, 4)
-WIDTHS = (24, 16, 12)
-PHOTOS = 2 * max(VIEWS)
+WIDTHS = (32, 24, 16, 12, 8)
+PEOPLE = (40, 400)
 
 
-def visits(matcher: FaceMatcher, tracks: Sequence[Sequence[Sequence[View]]]) -> Counter[str]:
+def visits(matcher: FaceMatcher, tracks: Sequence[Sequence[Sequence[View]]], fpir: float) -> Counter[str]:
     """Counts what becomes of tracks; ``tracks[visit][person]`` are the views of one."""
     strangers, owners = Strangers(), dict[str, int]()
     total: Counter[str] = Counter()
@@ -43,10 +45,8 @@ def visits(matcher: FaceMatcher, tracks: Sequence[Sequence[Sequence[View]]]) -> 
         for person, views in enumerate(people):
             fused = can_fuse(matcher.calibration, views[0].network)
             template = fuse_views(views if fused else [max(views, key=lambda view: view.weight)])
-            band = band_of(matcher.calibration, template)
-            effective = template.effective_views(band.same_person)
-            same = band.curve(effective, 1).threshold(SAME_STRANGER_FMR)
-            key = strangers.identify(template.vector, same, 60.0 * visit, set()) or ""
+            curve = curve_between(matcher.calibration, template)
+            key = strangers.identify(template.vector, curve, fpir, 60.0 * visit, set()) or ""
             if not visit:
                 total["merged"] += key in owners
                 owners.setdefault(key, person)
@@ -60,33 +60,45 @@ def visits(matcher: FaceMatcher, tracks: Sequence[Sequence[Sequence[View]]]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--people", type=int, default=0, help="only so many; 0: all")
+    parser.add_argument("--models", type=Path, default=None, help="a models folder; the bundled one")
+    parser.add_argument("--people", type=int, nargs="+", default=list(PEOPLE), help="who walk by")
+    parser.add_argument("--draws", type=int, default=10, help="of these people")
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
+    parser.add_argument("--limit", type=int, default=0, help="only so many people to draw from: a try-out, no figure")
+    parser.add_argument("--fpir", type=float, default=DEFAULT_FPIR)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    with FaceMatcher.open(":memory:") as matcher:
+    with FaceMatcher.open(":memory:", models=args.models) as matcher:
         archive = args.data / "lfw" / "lfw-deepfunneled.zip"
-        people = [files[:PHOTOS] for files in lfw_people(archive).values() if len(files) >= PHOTOS][
-            : args.people or None
-        ]
-        names = [file for files in people for file in files]
+        known = [files[: 2 * max(VIEWS)] for files in lfw_people(archive).values()]
+        several = [files for files in known if len(files) >= 2 * VIEWS[1]][: args.limit or None]
+        names = [file for files in several for file in files]
+        places = np.split(np.arange(len(names)), np.cumsum([len(files) for files in several])[:-1])
         _, points = lfw_faces(archive, names, matcher.detector)
         for width in args.widths:
-            views = np.array(lfw_views(matcher, archive, names, points, width), object).reshape(len(people), PHOTOS)
-            for count in VIEWS:
-                tracks = [[list(row[start : start + count]) for row in views] for start in (0, PHOTOS // 2)]
-                found = visits(matcher, tracks)
-                rows.append({"px": width, "views": count, "people": len(people), **{
-                    key: found[key] for key in ("again", "new", "else", "merged")
+            views = lfw_views(matcher, archive, names, points, width)
+            for count, people in itertools.product(VIEWS, args.people):
+                able = [own for own in places if len(own) >= 2 * count]
+                if len(able) < people:
+                    continue
+                rng, found = np.random.default_rng([width, count, people]), Counter[str]()
+                for _ in range(args.draws):
+                    drawn = [able[i] for i in rng.permutation(len(able))[:people]]
+                    tracks = [[[views[i] for i in own[k : k + count]] for own in drawn] for k in (0, count)]
+                    found += visits(matcher, tracks, args.fpir)
+                rows.append({"px": width, "views": count, "people": people, "visits": args.draws * people, **{
+                    key: found[key] / (args.draws * people) for key in ("again", "new", "else", "merged")
                 }})  # fmt: skip
     print(table(
-        ["px", "views", "people", "known again", "new", "somebody else's", "merged"],
-        [[str(r[key]) for key in ("px", "views", "people", "again", "new", "else", "merged")] for r in rows],
+        ["px", "views", "people", "known again, %", "new, %", "somebody else's, %", "merged, %"],
+        [[*(str(r[key]) for key in ("px", "views", "people")),
+          *(f"{100 * r[key]:.1f}" for key in ("again", "new", "else", "merged"))] for r in rows],
     ))  # fmt: skip
     path = write_result("strangers", {
-        "protocol": f"LFW's people walk by twice as strangers, at a false-match rate of {SAME_STRANGER_FMR:g}",
-        "models": {entry.name: entry.sha256 for entry in Manifest.load().embedders.values()},
+        "protocol": "LFW's people walk by twice as strangers; shares of all visits",
+        "fpir": args.fpir, "draws": args.draws, "limit": args.limit,
+        "models": {entry.name: entry.sha256 for entry in Manifest.load(args.models).embedders.values()},
         "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")

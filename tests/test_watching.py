@@ -132,14 +132,15 @@ def test_a_second_run_keeps_the_first(tmp_path, matcher):
     assert "Bob" in second
 
 
-def test_strangers_are_known_again_or_not_kept_at_all(tmp_path, matcher):
-    turned = [[STRANGER]] * 8
-    for kept, expected in ((3600.0, 1), (0.0, 0)):
-        told = []
+@pytest.mark.parametrize(("tracks", "kept", "expected"), [(True, 3600.0, 1), (True, 0.0, 0), (False, 3600.0, 2)])
+def test_strangers_are_known_again_or_not_kept_at_all(tmp_path, tracks, kept, expected):
+    """Without thresholds for two tracks, each visit has an identifier of its own."""
+    turned, told = [[STRANGER]] * 8, []
+    with open_matcher(tmp_path / "g.gallery", write_models(tmp_path / "models", tracks=tracks)) as matcher:
         watch(matcher, source(tmp_path, [*turned, *[[]] * 15, *turned]), on_event=told.append, keep_strangers_s=kept)
-        left = [event.unknown for event in told if event.kind == TrackEventKind.LEFT]
-        assert len(left) == 2
-        assert len({key for key in left if key is not None}) == expected
+    left = [event.unknown for event in told if event.kind == TrackEventKind.LEFT]
+    assert len(left) == 2
+    assert len({key for key in left if key is not None}) == expected
 
 
 def test_detection_in_every_third_frame_sees_and_shows_the_same_people(tmp_path, matcher):

@@ -27,6 +27,7 @@ def page(results: Path, plot: str) -> str:
         _landmarks(required("landmarks", results)),
         _devices(required("devices", results)),
         *([_tracks(found)] if (found := read_result("tracks", results)) else []),
+        *([_strangers(found)] if (found := read_result("strangers", results)) else []),
         _methods(required("sweep-methods", results)),
         *pictures(results),
         "## Accuracy by the width of the face\n\n"
@@ -265,6 +266,24 @@ def _tracks(result: dict[str, Any]) -> str:
         + "\n\nClips, decided by track and by single frame.\n\n"
         + table(["clip", "width, px", "by", "faces", "named rightly, %", "wrong names", "embedded"], clips)
     )
+
+
+def _strangers(result: dict[str, Any]) -> str:
+    shares = ("again", "new", "else", "merged")
+    lines = [
+        [*(str(r[key]) for key in ("px", "views", "people")), *(f"{100 * r[key]:.1f}" for key in shares)]
+        for r in result["rows"]
+    ]
+    return (
+        "## Strangers who come back\n\n"
+        f"LFW's people walk by twice, nobody is enrolled; at most {result['fpir']:g} of the visits may get the"
+        " identifier of somebody else, among as many people as walk by. The views of a visit are photos of different"
+        " days. Command: `python -m benchmarks.strangers`.\n\n"
+        + table(
+            ["width, px", "views", "people", "known again, %", "new identifier, %", "somebody else's, %",
+             "first visit: somebody else's, %"], lines
+        )
+    )  # fmt: skip
 
 
 def _detection(result: dict[str, Any]) -> str:

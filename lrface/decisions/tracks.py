@@ -2,6 +2,9 @@
 
 The mean of several views is closer to the person and to strangers than one view, so each number of views has its own
 curve. A track is decided again whenever a view is added; `repeats` says by how much that raises the rate.
+
+Two tracks of small faces resemble each other far more than a track and a photo do: both lack the same details. So there
+are curves of their own, `between`, for whether two tracks show one stranger.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class TrackBand:
         same_person: Mean similarity of two unrelated photos of one person: what independent views share.
         repeats: How many times the false-match rate of one decision the rate of a whole track is.
         curves: By effective views, rising, and photos behind a template, rising.
+        between: Of two tracks of different people, by effective views of each, rising; empty where not measured.
     """
 
     low: float
@@ -39,11 +43,21 @@ class TrackBand:
     same_person: float
     repeats: float
     curves: Mapping[float, Mapping[int, ImpostorCurve]]
+    between: Mapping[float, ImpostorCurve]
 
     def curve(self, views: float, photos: int) -> ImpostorCurve:
         """The curve for so many views and photos, or for the next larger counts measured (which ask for more)."""
-        by_photos = self.curves[next((n for n in self.curves if n >= views - _TOLERANCE), max(self.curves))]
+        by_photos = self.curves[_count_for(views, self.curves)]
         return by_photos[next((n for n in by_photos if n >= photos), max(by_photos))]
+
+    def curve_between(self, views: float) -> ImpostorCurve | None:
+        """The curve for two tracks of so many views or fewer; None where none was measured."""
+        return self.between[_count_for(views, self.between)] if self.between else None
+
+
+def _count_for(views: float, measured: Mapping[float, object]) -> float:
+    """The next larger number of views that was measured, or the largest."""
+    return next((n for n in measured if n >= views - _TOLERANCE), max(measured))
 
 
 class TrackCurveRecord(CurveRecord, frozen=True):
@@ -60,6 +74,7 @@ class TrackBandRecord(msgspec.Struct, frozen=True):
     same_person: Annotated[float, Meta(ge=-1, lt=1)]
     repeats: Annotated[float, Meta(ge=1, le=1000)]
     curves: Annotated[list[TrackCurveRecord], Meta(min_length=1)]
+    between: list[TrackCurveRecord] = []
 
 
 def track_bands(records: Sequence[TrackBandRecord]) -> dict[str, tuple[TrackBand, ...]]:
@@ -74,7 +89,8 @@ def track_bands(records: Sequence[TrackBandRecord]) -> dict[str, tuple[TrackBand
         curves: dict[float, dict[int, ImpostorCurve]] = {}
         for curve in sorted(record.curves, key=lambda each: (each.views, each.photos)):
             curves.setdefault(curve.views, {})[curve.photos] = curve.curve()
-        band = TrackBand(low, math.inf if high is None else high, record.same_person, record.repeats, curves)
+        between = {each.views: each.curve() for each in sorted(record.between, key=lambda each: each.views)}
+        band = TrackBand(low, math.inf if high is None else high, record.same_person, record.repeats, curves, between)
         found.setdefault(record.network, []).append(band)
     for bands in found.values():
         bands.sort(key=lambda band: band.low)

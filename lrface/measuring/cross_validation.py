@@ -126,7 +126,8 @@ def _of(
     for band in probes:
         mine = keep[band.rows]
         quality = None if band.quality is None else band.quality[mine]
-        parts.append(replace(band, rows=place[band.rows[mine]], vectors=band.vectors[mine], quality=quality))
+        parts.append(replace(band, rows=place[band.rows[mine]], vectors=band.vectors[mine], quality=quality,
+                             degraded=band.degraded[mine]))  # fmt: skip
     return clean[keep], parts, person[keep]
 
 

@@ -110,7 +110,7 @@ def probes_of(
         views[i] = cv2.resize(small, crops.shape[1:3], interpolation=cv2.INTER_LINEAR)
     vectors, quality = embedder.embed_with_quality(views)
     known = None if embedder.entry.quality is None else np.array(quality, np.float64)
-    return Probes(embedder.entry.name, low, high, rows, vectors, known)
+    return Probes(embedder.entry.name, low, high, rows, vectors, known, np.arange(len(rows)) % 2 == 1)
 
 
 def _penalty(path: Path) -> dict[str, float]:

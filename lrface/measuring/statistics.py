@@ -34,7 +34,16 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probes:
-    """The probes of one band: photos' rows [n], unit vectors [n, dim], and qualities [n] or None."""
+    """The probes of one band.
+
+    Attributes:
+        network: That embedded them.
+        low, high: Of their widths; None: no bound.
+        rows: Of the photos ``[n]``.
+        vectors: Of unit length ``[n, dim]``.
+        quality: ``[n]``, or None.
+        degraded: Which have camera degradation ``[n]``.
+    """
 
     network: str
     low: float
@@ -42,6 +51,7 @@ class Probes:
     rows: Rows
     vectors: Array
     quality: npt.NDArray[np.float64] | None
+    degraded: npt.NDArray[np.bool_]
 
 
 def statistics(
@@ -61,7 +71,8 @@ def statistics(
         **_face_statistics(clean, probes, person, groups, templates),
         "tracks": [
             track_statistics(
-                band.network, (band.low, band.high), band.vectors, band.quality, person[band.rows], owned, rng
+                band.network, (band.low, band.high), band.vectors, band.quality, band.degraded, person[band.rows],
+                owned, rng,
             )
             for band in tqdm(probes, desc="tracks", unit="band")
         ],

@@ -4,6 +4,10 @@ A track is made of probes of one band and one validation person, each of another
 Curves are measured of tracks of 1 to 16 views, and kept by how many effective views the runtime counts in such tracks.
 A track is decided after each of its views: ``repeats`` is how many times the rate of one decision the rate of any of
 them is.
+
+Two tracks of one camera have pictures of one kind, which makes small faces of different people alike. So a
+track for ``between``, the curves of two tracks of different people, has only photos as they are, or only degraded ones;
+of both curves the one that asks for more is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lrface.decisions.curves import CurveRecord
+from lrface.decisions.curves import CurveRecord, ImpostorCurve
 from lrface.measuring.impostor_curves import curve_of, strangers_of
 from lrface.tracks.template import TrackTemplate, View, fuse_views
 
@@ -27,8 +31,14 @@ TRACKS = 500
 LEAST_PEOPLE = 10
 """Longer tracks are left out where fewer people have more probes than that (or all tracks of a person are equal)."""
 
+VIEWS_BETWEEN = (1, 2, 4, 8)
+"""Of each of two tracks; the probes of one kind are half as many."""
+
+LEAST_COMPARISONS = 1000
+"""Of tracks of two people; fewer say nothing of one in a hundred, and there is no curve."""
+
 REPEATED_AT = 1e-3
-"""The false-match rate at which ``repeats`` is measured."""
+"""The false-match rate at which ``repeats`` is measured, and that decides which of two curves asks for more."""
 
 Array = npt.NDArray[np.float32]
 Names = npt.NDArray[np.str_]
@@ -39,6 +49,7 @@ def track_statistics(
     widths: tuple[float, float | None],
     vectors: Array,
     quality: npt.NDArray[np.float64] | None,
+    degraded: npt.NDArray[np.bool_],
     person: Names,
     templates: Mapping[int, tuple[Names, Array]],
     rng: np.random.Generator,
@@ -50,6 +61,7 @@ def track_statistics(
         widths: of the probes, from and to.
         vectors: of the probes, unit length ``[n, dim]``.
         quality: of the probes ``[n]``, or None.
+        degraded: which probes are, ``[n]``.
         person: of the probes ``[n]``, "<source>/<identity>".
         templates: by photos, owners ``[m]`` and unit vectors ``[m, dim]``.
         rng: draws tracks.
@@ -82,7 +94,34 @@ def track_statistics(
     return {
         "network": network, "widths": list(widths), "same_person": round(same, 5),
         "repeats": round(min(float(len(counts)), max(1.0, repeats)), 3), "curves": curves,
+        "between": _between(network, width, vectors, quality, degraded, person, same, rng.spawn(1)[0]),
     }  # fmt: skip
+
+
+def _between(
+    network: str, width: float, vectors: Array, quality: npt.NDArray[np.float64] | None,
+    degraded: npt.NDArray[np.bool_], person: Names, same: float, rng: np.random.Generator,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Curves of two tracks of different people, rising by effective views."""
+    found: list[dict[str, Any]] = []
+    for n in VIEWS_BETWEEN:
+        made = []
+        for kind in (degraded, ~degraded):
+            groups = [rows for name in np.unique(person) if len(rows := np.flatnonzero(kind & (person == name))) >= n]
+            if len(groups) < LEAST_PEOPLE:
+                continue
+            drawn = [rng.permutation(groups[i])[:n] for i in rng.integers(0, len(groups), TRACKS)]
+            drawn = list({tuple(sorted(rows.tolist())): rows for rows in drawn}.values())  # copies are no evidence
+            fused = [_fuse(vectors, quality, rows, width, network) for rows in drawn]
+            subjects, templates = person[[rows[0] for rows in drawn]], np.stack([each.vector for each in fused])
+            other = np.triu(strangers_of(subjects, subjects))
+            if other.sum() < LEAST_COMPARISONS:
+                continue
+            views = float(np.median([each.effective_views(same) for each in fused]))
+            made.append({"views": round(views, 3), **curve_of((templates @ templates.T)[other], 1)})
+        if made:
+            found.append(max(made, key=lambda each: _curve(each).threshold(REPEATED_AT)))
+    return found
 
 
 def _fuse(
@@ -103,4 +142,8 @@ def _same_person(vectors: Array, groups: list[npt.NDArray[np.int64]]) -> float:
 
 
 def _log_rates(curve: Mapping[str, Any], scores: Array) -> npt.NDArray[np.float64]:
-    return msgspec.convert({key: curve[key] for key in curve if key != "views"}, CurveRecord).curve().log_fmr_of(scores)
+    return _curve(curve).log_fmr_of(scores)
+
+
+def _curve(curve: Mapping[str, Any]) -> ImpostorCurve:
+    return msgspec.convert({key: curve[key] for key in curve if key != "views"}, CurveRecord).curve()

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lrface.decisions.calibration import Calibration
-from lrface.tracks.decision import band_of
-from lrface.tracks.following import SAME_STRANGER_FMR
+from lrface.tracks.decision import curve_between
 from lrface.tracks.template import TrackTemplate
 from lrface.types import FloatArray
 
 MOST = 2000
 """Tracks that are grouped at a time: all pairs are compared."""
+
+SAME_FMR = 1e-3
+"""False-match rate of two tracks that are taken for one person; a group asks for it on average, and is looked at."""
 
 _APART = 1e9  # a mean that holds one such distance is above every threshold
 _MOST_THRESHOLD = 0.99  # of a network without a usable threshold: only copies are the same
@@ -27,8 +29,8 @@ def same_thresholds(templates: Sequence[TrackTemplate], calibration: Calibration
     """The similarity from which another track shows the same stranger, for each track: float32 [n]."""
     found = []
     for template in templates:
-        band = band_of(calibration, template)
-        found.append(band.curve(template.effective_views(band.same_person), 1).threshold(SAME_STRANGER_FMR))
+        curve = curve_between(calibration, template)
+        found.append(_MOST_THRESHOLD if curve is None else curve.threshold(SAME_FMR))
     return np.minimum(np.array(found, np.float32), _MOST_THRESHOLD)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrface.decisions.calibration import Calibration, Population
-from lrface.decisions.curves import NEVER
+from lrface.decisions.curves import NEVER, ImpostorCurve
 from lrface.decisions.rates import fmr_for
 from lrface.decisions.tracks import TrackBand, track_band
 from lrface.gallery.index import Match
@@ -66,7 +66,13 @@ def band_of(calibration: Calibration, template: TrackTemplate) -> TrackBand:
     if can_fuse(calibration, template.network):
         return track_band(calibration.tracks, template.network, template.native_px)
     single = calibration.band(template.network, template.native_px)
-    return TrackBand(single.low, single.high, 0.0, _USUAL_REPEATS, {1.0: single.curves})
+    return TrackBand(single.low, single.high, 0.0, _USUAL_REPEATS, {1.0: single.curves}, {})
+
+
+def curve_between(calibration: Calibration, template: TrackTemplate) -> ImpostorCurve | None:
+    """How often tracks like this one resemble those of other people; None where that was not measured."""
+    band = band_of(calibration, template)
+    return band.curve_between(template.effective_views(band.same_person))
 
 
 def decide_track(

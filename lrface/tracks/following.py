@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrface.tracks.decision import CANDIDATES, band_of, can_fuse, decide_track, one_name_each
+from lrface.tracks.decision import CANDIDATES, can_fuse, curve_between, decide_track, one_name_each
 from lrface.tracks.events import TrackEvent, TrackEventKind
 from lrface.tracks.strangers import Strangers
 from lrface.tracks.template import TrackTemplate, View
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 MIN_HITS = 2
 """Frames with a face before it is reported: single false alarms of the detector are not."""
 
-SAME_STRANGER_FMR = 1e-3
-"""False-match rate of two tracks of strangers that are taken for one person."""
-
-_VIEWS_OF_STRANGERS, _PATIENCE_S = 1.5, 1.0  # so many effective views, or seconds, before strangers are told apart
+_VIEWS_OF_STRANGERS, _PATIENCE_S = 2.5, 5.0  # so many effective views, or seconds, before strangers are told apart
 
 
 class TrackFollower:
@@ -39,7 +36,8 @@ class TrackFollower:
 
     Args:
         matcher: With the people, the thresholds and the rate.
-        fpir: Share of strangers' tracks that may be named; None for the matcher's.
+        fpir: Share of strangers' tracks that may be named, and that may get another stranger's identifier. None for the
+            matcher's.
         camera: Named in events.
         strangers: Where strangers are kept; may be shared by several cameras. None: kept for a day.
         now: The time of the day, for events of a live source; None for a recording.
@@ -159,6 +157,10 @@ class TrackFollower:
         self._tracker.gone(math.inf)
         return self._left(list(self._tracks))
 
+    @property
+    def _rate(self) -> float:
+        return self._matcher.fpir if self._fpir is None else self._fpir
+
     def _decide(self) -> None:
         """Decides the tracks with new views; all of them when somebody was enrolled or removed."""
         if not self._undecided and not any(track.template for track in self._row_tracks):
@@ -170,9 +172,10 @@ class TrackFollower:
         templates = [(track, track.template) for track in fresh if track.template is not None]
         if templates:
             found = index.candidates(np.stack([template.vector for _, template in templates]), CANDIDATES)
-            fpir = self._matcher.fpir if self._fpir is None else self._fpir
             for (track, template), matches in zip(templates, found, strict=True):
-                track.decision = decide_track(template, matches, self._matcher.calibration, index.population, fpir)
+                track.decision = decide_track(
+                    template, matches, self._matcher.calibration, index.population, self._rate
+                )
         self._index = index
         self._undecided.clear()
         decided = [(track, track.decision) for track in self._tracks.values() if track.decision is not None]
@@ -211,13 +214,13 @@ class TrackFollower:
                 self._strangers.drop(track.unknown)
             track.unknown = None
         elif track.unknown is not None:
-            self._strangers.keep(track.unknown, track.template.vector, track.time_s)
+            curve = curve_between(self._matcher.calibration, track.template)
+            self._strangers.keep(track.unknown, track.template.vector, curve, track.time_s)
         elif leaves or track.shown.views >= _VIEWS_OF_STRANGERS or track.time_s - track.first_s >= _PATIENCE_S:
-            band = band_of(self._matcher.calibration, track.template)
-            same = band.curve(track.shown.views, 1).threshold(SAME_STRANGER_FMR)
+            curve = curve_between(self._matcher.calibration, track.template)
             taken = {self._tracks[n].unknown for n in track.together if n in self._tracks}
             track.unknown = self._strangers.identify(
-                track.template.vector, same, track.time_s, {key for key in taken if key is not None}
+                track.template.vector, curve, self._rate, track.time_s, {key for key in taken if key is not None}
             )
 
     def _left(self, numbers: Sequence[int]) -> list[TrackEvent]:

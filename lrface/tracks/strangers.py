@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lrface.decisions.curves import NEVER, ImpostorCurve
+from lrface.decisions.rates import fmr_for
 from lrface.types import FloatArray
 
 DEFAULT_RETENTION_S = 24 * 3600.0
@@ -17,6 +19,7 @@ MAX_KEPT = 1000
 @dataclass(slots=True)
 class _Stranger:
     vector: FloatArray
+    curve: ImpostorCurve | None
     seen_s: float
 
 
@@ -31,12 +34,18 @@ class Strangers:
         self._retention_s = retention_s
         self._kept: dict[str, _Stranger] = {}
 
-    def identify(self, vector: FloatArray, same: float, time_s: float, taken: set[str]) -> str | None:
+    def identify(
+        self, vector: FloatArray, curve: ImpostorCurve | None, fpir: float, time_s: float, taken: set[str]
+    ) -> str | None:
         """The identifier of a stranger: that of the most similar one kept, or a new one; None if nothing is kept.
+
+        Two tracks are of one stranger if they are as similar as the curves of both ask for, which is more where more
+        strangers are kept.
 
         Args:
             vector: float32 [dim], the track's template.
-            same: Similarity from which two tracks are of one stranger.
+            curve: Of tracks like it (`curve_between`); None: it is compared with nobody.
+            fpir: Share of tracks that may get the identifier of somebody else.
             time_s: Now.
             taken: Identifiers of strangers who are in view at this moment.
         """
@@ -45,18 +54,21 @@ class Strangers:
         self.forget(time_s)
         free = [key for key in self._kept if key not in taken]
         key = None
-        if free:
+        if free and curve is not None:
             similarities = np.stack([self._kept[each].vector for each in free]) @ vector
-            best = int(np.argmax(similarities))
-            key = free[best] if similarities[best] >= same else None
+            fmr = fmr_for(fpir, len(free))
+            needed = [NEVER if (own := self._kept[each].curve) is None else own.threshold(fmr) for each in free]
+            above = similarities - np.maximum(needed, curve.threshold(fmr))
+            fitting = np.flatnonzero(above >= 0)
+            key = free[fitting[np.argmax(similarities[fitting])]] if len(fitting) else None
         key = key or f"stranger-{uuid.uuid4().hex[:12]}"
-        self.keep(key, vector, time_s)
+        self.keep(key, vector, curve, time_s)
         return key
 
-    def keep(self, key: str, vector: FloatArray, time_s: float) -> None:
+    def keep(self, key: str, vector: FloatArray, curve: ImpostorCurve | None, time_s: float) -> None:
         """Renews what is kept of a stranger."""
         self._kept.pop(key, None)
-        self._kept[key] = _Stranger(vector, time_s)
+        self._kept[key] = _Stranger(vector, curve, time_s)
         while len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]
 

@@ -36,7 +36,7 @@ SMALL = {
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "service": ["--clients", "2", "--seconds", "2", "--networks", "fast"],
     "soak": ["--frames", "800"],
-    "strangers": ["--people", "3", "--widths", "24"],
+    "strangers": ["--people", "3", "--limit", "3", "--draws", "1", "--widths", "24"],
     "tracks": ["--limit", "4", "--widths", "24", "--draws", "1"],
     "video": ["--frames", "2", "--threads", "1", "--clips", "street, 1280x720 of it", "stage, 640x360"],
     "versions": ["before=.", "now=.,networks=fast", "--frames", "1", "--turns", "1"],

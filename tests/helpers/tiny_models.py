@@ -82,8 +82,13 @@ def embedder_entry(level: int, data: bytes, dim: int = DIM, quality: bool = Fals
     }
 
 
-def write_models(folder: Path, levels: tuple[int, ...] = (16, 32), seed: int = 0, gate: float | None = None) -> Path:
-    """Writes manifest.json, embedders and calibration.json; with a `gate`, models that give a quality."""
+def write_models(
+    folder: Path, levels: tuple[int, ...] = (16, 32), seed: int = 0, gate: float | None = None, tracks: bool = False
+) -> Path:
+    """Writes manifest.json, embedders and calibration.json.
+
+    With a `gate`, models that give a quality; with `tracks`, thresholds for tracks of any number of views.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for level in levels:
@@ -94,6 +99,10 @@ def write_models(folder: Path, levels: tuple[int, ...] = (16, 32), seed: int = 0
     if gate is not None:
         for band in made["probes"]:
             band["min_quality"] = gate
+    if tracks:
+        made["tracks"] = [
+            {**band, "same_person": 0.0, "repeats": 3.0, "between": band["curves"][:1]} for band in made["probes"]
+        ]
     (folder / "manifest.json").write_text(json.dumps({"schema": 1, "models": entries}))
     (folder / "calibration.json").write_text(json.dumps(made))
     return folder

@@ -27,7 +27,7 @@ def people(count: int, photos: int = 12) -> tuple[np.ndarray, np.ndarray]:
 
 def test_thresholds_from_one_half_hold_on_the_other() -> None:
     vectors, person = people(60)
-    probes = [Probes("net", 0.0, None, np.arange(len(vectors)), vectors, None)]
+    probes = [Probes("net", 0.0, None, np.arange(len(vectors)), vectors, None, np.zeros(len(vectors), np.bool_))]
     found = cross_validate(MADE, vectors, probes, person)
     assert [(r.photos, r.people) for r in found] == [(n, g) for n in (1, 5) for g in (10, 100, 1000)]
     for ratio in found:
@@ -39,7 +39,7 @@ def test_thresholds_from_one_half_hold_on_the_other() -> None:
 
 def test_too_few_people_are_said_so() -> None:
     vectors, person = people(12)
-    probes = [Probes("net", 0.0, None, np.arange(len(vectors)), vectors, None)]
+    probes = [Probes("net", 0.0, None, np.arange(len(vectors)), vectors, None, np.zeros(len(vectors), np.bool_))]
     found = cross_validate(MADE, vectors, probes, person)
     assert found == []
     assert ratio_table(found) == "too few people for a cross-validation"

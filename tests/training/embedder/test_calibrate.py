@@ -155,7 +155,8 @@ def test_extrapolated_thresholds_hold_on_other_people() -> None:
 
     cohort, others = draw(60, 12), draw(400, 1)
     person = np.array([f"s/{i // 12}" for i in range(len(cohort))])
-    probes = Probes("m16", 8.0, 10.0, np.arange(len(cohort)), cohort, np.linspace(0, 1, len(cohort)))
+    probes = Probes("m16", 8.0, 10.0, np.arange(len(cohort)), cohort, np.linspace(0, 1, len(cohort)),
+                    np.arange(len(cohort)) % 2 == 1)  # fmt: skip
     made = statistics(cohort, [probes], person, rng)
     from lrface.decisions.curves import CurveRecord
 
