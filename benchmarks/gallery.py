@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.lib.gallery_peers import faiss_flat, faiss_hnsw, milvus_lite
+from benchmarks.lib.gallery_peers import faiss_exact, faiss_hnsw, milvus_lite
 from benchmarks.lib.results import RESULTS, write_result
 from benchmarks.lib.timing import milliseconds, resident_mib, time_batches
 from lrface.gallery import Contract, Gallery, PhotoTemplate
@@ -220,7 +220,8 @@ def measure(people: int, times: int, folder: Path, hnsw: bool = True) -> list[di
     gallery_path(folder, None).unlink()
     add("lrface, encrypted", alone(fill, folder, KEY), alone(ours, folder, times, KEY))
     gallery_path(folder, KEY).unlink()
-    add("faiss, exact", alone(faiss_flat, folder, min(times, 10), K))
+    add("faiss, exact", alone(faiss_exact, folder, min(times, 10), K))
+    add("faiss, exact, float16", alone(faiss_exact, folder, min(times, 10), K, True))
     if hnsw:
         add("faiss, HNSW", alone(faiss_hnsw, folder, times, K))
     add("milvus-lite", alone(milvus_lite, folder, min(times, 10), K))

@@ -28,16 +28,16 @@ def missed(found: NDArray[np.int64], mates: NDArray[np.int64]) -> float:
     return float(np.mean(found != mates))
 
 
-def faiss_flat(folder: Path, times: int, k: int) -> dict[str, Any]:
-    """An exact index of float32 and one of float16: IndexFlatIP and IndexScalarQuantizer."""
+def faiss_exact(folder: Path, times: int, k: int, half: bool = False) -> dict[str, Any]:
+    """An exact index of float32 (IndexFlatIP) or of float16 (IndexScalarQuantizer)."""
     import faiss
 
     faiss.omp_set_num_threads(1)
-    vectors = np.load(folder / "people.npy", mmap_mode="r")
-    half = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    record = _faiss(faiss.IndexFlatIP(vectors.shape[1]), folder, times, k)
-    halves = _faiss(half, folder, times, k)
-    return record | {f"float16_{key}": value for key, value in halves.items() if key.startswith("search")}
+    dim = np.load(folder / "people.npy", mmap_mode="r").shape[1]
+    if not half:
+        return _faiss(faiss.IndexFlatIP(dim), folder, times, k)
+    halves = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    return _faiss(halves, folder, times, k)
 
 
 def faiss_hnsw(folder: Path, times: int, k: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.lib.peer_comparison import FPIRS, PHOTOS, fnir_table
 from benchmarks.lib.results import read_result, table
+from benchmarks.publish.galleries import enrolment_section, gallery_section
 from benchmarks.publish.pictures import pictures
 
 
@@ -28,6 +29,8 @@ def page(results: Path, plot: str) -> str:
         _devices(required("devices", results)),
         *([_tracks(found)] if (found := read_result("tracks", results)) else []),
         *([_strangers(found)] if (found := read_result("strangers", results)) else []),
+        *([gallery_section(found)] if (found := read_result("gallery", results)) else []),
+        *([enrolment_section(found)] if (found := read_result("enrolment", results)) else []),
         _methods(required("sweep-methods", results)),
         *pictures(results),
         "## Accuracy by the width of the face\n\n"
