@@ -69,7 +69,7 @@ TESTS = ("peers", "calibrated")
 SETS = ("validation", "LFW")
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 FRIGATE = (33, 22)
-FEW = 8
+FEW = 6
 """Photos of a person of the validation set, at most, in a try-out."""
 
 Crops = npt.NDArray[np.uint8]
@@ -283,7 +283,7 @@ def main() -> None:
         "--limit",
         type=int,
         default=0,
-        help="only so many people of each set, and few of their photos: a try-out, no figure",
+        help=f"only so many people of LFW, and half as many of the others with {FEW} photos: a try-out, no figure",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -296,7 +296,7 @@ def main() -> None:
     rows = np.flatnonzero((faces.table["identity"] != "").to_numpy())
     person = (source + np.array("/") + faces.table["identity"].astype(str).to_numpy()).astype(str)
     if args.limit:
-        chosen = np.unique(person[rows])[: args.limit]
+        chosen = np.unique(person[rows])[: args.limit // 2]
         rows = np.sort(np.concatenate([rows[person[rows] == name][:FEW] for name in chosen]))
     cohorts = []
     if "peers" in args.test and "validation" in args.sets:

@@ -29,7 +29,7 @@ SMALL = {
     "detect_every": ["--frames", "3"],
     "detector_pyramid": ["--every", "500", "--every-face", "500"],
     "open_set": [
-        *("--limit", "44", "--people", "10", "--searches", "100", "--sizes", "16", "--widths", "24", "--probes", "40"),
+        *("--limit", "44", "--people", "5", "--searches", "100", "--sizes", "16", "--widths", "24", "--probes", "40"),
     ],
     "quality": ["--limit", "4"],
     "devices": ["--batches", "1", "2", "--turns", "1", "--more"],
