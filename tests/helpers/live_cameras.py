@@ -57,16 +57,18 @@ def http_camera(portrait: Path, frames: int | None = None) -> Iterator[int]:
         server.shutdown()
 
 
+def without_core(pid: int) -> float:
+    """Seconds in which a process's main thread was ready to run and had no core: other programs had it."""
+    told = Path(f"/proc/{pid}/schedstat")  # Linux only
+    return int(told.read_text().split()[1]) / 1e9 if told.exists() else 0.0
+
+
 def seconds_to_end(process: subprocess.Popen[str]) -> float:
     """Seconds until a process has ended, less those in which its main thread was ready and had no core."""
-
-    def without_core() -> float:
-        return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[1]) / 1e9
-
-    started, before = time.monotonic(), without_core()
+    started, before = time.monotonic(), without_core(process.pid)
     after = before
     while process.poll() is None and time.monotonic() - started < 60:
         with suppress(OSError, IndexError):
-            after = max(after, without_core())
+            after = max(after, without_core(process.pid))
         time.sleep(0.01)
     return time.monotonic() - started - (after - before)

@@ -131,7 +131,7 @@ def test_hung_read_is_left_behind_and_reported():
     assert frames[-1].image[0, 0, 0] == 200
     assert [event.kind for event in script.events] == ["connected", "stalled", "connected", "lost"]
     never.set()
-    assert hung.released.wait(5)  # once the driver comes back, the camera is let go
+    assert hung.released.wait(60)  # once the driver comes back, the camera is let go
 
 
 def test_hung_readers_do_not_pile_up():
@@ -170,7 +170,7 @@ def test_close_from_another_thread_ends_a_waiting_iteration():
     threading.Timer(0.3, source.close).start()
     start = time.monotonic()
     assert len(list(source)) == 1
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20  # less than stall_s
     never.set()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 
 import pytest
+from live_cameras import without_core
 from receivers import Receiver, event, free_port, until
 
 from lrface.errors import LrfaceError
@@ -55,7 +57,7 @@ def deliver(tmp_path, answers, count=4):
         delivery = Delivery(outbox, transport, report=told.append, wait=lambda _, s: waits.append(s))
         until(lambda: outbox.waiting(transport.name) == 0)
         delivery.stop()
-        delivery.join(5)
+        delivery.join(60)
     assert transport.closed.is_set()
     return transport.sent, waits, told
 
@@ -90,9 +92,9 @@ def test_a_receiver_that_hangs_does_not_delay_the_end(tmp_path):
     sinks = EventSinks(outbox=tmp_path / "outbox", transports=[transport, *(Other(str(i)) for i in range(3))])
     sinks.write([event(1)])
     until(lambda: transport.sent)
-    started = time.monotonic()
+    started, waited = time.monotonic(), without_core(os.getpid())
     left = sinks.close()
-    assert time.monotonic() - started < 1.6
+    assert time.monotonic() - started - (without_core(os.getpid()) - waited) < 1.6  # one after the other: 3.2
     assert left == {"scripted": 1, "0": 1, "1": 1, "2": 1}
     never.set()
 
