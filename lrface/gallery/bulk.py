@@ -1,8 +1,7 @@
 """Reads many people at once, each row compared with its checksum: a third of the time that one after the other takes.
 
-For people without details (tags, groups, metadata, last day) and negative examples, in galleries that are not
-encrypted. Whoever is not so, or in whose rows anything is not as it should be, is left to `reading.stored_person`,
-which tells what is wrong.
+For people without details (tags, groups, metadata, last day) and negative examples. Whoever is not so, or in whose rows
+anything is not as it should be, is left to `reading.stored_person`, which tells what is wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from lrface.embedding.templates import fuse
 from lrface.gallery.blocks import Entries
+from lrface.gallery.ciphers import Cipher, WrongKey
 from lrface.gallery.names import name_fault
 from lrface.gallery.records import (
     DIGEST_SIZE,
@@ -28,6 +28,8 @@ from lrface.gallery.records import (
     NUMBERS,
     SQUARE_TOLERANCE,
     UUID,
+    Damage,
+    Details,
     person_checksum,
 )
 
@@ -55,27 +57,33 @@ class Shelf:
         return Shelf(self.photos, self.entries.chosen(np.flatnonzero(~np.isin(self.entries.rows, rows))))
 
 
-def read_many(people: Sequence[Row], photos: Mapping[int, Sequence[Row]], dim: int) -> tuple[list[Shelf], list[Row]]:
+def read_many(
+    people: Sequence[Row], photos: Mapping[int, Sequence[Row]], dim: int, cipher: Cipher
+) -> tuple[list[Shelf], list[Row]]:
     """Compares people's rows and those of their photos with the checksums.
 
     Args:
         people: Columns id, uuid, name, details and checksum.
         photos: `PHOTO_COLUMNS` of the photos of each person, by the person's id.
         dim: Length of an embedding.
+        cipher: The gallery's.
 
     Returns:
         Those who are whole, and the rows of the others, in no order.
     """
     kept: list[Row] = []
+    names: list[str] = []
     others: list[Row] = []
     blobs: list[bytes] = []
     counts: list[int] = []
     for person in people:
         own = photos.get(person[0], ())
-        if _is_whole(person, own, 4 * dim):
+        found = _opened(person, own, 4 * dim, cipher) if _is_whole(person, own) else None
+        if found is not None:
             kept.append(person)
+            names.append(found[0])
             counts.append(len(own))
-            blobs += [photo[4] for photo in own]
+            blobs += found[1]
         else:
             others.append(person)
     if not kept:
@@ -101,7 +109,7 @@ def read_many(people: Sequence[Row], photos: Mapping[int, Sequence[Row]], dim: i
         chosen = [kept[place] for place in places.tolist()]
         ids = bytes.fromhex("".join(person[1] for person in chosen).replace("-", ""))
         entries = Entries(
-            [person[2] for person in chosen],
+            [names[place] for place in places.tolist()],
             np.array([person[0] for person in chosen], np.int64),
             np.frombuffer(ids, np.uint8).reshape(-1, 16),
             np.frombuffer(b"".join(person[4] for person in chosen), np.uint8).reshape(-1, DIGEST_SIZE),
@@ -112,18 +120,38 @@ def read_many(people: Sequence[Row], photos: Mapping[int, Sequence[Row]], dim: i
     return shelves, others
 
 
-def _is_whole(person: Row, photos: Sequence[Row], size: int) -> bool:
-    """Whether all of a person but the length of the embeddings is as it should be."""
+def _opened(person: Row, photos: Sequence[Row], size: int, cipher: Cipher) -> tuple[str, list[bytes]] | None:
+    """Name and embeddings of a person whose checksums are right; None if there is more to tell, or something wrong."""
+    _, _, name, details, _ = person
+    blobs = [photo[4] for photo in photos]
+    if cipher.encrypts:
+        try:
+            told = Details.from_json(cipher.unseal(details))
+            blobs = [cipher.unseal(blob) for blob in blobs]
+        except (Damage, WrongKey):
+            return None
+        name = told.name
+        if told != Details(name):
+            return None
+    elif details != NO_DETAILS:
+        return None
+    if name_fault(name) or any(len(blob) != size for blob in blobs):
+        return None
+    return name, blobs
+
+
+def _is_whole(person: Row, photos: Sequence[Row]) -> bool:
+    """Whether all checksums of a person are right, and all that is stored in the clear is as it may be."""
     _, identity, name, details, checksum = person
-    if details != NO_DETAILS or not photos or not (type(identity) is type(name) is str and type(checksum) is bytes):
+    if not photos or not (type(identity) is type(name) is str and type(details) is type(checksum) is bytes):
         return False
-    if not UUID.fullmatch(identity) or name_fault(name):
+    if not UUID.fullmatch(identity):
         return False
     encoded, sealed = identity.encode(), []
     for sha256, px, quality, added, blob, crop, stored in photos:
         if not (type(sha256) is type(added) is str and type(blob) is type(crop) is type(stored) is bytes):
             return False
-        if type(px) is not float or not 0 < px < LARGEST_PX or len(blob) != size:
+        if type(px) is not float or not 0 < px < LARGEST_PX:
             return False
         if quality is None:
             numbers = NUMBERS.pack(px, -1.0)

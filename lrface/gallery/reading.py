@@ -179,7 +179,7 @@ class _Reader(Generic[T]):
         photos, negatives = _of_people(self.connection, where)
         if in_shelves:
             plain = [row for row in found if row[0] not in negatives]
-            shelves, others = read_many(plain, photos, self.contract.dim)
+            shelves, others = read_many(plain, photos, self.contract.dim, self.cipher)
             self.shelves += shelves
             found = others if not negatives else [*others, *(row for row in found if row[0] in negatives)]
         for person in (PersonRow(*row) for row in found):
@@ -221,7 +221,7 @@ def read_changes(
         path: For messages.
         in_shelves: Whether `make` is passed over for most people where everybody is read.
     """
-    reader = _Reader(connection, contract, cipher, make, in_shelves and not cipher.encrypts)
+    reader = _Reader(connection, contract, cipher, make, in_shelves)
     with one_moment(connection):
         first = read_state(connection)
         later = since.generation >= 0 and first is not None and since.generation <= first.generation

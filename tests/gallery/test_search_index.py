@@ -141,9 +141,10 @@ def test_the_population_is_the_same_by_steps_and_at_once(tmp_path: Path) -> None
     assert np.abs(steps.templates - once.templates).max() == 0
 
 
-def test_many_people_at_once_are_what_they_are_one_by_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", [None, bytes(32)])
+def test_many_people_at_once_are_what_they_are_one_by_one(tmp_path: Path, key: bytes | None) -> None:
     path = tmp_path / "staff.gallery"
-    with Gallery.open(path, CONTRACT) as gallery:
+    with Gallery.open(path, CONTRACT, key=key) as gallery:
         gallery.set_keep_crops(True)
         for seed, name in enumerate(["Ana", "Bob 2", "Śāntā", "d'Arc, J.", "Eva", "Finn", "Gus"]):
             crop = b"" if seed % 2 else b"a crop"
