@@ -31,15 +31,19 @@ from numpy.typing import NDArray
 from benchmarks.lib.gallery_peers import faiss_exact, faiss_hnsw, milvus_lite
 from benchmarks.lib.results import RESULTS, write_result
 from benchmarks.lib.timing import milliseconds, resident_mib, time_batches
+from lrface.decisions.calibration import Calibration
+from lrface.enrolment.checking import check_gallery
 from lrface.gallery import Contract, Gallery, PhotoTemplate
 from lrface.gallery.reading import StoredPerson
 from lrface.gallery.records import Details
 from lrface.gallery.settings import Settings
 from lrface.gallery.store import Store
+from lrface.models.manifest import Manifest
 
 DIM, K, SEED = 256, 5, 25
 PROBES, COSINE = 256, 0.5
 KEY = bytes(range(32))
+CHECK_UP_TO = 100_000  # people: its time grows with the square
 CONTRACT = Contract(
     "benchmark",
     DIM,
@@ -122,6 +126,20 @@ def ours(folder: Path, times: int, key: bytes | None) -> dict[str, Any]:
             found = [int(matches[0].name.removeprefix("p")) for matches in first]
             record["missed"] = float(np.mean(np.array(found) != mates))
     return record
+
+
+def check(folder: Path) -> dict[str, Any]:
+    """`lrface gallery check`, which compares everybody with everybody."""
+    calibration = Calibration.of(Manifest.load())
+    with Gallery.open(gallery_path(folder, None), CONTRACT) as gallery:
+        gallery.search_index()
+        start, cpu = time.perf_counter(), time.process_time()
+        findings = check_gallery(gallery, calibration)
+        return {
+            "check_s": time.perf_counter() - start,
+            "check_cpu_s": time.process_time() - cpu,
+            "findings": len(findings),
+        }
 
 
 def write_page(folder: Path) -> None:
@@ -217,6 +235,8 @@ def measure(people: int, times: int, folder: Path, hnsw: bool = True) -> list[di
     add("memory", alone(bandwidth, people))
     add("lrface", alone(fill, folder, None), alone(ours, folder, times, None))
     add("two processes", alone(two_processes, folder, times))
+    if people <= CHECK_UP_TO:
+        add("check", alone(check, folder))
     gallery_path(folder, None).unlink()
     add("lrface, encrypted", alone(fill, folder, KEY), alone(ours, folder, times, KEY))
     gallery_path(folder, KEY).unlink()

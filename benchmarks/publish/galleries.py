@@ -41,6 +41,7 @@ def gallery_section(result: dict[str, Any]) -> str:
         ]
         for r in rows if r["what"] == "two processes"
     ]  # fmt: skip
+    checked = ", ".join(f"{r['check_s']:,.0f} s for {r['people']:,} people" for r in rows if r["what"] == "check")
     return (
         "## Galleries as they grow\n\n"
         f"Protocol: {result['protocol']}. A probe's cosine with its own person is {result['cosine']:g}. Missed: the"
@@ -71,7 +72,7 @@ def gallery_section(result: dict[str, Any]) -> str:
             ],
             together,
         )
-        + "\n\n"
+        + f"\n\n`lrface gallery check` compares everybody with everybody: {checked}.\n\n"
         + _on_paper(rows)
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.gallery import KEY, fill, make_people, ours, two_processes
+from benchmarks.gallery import KEY, check, fill, make_people, ours, two_processes
 from benchmarks.lib.gallery_peers import faiss_exact, faiss_hnsw
 
 
@@ -15,6 +15,7 @@ def test_all_find_the_same_people(tmp_path: Path) -> None:
         record = ours(tmp_path, 2, key)
         assert min(value for name, value in record.items() if name.endswith("_ms")) > 0
         assert record.get("missed", 0) == 0
+    assert check(tmp_path)["findings"] == 0
     for half in (False, True):
         assert faiss_exact(tmp_path, 2, 5, half)["missed"] == 0
     assert faiss_hnsw(tmp_path, 2, 5)["missed"] < 0.1
