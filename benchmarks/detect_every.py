@@ -31,6 +31,7 @@ from lrface.models.manifest import Manifest
 from lrface.tracks.detection_pace import DetectionPace
 from lrface.tracks.events import TrackEvent, TrackEventKind
 from lrface.tracks.following import TrackFollower
+from lrface.tracks.tracker import Tracker
 from lrface.types import Detections, Identification
 
 EVERY = (1, 2, 3, 5, 8)
@@ -40,9 +41,15 @@ WIDTH = 24  # pixels, of the faces in the clip of head poses
 Run = tuple[list[list[Identification]], list[TrackEvent], int]
 
 
-def follow(matcher: FaceMatcher, frames: Sequence[Frame], found: Sequence[Detections], every: int) -> Run:
+def follow(
+    matcher: FaceMatcher,
+    frames: Sequence[Frame],
+    found: Sequence[Detections],
+    every: int,
+    tracker: Tracker | None = None,
+) -> Run:
     """The faces shown in each frame, the events, and the number of frames in which faces were searched for."""
-    follower, pace = TrackFollower(matcher), DetectionPace(every)
+    follower, pace = TrackFollower(matcher, tracker=tracker), DetectionPace(every)
     shown, events, searched = list[list[Identification]](), list[TrackEvent](), 0
     for frame, detections in zip(frames, found, strict=True):
         if not pace.due(frame):

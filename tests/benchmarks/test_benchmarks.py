@@ -33,6 +33,7 @@ SMALL = {
     ],
     "quality": ["--limit", "4"],
     "devices": ["--batches", "1", "2", "--turns", "1", "--more"],
+    "identity_switches": ["--limit", "3"],
     "landmark_refinement": ["--pairs", "40", "--widths", "24"],
     "service": ["--clients", "2", "--seconds", "2", "--networks", "fast"],
     "soak": ["--frames", "800"],
