@@ -8,7 +8,8 @@ face, two faces in one box, or a second box on one head. Each clip runs through 
 ``lrface.watch(detect_every=n)``; a face shown there is that of the label with which it overlaps most (IoU
 .4 or more, best pairs first).
 
-``mixed``: times that a track goes over to another person. ``split``: times that a person who was shown at most
+``mixed``: times that a track goes over to another person; ``astray``: faces of all but the person to whom most faces of
+the track belong. ``split``: times that a person who was shown at most
 a second before is in another track (also after an occlusion). ``shown``: labelled faces over which a face is
 shown. The other tracker assigns by overlap alone (IoU of .3 or more to the last box, scipy's assignment), as SORT does
 without its filter. Writes ``benchmarks/results/identity_switches.json``.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,7 @@ def count_switches(
         labels: By the index of the frame.
     """
     total = {"faces": 0, "shown": 0, "mixed": 0, "split": 0}
+    people = dict[int, Counter[int]]()
     person_of, track_of = dict[int, int](), dict[int, tuple[int, float]]()
     for i, (given, time_s) in enumerate(zip(shown, times, strict=True)):
         known = labels.get(i, [])
@@ -75,8 +78,9 @@ def count_switches(
             total["mixed"] += person_of.get(track, person) != person
             last, seen_s = track_of.get(person, (track, time_s))
             total["split"] += last != track and time_s - seen_s <= MAX_GAP_S
+            people.setdefault(track, Counter())[person] += 1
             person_of[track], track_of[person] = person, (track, time_s)
-    return total
+    return {**total, "astray": sum(own.total() - max(own.values()) for own in people.values())}
 
 
 def _pairs(given: Sequence[tuple[Box, int]], known: Sequence[tuple[Box, int]]) -> list[tuple[int, int]]:
@@ -86,7 +90,7 @@ def _pairs(given: Sequence[tuple[Box, int]], known: Sequence[tuple[Box, int]]) -
     overlap = box_iou(np.array([box for box, _ in known], np.float32), np.array([box for box, _ in given], np.float32))
     found = []
     while overlap.max() >= SAME:
-        label, face = np.unravel_index(int(overlap.argmax()), overlap.shape)
+        label, face = divmod(int(overlap.argmax()), overlap.shape[1])
         found.append((known[label][1], given[face][1]))
         overlap[label], overlap[:, face] = 0, 0
     return found
@@ -119,6 +123,12 @@ class OverlapTracker:
     def moved(self, number: int, time_s: float) -> FloatArray:
         """See `Tracker`."""
         return np.zeros(2, np.float32)
+
+    def split(self, number: int) -> int:
+        """See `Tracker`."""
+        self._last += 1
+        self._tracks[self._last] = self._tracks.pop(number)
+        return self._last
 
     def gone(self, time_s: float) -> list[int]:
         """See `Tracker`."""
@@ -157,9 +167,10 @@ def main() -> None:
         labels = read_labels(LABELS / f"{Path(clip).stem}.csv")
         rows += measure(args.data / "video" / clip, labels, args.limit)
     print(table(
-        ["clip", "frames", "tracker", "every", "labelled faces", "shown, %", "mixed", "split", "tracks"],
+        ["clip", "frames", "tracker", "every", "labelled faces", "shown, %", "mixed", "astray", "split", "tracks"],
         [[r["clip"], str(r["frames"]), r["tracker"], str(r["every"]), str(r["faces"]),
-          f"{100 * r['shown'] / max(1, r['faces']):.1f}", str(r["mixed"]), str(r["split"]), str(r["tracks"])]
+          f"{100 * r['shown'] / max(1, r['faces']):.1f}", str(r["mixed"]), str(r["astray"]), str(r["split"]),
+          str(r["tracks"])]
          for r in rows],
     ))  # fmt: skip
     path = write_result("identity_switches", {

@@ -28,6 +28,7 @@ def page(results: Path, plot: str) -> str:
         _landmarks(required("landmarks", results)),
         _devices(required("devices", results)),
         *([_tracks(found)] if (found := read_result("tracks", results)) else []),
+        *([_switches(found)] if (found := read_result("identity_switches", results)) else []),
         *([_strangers(found)] if (found := read_result("strangers", results)) else []),
         *([gallery_section(found)] if (found := read_result("gallery", results)) else []),
         *([enrolment_section(found)] if (found := read_result("enrolment", results)) else []),
@@ -268,6 +269,23 @@ def _tracks(result: dict[str, Any]) -> str:
         + table(["width, px", "views", "FNIR, %", "FNIR at a measured FPIR of 1 %, %", "FPIR, %"], lfw)
         + "\n\nClips, decided by track and by single frame.\n\n"
         + table(["clip", "width, px", "by", "faces", "named rightly, %", "wrong names", "embedded"], clips)
+    )
+
+
+def _switches(result: dict[str, Any]) -> str:
+    lines = [
+        [r["clip"], r["tracker"], str(r["every"]), str(r["faces"]), f"{100 * r['shown'] / r['faces']:.1f}",
+         *(str(r[key]) for key in ("mixed", "astray", "split"))]
+        for r in result["rows"]
+    ]  # fmt: skip
+    return (
+        "## Identity switches\n\n"
+        "Tracks against labelled people in two clips, faces searched for in every n-th frame. Mixed: times that a track"
+        " goes over to another person. Astray: faces of others than the one to whom most of the track's belong. Split:"
+        " times that a person is in another track after at most a second. The labels were made without a tracker of"
+        " lrface. Overlap alone: the box with the largest overlap is the same face, and the rest as in lrface. Command:"
+        " `python -m benchmarks.identity_switches`.\n\n"
+        + table(["clip", "tracker", "every", "labelled faces", "shown, %", "mixed", "astray", "split"], lines)
     )
 
 

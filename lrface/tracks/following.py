@@ -13,7 +13,7 @@ import numpy as np
 from lrface.tracks.decision import CANDIDATES, can_fuse, curve_between, decide_track, one_name_each
 from lrface.tracks.events import TrackEvent, TrackEventKind
 from lrface.tracks.strangers import Strangers
-from lrface.tracks.template import TrackTemplate, View
+from lrface.tracks.template import TrackTemplate, View, fuse_views
 from lrface.tracks.track import Track
 from lrface.tracks.tracker import MotionTracker, Tracker
 from lrface.types import Detections, Face, Identification, Reason
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 MIN_HITS = 2
 """Frames with a face before it is reported: single false alarms of the detector are not."""
 
+OTHER_PERSON_FMR = 0.05
+"""A view less like its track than this share of strangers' tracks are is not that person's."""
+
+_STILL = np.zeros(2, np.float32)
 _VIEWS_OF_STRANGERS, _PATIENCE_S = 2.5, 5.0  # so many effective views, or seconds, before strangers are told apart
 
 
@@ -88,11 +92,12 @@ class TrackFollower:
         Returns:
             The rows of the faces to embed, since their view is new or better.
         """
+        steps = {number: self._tracker.moved(number, frame.time_s) for number in self._tracks}
         numbers = self._tracker.update(found.boxes, frame.time_s)
         self._row_tracks, self._seen = [], []
         for number, face in zip(numbers, found, strict=True):
             track = self._tracks.setdefault(number, Track(number, face.box, frame.index, frame.time_s))
-            track.see(face.box, frame.index, frame.time_s)
+            track.see(face.box, frame.index, frame.time_s, steps.get(number, _STILL))
             track.together.update(other for other in numbers if other != number)
             self._row_tracks.append(track)
         rows = [
@@ -117,18 +122,38 @@ class TrackFollower:
         Raises:
             GalleryError: The gallery cannot be read.
         """
-        calibration = self._matcher.calibration
+        events: list[TrackEvent] = []
         for row, face in faces.items():
             if len(face.embedding):
-                track = self._row_tracks[row]
-                view = View(face.embedding, face.quality, face.native_px, face.network)
-                track.add(view, can_fuse(calibration, face.network))
-                self._undecided.add(track.number)
+                events += self._add(row, View(face.embedding, face.quality, face.native_px, face.network), frame)
         self._decide()
-        events = [event for track in self._row_tracks for event in self._news(track)]
+        events += [event for track in self._row_tracks for event in self._news(track)]
         events += self._left(self._tracker.gone(frame.time_s))
         self._seen = [self._identification(row, track, found, faces.get(row))
                       for row, track in enumerate(self._row_tracks)]  # fmt: skip
+        return events
+
+    def _add(self, row: int, view: View, frame: Frame) -> list[TrackEvent]:
+        """Adds a view to the track of its face. If the face there is another person's by now, a new track begins."""
+        calibration, track = self._matcher.calibration, self._row_tracks[row]
+        fuse, views, events = can_fuse(calibration, view.network), [view], list[TrackEvent]()
+        curve = curve_between(calibration, fuse_views(views))
+        other = None if curve is None else track.doubts(view, curve.threshold(OTHER_PERSON_FMR))
+        if other is not None:
+            number = self._tracker.split(track.number)
+            new = self._tracks[number] = Track(number, track.box, frame.index, frame.time_s, hits=2)
+            new.together.update(each.number for each in self._row_tracks if each is not track)
+            track.leave()
+            events = self._left([track.number])
+            self._row_tracks[row], track, views = new, new, [other, view]
+            for shown in self._row_tracks:
+                if shown is not new:
+                    shown.together.add(number)
+        elif track.doubtful:
+            return []
+        for each in views:
+            track.add(each, fuse)
+        self._undecided.add(track.number)
         return events
 
     def carry(self, frame: Frame) -> list[Identification]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lrface.alignment import Alignment, native_crop_px
 from lrface.errors import ImageError
-from lrface.geometry import transform_points
+from lrface.geometry import box_iou, transform_points
 from lrface.tracks.decision import TrackDecision
 from lrface.tracks.template import TrackTemplate, View, fuse_views
 from lrface.types import Box, Detection, FloatArray
@@ -20,6 +20,8 @@ _FIRST_VIEWS = 2  # are embedded without a question
 _LARGER = 1.15  # times as wide as any view: a better one
 _OTHER_POSE = 4.0  # mean distance of the landmarks from any view's, in pixels of the 112x112 crop: a new one
 _SURER = 0.7  # times the expected error of the landmarks: a better one
+_MOST_DOUBTS = 4  # views in a row that fit neither the track nor each other: then none is asked for
+_JUMP = 0.5  # overlap (IoU) with the box that was expected: below, it may be another person's face
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0  # after which a view that looks like the others is tried all the same
 
 
@@ -56,6 +58,11 @@ class Track:
     unknown: str | None = None
     told: bool = False
     told_person: str | None = None
+    _jumped: bool = False
+    _doubted: View | None = None
+    _doubts: int = 0
+    _before: tuple[Box, int, float] | None = None
+    _sure: tuple[Box, int, float] | None = None
     _shapes: list[FloatArray] = field(default_factory=list)
     _widest: float = 0.0
     _surest: float = np.inf
@@ -65,13 +72,23 @@ class Track:
     def __post_init__(self) -> None:
         self.first_s = self.time_s
 
-    def see(self, box: Box, frame: int, time_s: float) -> None:
-        """Takes note of where the face is now."""
+    def see(self, box: Box, frame: int, time_s: float, step: FloatArray) -> None:
+        """Takes note of where the face is now.
+
+        Args:
+            box: Its box.
+            frame: Number of the frame.
+            time_s: Of the frame.
+            step: How far it was expected to move since the last one [2].
+        """
+        expected = np.array([self.box], np.float32) + np.tile(step, 2)
+        self._jumped = float(box_iou(expected, np.array([box], np.float32))[0, 0]) < _JUMP
+        self._before = self.box, self.frame, self.time_s
         self.box, self.frame, self.time_s = box, frame, time_s
         self.hits += 1
 
     def wants(self, face: Detection, time_s: float) -> bool:
-        """Whether a face says something new: its view is larger, surer, or of another pose, or a while has passed."""
+        """Whether a face says something new: it jumped, is larger, surer or of another pose, or a while has passed."""
         try:
             alignment = Alignment.of(face.landmarks)
         except ImageError:
@@ -81,6 +98,8 @@ class Track:
         error = np.inf if face.landmark_error is None else face.landmark_error
         news = (
             len(self._shapes) < _FIRST_VIEWS
+            or self._jumped
+            or 0 < self._doubts < _MOST_DOUBTS
             or alignment.native_px > _LARGER * self._widest
             or apart > _OTHER_POSE
             or error < _SURER * self._surest
@@ -92,6 +111,39 @@ class Track:
         self._shapes = [*self._shapes[-MAX_VIEWS:], shape]
         self._widest, self._surest = max(self._widest, alignment.native_px), min(self._surest, error)
         return True
+
+    def doubts(self, view: View, least: float) -> View | None:
+        """Looks whether a new view is another person's: where a camera cuts, or one face passes in front of another.
+
+        Args:
+            view: Not yet added. It may only be if it fits.
+            least: Similarity below which two views are rather of two people.
+
+        Returns:
+            The view before, if both are of one person who is not this track's; else None.
+        """
+        if (
+            self.template is None
+            or len(self.views) < _FIRST_VIEWS
+            or float(self.template.vector @ view.vector) >= least
+        ):
+            self._doubted, self._doubts = None, 0
+            return None
+        if not self._doubts:
+            self._sure = self._before
+        before, self._doubted = self._doubted, view
+        self._doubts += 1
+        return before if before is not None and float(before.vector @ view.vector) >= least else None
+
+    @property
+    def doubtful(self) -> bool:
+        """The last view was not this person's, as it seems."""
+        return self._doubts > 0
+
+    def leave(self) -> None:
+        """Goes back to where the face was last surely seen."""
+        if self._sure is not None:
+            self.box, self.frame, self.time_s = self._sure
 
     def add(self, view: View, fuse: bool = True) -> None:
         """Adds a view; without `fuse` only the best one is kept."""

@@ -29,8 +29,12 @@ class Tracker(Protocol):
         """How far a track is expected to have moved since its last box: x and y in pixels, float32 [2]."""
         ...
 
+    def split(self, number: int) -> int:
+        """Ends a track whose face is now another person's; the number of the track that goes on there."""
+        ...
+
     def gone(self, time_s: float) -> list[int]:
-        """The tracks that have ended since the last call."""
+        """The tracks that have ended since the last call, but for those that were split."""
         ...
 
 
@@ -99,6 +103,12 @@ class MotionTracker:
         motion = self._tracks[number]
         step: FloatArray = motion.expected(time_s) - motion.centre
         return step
+
+    def split(self, number: int) -> int:
+        """See `Tracker`."""
+        self._last += 1
+        self._tracks[self._last] = self._tracks.pop(number)
+        return self._last
 
     def gone(self, time_s: float) -> list[int]:
         """See `Tracker`."""

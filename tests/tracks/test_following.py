@@ -91,3 +91,42 @@ def test_end_leaves_nothing_and_numbers_are_never_used_again(matcher):
     assert follower.end() == []
     look(matcher, follower, 3, ADA)
     assert [face.track for face in follower.seen] == [2]
+
+
+@pytest.fixture
+def careful(tmp_path):
+    """With thresholds for two tracks."""
+    with open_matcher(tmp_path / "g.gallery", write_models(tmp_path / "models", tracks=True)) as found:
+        found.enroll("Ada", portrait("Ada"))
+        yield found
+
+
+HALF_ASIDE = ("Bob", 40, 40, 40)
+
+
+def test_a_name_does_not_stay_with_another_person_after_a_cut(careful):
+    """Bob's face is where Ada's was, as far as the tracker can tell; the look at him says otherwise."""
+    follower = TrackFollower(careful)
+    told = [event for i in range(10) for event in look(careful, follower, i, ADA)[0]]
+    assert kinds(told) == [("appeared", "Ada"), ("identified", "Ada")]
+    told = [event for i in range(10, 13) for event in look(careful, follower, i, HALF_ASIDE)[0]]
+    assert kinds(told) == [("left", "Ada"), ("appeared", None)]
+    assert (told[0].track, told[0].frame, told[0].box[0]) == (1, 9, pytest.approx(20, abs=3))
+    assert [(face.track, face.name) for face in follower.seen] == [(2, None)]
+    (left,) = follower.end()
+    assert (left.track, left.name, left.frame) == (2, None, 12)
+
+
+def test_one_view_that_does_not_fit_changes_nothing(careful):
+    follower = TrackFollower(careful)
+    shown = [ADA] * 10 + [HALF_ASIDE] + [ADA] * 10
+    told = [event for i, face in enumerate(shown) for event in look(careful, follower, i, face)[0]]
+    assert kinds(told) == [("appeared", "Ada"), ("identified", "Ada")]
+    assert [(face.track, face.name) for face in follower.seen] == [(1, "Ada")]
+
+
+def test_without_thresholds_for_two_tracks_a_track_is_never_split(matcher):
+    follower = TrackFollower(matcher)
+    for i, face in enumerate([ADA] * 10 + [HALF_ASIDE] * 5):
+        look(matcher, follower, i, face)
+    assert [face.track for face in follower.seen] == [1]
