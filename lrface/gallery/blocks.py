@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,10 +164,13 @@ def _joined(first: Block, count: int, second: Block, more: int) -> Block:
     return made
 
 
-def found_places(blocks: Sequence[tuple[Block, int]], row: int) -> Iterator[tuple[Block, int]]:
-    """The block and the place in it of a row in the table of people; at most one."""
+def found_places(
+    blocks: Sequence[tuple[Block, int]], rows: Collection[int]
+) -> Iterator[tuple[Block, NDArray[np.intp]]]:
+    """The blocks and the places in them of some people, by their rows in the table of people."""
+    wanted = np.fromiter(rows, np.int64, len(rows))
     for block, count in blocks:
-        places = np.flatnonzero(block.rows[:count] == row)
+        own = block.rows[:count]
+        places = np.flatnonzero(own == wanted[0] if len(wanted) == 1 else np.isin(own, wanted))
         if len(places):
-            yield block, int(places[0])
-            return
+            yield block, places

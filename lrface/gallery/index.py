@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
 from lrface.gallery.blocks import Block, Entries, append, found_places, take_out
 from lrface.gallery.bulk import Shelf
+from lrface.gallery.extras import Extra, Extras
 from lrface.gallery.reading import StoredPerson
 from lrface.gallery.scan import closest
 from lrface.gallery.settings import Settings
@@ -105,23 +106,6 @@ class PersonTemplates:
         return not groups or any(group.is_valid(today) for group in groups)
 
 
-@dataclass(frozen=True, slots=True)
-class _Extra:
-    """What few people have.
-
-    Attributes:
-        groups: The person's.
-        retain_until: The last day.
-        negatives: Faces that are not the person's.
-        checksum: Of somebody who is not searched today; None for who is in a block.
-    """
-
-    groups: tuple[str, ...] = ()
-    retain_until: str | None = None
-    negatives: FloatArray | None = None
-    checksum: bytes | None = None
-
-
 @dataclass(frozen=True)
 class SearchIndex:
     """All people of one moment, one template a person. Immutable: a search needs no lock while a newer one is made.
@@ -138,7 +122,7 @@ class SearchIndex:
     stored_fpir: float | None = None
     today: dt.date = field(default_factory=dt.date.today)
     _shelves: Mapping[int, tuple[tuple[Block, int], ...]] = field(default_factory=dict)
-    _extras: Mapping[int, _Extra] = field(default_factory=dict)
+    _extras: Extras = field(default_factory=Extras)
     _means: tuple[NDArray[np.float64], float] = (np.zeros(0), 0.0)
     _group_sizes: Mapping[str, int] = field(default_factory=dict)
 
@@ -149,7 +133,7 @@ class SearchIndex:
     @property
     def people(self) -> int:
         """How many people there are, also those who are not searched today."""
-        return len(self) + sum(extra.checksum is not None for extra in self._extras.values())
+        return len(self) + self._extras.left_out
 
     @property
     def names(self) -> list[str]:
@@ -193,7 +177,7 @@ class SearchIndex:
     def depends_on_day(self) -> bool:
         """Whether another day may change who is searched."""
         dated = any(group.valid_from or group.valid_until for group in self.settings.groups.values())
-        return dated or any(extra.retain_until is not None for extra in self._extras.values())
+        return dated or self._extras.dated > 0
 
     def checksums(self, rows: Iterable[int]) -> list[bytes]:
         """Of the people who are known, by their rows in the table of people."""
@@ -204,7 +188,7 @@ class SearchIndex:
                 found.append(extra.checksum)
                 continue
             for blocks in self._shelves.values():
-                found += [block.checksums[place].tobytes() for block, place in found_places(blocks, row)]
+                found += [block.checksums[places[0]].tobytes() for block, places in found_places(blocks, [row])]
         return found
 
     def changed(
@@ -225,17 +209,17 @@ class SearchIndex:
         Raises:
             GalleryError: Somebody has no usable template.
         """
-        shelves, extras, sizes = dict(self._shelves), dict(self._extras), dict(self._group_sizes)
+        shelves, sizes = dict(self._shelves), dict(self._group_sizes)
+        extras: dict[int, Extra] = {}
         total, squares = (self._means[0].copy(), self._means[1]) if len(self) else (np.zeros(self.dim), 0.0)
-        for photos, blocks in self._shelves.items() if people and len(self) else ():
-            gone = [(block, place) for row in people for block, place in found_places(blocks, row)]
+        for photos, blocks in self._shelves.items() if people else ():
+            gone = list(found_places(blocks, people))
             if gone:
-                places = [(block, slice(place, place + 1)) for block, place in gone]
-                means = np.concatenate([_means(block.templates[at], block.lengths[at]) for block, at in places])
+                means = np.concatenate([_means(block.templates[at], block.lengths[at]) for block, at in gone])
                 total, squares = total - means.sum(axis=0), squares - float(np.square(means).sum())
-                shelves[photos] = take_out(blocks, {int(block.rows[place]) for block, place in gone})
+                shelves[photos] = take_out(blocks, {row for block, at in gone for row in block.rows[at].tolist()})
         for row in people:
-            old = extras.pop(row, None)
+            old = self._extras.get(row)
             if old is not None and old.checksum is None:
                 for group in old.groups:
                     sizes[group] -= 1
@@ -250,7 +234,7 @@ class SearchIndex:
                     sizes[group] = sizes.get(group, 0) + 1
             if person.groups or person.retain_until is not None or person.negatives is not None or not searched:
                 checksum = None if searched else person.checksum
-                extras[row] = _Extra(person.groups, person.retain_until, person.negatives, checksum)
+                extras[row] = Extra(person.groups, person.retain_until, person.negatives, checksum)
         for photos, entries in chain(
             ((shelf.photos, shelf.entries) for shelf in new),
             ((photos, _entries(added, photos)) for photos, added in by_photos.items()),
@@ -259,7 +243,8 @@ class SearchIndex:
             means = _means(entries.templates, entries.lengths)
             total, squares = total + means.sum(axis=0), squares + float(np.square(means).sum())
         kept = {photos: blocks for photos, blocks in shelves.items() if blocks}
-        return SearchIndex(self.dim, settings, stored_fpir, self.today, kept, extras, (total, squares), sizes)
+        those = self._extras.changed(people, extras)
+        return SearchIndex(self.dim, settings, stored_fpir, self.today, kept, those, (total, squares), sizes)
 
     def candidates(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
         """For each probe the k closest people of each number of photos.
@@ -275,15 +260,18 @@ class SearchIndex:
         found: list[list[Match]] = [[] for _ in range(len(embeddings))]
         if not len(embeddings) or not self._shelves:
             return found
-        vetoes = sum(extra.negatives is not None for extra in self._extras.values())
         for photos, blocks in self._shelves.items():
-            for number, nearest in enumerate(closest(blocks, embeddings, k + vetoes)):
-                probe, taken = embeddings[number], 0
-                for block, place, similarity in nearest:
-                    match = self._match(block, place, similarity, photos, probe)
-                    if match is not None and taken < k:
-                        found[number].append(match)
-                        taken += 1
+            left, asked = np.arange(len(embeddings)), k
+            while len(left):
+                short = []
+                for number, nearest in zip(left.tolist(), closest(blocks, embeddings[left], asked), strict=True):
+                    matches = (self._match(*each, photos, embeddings[number]) for each in nearest)
+                    allowed = list(islice((match for match in matches if match is not None), k))
+                    if len(allowed) < k and len(nearest) == asked:
+                        short.append(number)  # negative examples kept some out: ask for more
+                    else:
+                        found[number] += allowed
+                left, asked = np.array(short, np.intp), asked + 4 * k
         return found
 
     def search(self, embeddings: FloatArray, k: int) -> list[list[Match]]:

@@ -16,14 +16,19 @@ from shell import ENVIRONMENT
 from tiny_gallery import CONTRACT, DIM, photo
 
 from lrface.embedding.templates import fuse
-from lrface.gallery import Gallery, PhotoTemplate, blocks, scan
+from lrface.gallery import Gallery, Match, PhotoTemplate, blocks, scan
 from lrface.gallery.blocks import Entries, append, take_out
 from lrface.gallery.index import PersonTemplates
+from lrface.gallery.settings import Group
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:
     vectors = rng.standard_normal((n, DIM)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def rounded(match: Match) -> Match:
+    return replace(match, similarity=round(match.similarity, 5))
 
 
 def entries(templates: np.ndarray, first: int = 0) -> Entries:
@@ -141,6 +146,50 @@ def test_the_population_is_the_same_by_steps_and_at_once(tmp_path: Path) -> None
     assert np.abs(steps.templates - once.templates).max() == 0
 
 
+def test_groups_days_and_negative_examples_are_the_same_by_steps_and_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "staff.gallery"
+    rng = np.random.default_rng(5)
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.set_group("staff", Group(fpir=0.05))
+        gallery.set_group("gone", Group(fpir=0.01, valid_until="2020-01-01"))
+        for seed in range(8):
+            gallery.add(f"p{seed}", [photo(seed)])
+        for step in range(40):
+            who = f"p{rng.integers(8)}"
+            if step % 10 == 9:
+                gallery.remove(who)
+                gallery.add(who, [photo(100 + step)])
+            elif step % 3 == 0:
+                gallery.set_groups(who, ["staff", "gone"][: rng.integers(3)] if rng.random() < 0.5 else ["gone"])
+            elif step % 3 == 1:
+                gallery.set_retention(who, [None, "2020-01-01", "2999-01-01"][rng.integers(3)])
+            else:
+                gallery.add_negative(who, photo(int(rng.integers(8))).embedding)
+            steps = gallery.search_index()
+            with Gallery.open(path) as again:
+                once = again.search_index()
+            assert (steps.people, len(steps), steps.depends_on_day()) == (8, len(once), once.depends_on_day())
+            probes = unit(rng, 3)
+            for mine, other in zip(steps.candidates(probes, 4), once.candidates(probes, 4), strict=True):
+                assert set(map(rounded, mine)) == set(map(rounded, other))
+
+
+def test_whom_negative_examples_keep_out_takes_nobodys_place(tmp_path: Path) -> None:
+    """Of a hundred people who are like the probe, ninety are said not to be it: the other ten are found."""
+    with Gallery.open(":memory:", CONTRACT) as gallery:
+        near = [photo(seed, near=7) for seed in range(100)]
+        for seed, each in enumerate(near):
+            gallery.add(f"p{seed}", [each])
+        probe = np.mean([each.embedding for each in near], axis=0)
+        probe = (probe / np.linalg.norm(probe)).astype(np.float32)
+        for seed in range(90):
+            gallery.add_negative(f"p{seed}", probe)
+        for k in (1, 5, 10, 30):
+            found = [match.name for match in gallery.search(probe[None], k)[0]]
+            assert len(found) == min(k, 10)
+            assert set(found) <= {f"p{seed}" for seed in range(90, 100)}
+
+
 @pytest.mark.parametrize("key", [None, bytes(32)])
 def test_many_people_at_once_are_what_they_are_one_by_one(tmp_path: Path, key: bytes | None) -> None:
     path = tmp_path / "staff.gallery"
@@ -150,7 +199,8 @@ def test_many_people_at_once_are_what_they_are_one_by_one(tmp_path: Path, key: b
             crop = b"" if seed % 2 else b"a crop"
             photos = [replace(photo(10 * seed + n), crop=crop, quality=0.5 * n or None) for n in range(1 + seed % 3)]
             gallery.add(name, photos)
-        gallery.set_tags("Bob 2", ["night"])
+        gallery.set_tags("Ana", ["night"])
+        gallery.set_retention("Bob 2", "2999-12-31")
         gallery.add_negative("Finn", photo(99).embedding)
         store = gallery._store
         one_by_one = store.read(PersonTemplates.of)
