@@ -32,8 +32,18 @@ class EnrolmentGate:
     """
 
     def __init__(self, index: SearchIndex, calibration: Calibration) -> None:
-        self._index, self._calibration, self._population = index, calibration, index.population
+        self._calibration = calibration
+        self.renew(index)
+
+    def renew(self, index: SearchIndex) -> None:
+        """Goes on with the gallery's people of now, in whom those that `add` told of are contained."""
+        self._index, self._population = index, index.population
         self._late: list[tuple[str, int, FloatArray]] = []  # name, photos, template
+
+    @property
+    def late(self) -> int:
+        """How many people `add` has told of: a photo is compared with one after the other."""
+        return len(self._late)
 
     def rejection_reason(self, name: str, native_px: float, vector: FloatArray, quality: float | None) -> str | None:
         """Why a photo should not be enrolled, with the fix; None if nothing speaks against it.

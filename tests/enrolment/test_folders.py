@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from tiny_models import TinyDetector, png, portrait, write_models, write_people
 
-from lrface.enrolment import preparing
+from lrface.enrolment import enroller, preparing
+from lrface.enrolment.screening import EnrolmentGate
 from lrface.errors import LrfaceError
 from lrface.gallery import Gallery
 from lrface.matcher import FaceMatcher
@@ -118,6 +119,23 @@ def test_the_bundled_detector_is_a_judge_and_one_of_the_users_own_is_none(tmp_pa
         assert len({usual._judge, other._judge, ""}) == 3
     with FaceMatcher.open(":memory:", detector=TinyDetector()) as own:
         assert own._judge == ""
+
+
+def test_a_face_under_two_names_is_noticed_however_long_the_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who were enrolled before are compared one by one or, after some, by the gallery's index."""
+    people = write_people(tmp_path / "people", {f"p{i}": 1 for i in range(9)})
+    for i in range(0, 9, 4):
+        (people / f"q{i}").mkdir()
+        (people / f"q{i}" / "0.png").write_bytes(png(portrait(f"p{i}") // 2 * 2))
+    monkeypatch.setattr(enroller, "LATE", 3)
+    late = []
+    add = EnrolmentGate.add
+    monkeypatch.setattr(EnrolmentGate, "add", lambda self, *person: (late.append(self.late), add(self, *person)))
+    found = enrol(tmp_path, TinyDetector())
+    assert [status for _, status in found] == ["enrolled"] * 9 + ["refused"] * 3
+    assert max(late) == 2
 
 
 def test_a_photo_in_two_folders_belongs_to_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
