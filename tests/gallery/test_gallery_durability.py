@@ -1,8 +1,8 @@
 """kill -9 at any instant of an enrolment, a removal, a compaction or an upgrade to other models: what was acknowledged
 is there, nothing half-done.
 
-`LRFACE_FUZZ_KILLS=1000 pytest --timeout 3600 -n 0 -s tests/gallery/test_gallery_durability.py` kills more often than every
-test run does.
+`LRFACE_FUZZ_KILLS=1000 pytest --timeout 3600 -n 0 -s tests/gallery/test_gallery_durability.py` kills more often than
+every test run does.
 """
 
 from __future__ import annotations
