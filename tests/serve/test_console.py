@@ -317,6 +317,9 @@ def test_somebody_enrolled_later_is_found_in_earlier_tracks(browser: tuple[httpx
     person = watched.http.get("/v1/people/Carla").json()["id"]
     try:
         assert "Carla was here before" in answer
+        page = client.get("/review").text  # the review says so, too, and offers the name
+        assert "Looks like Carla, who was not enrolled then" in page
+        assert 'value="Carla" required' in page
         tracks = re.findall(r'name="track" value="(\d+)"', answer)
         assert len(tracks) >= 2
         fields = {"csrf_token": csrf, "track": tracks, "person": person, "what": "name"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
@@ -19,7 +20,7 @@ from lrface.serve.access import Role
 from lrface.serve.api.people import EnrolForm
 from lrface.serve.api.recognition import IdentifyForm
 from lrface.serve.console.rendering import MOST_NAMES, Console, fields_of, identity_of
-from lrface.serve.endpoint import read_form
+from lrface.serve.endpoint import Picture, read_form
 from lrface.serve.people import (
     Sighted,
     enrol,
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 
 _MOST_SHOWN = 500
 _MOST_COMPARED = 6  # tracks that are shown beside a photo that is tried
+
+
+class _UploadForm(EnrolForm):
+    """As of the REST interface; htmx leaves an empty field of files out."""
+
+    photos: list[Picture] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ def routes(console: Console) -> list[BaseRoute]:
         )  # fmt: skip
 
     async def upload(request: Request) -> Response:
-        form = await read_form(request, EnrolForm, service)
+        form = await read_form(request, _UploadForm, service)
         # the input for a folder, or that for files, was left empty
         pictures = [(each.name, each.data) for each in form.photos if each.data or each.name]
         if not pictures:
@@ -82,7 +89,9 @@ def routes(console: Console) -> list[BaseRoute]:
             done = await service.work(identity_of(request), _enrolled, service, form.name.strip(), pictures, form.force)
         except EnrolmentError as error:
             raise Problem(422, str(error), photos=error.photos) from error
-        return console.page(request, "part_enrolled.html", done=done)
+        answer = console.page(request, "part_enrolled.html", done=done)
+        answer.headers["HX-Trigger"] = "enrolled"  # the list on the page shows the person
+        return answer
 
     async def try_picture(request: Request) -> Response:
         form, limits = await read_form(request, IdentifyForm, service), service.options.limits

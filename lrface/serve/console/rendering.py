@@ -125,7 +125,7 @@ class Console:
         values = {"detail": problem.detail, "photos": problem.more.get("photos", ()), "problem": problem.status}
         if request.headers.get("hx-request") == "true":
             answer = self.page(request, "part_error.html", problem.status, **values)
-            answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#alert", "innerHTML"
+            answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#alert", "innerHTML show:top"
             return answer
         return self.page(request, "error.html", problem.status, **values)
 

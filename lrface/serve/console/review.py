@@ -28,6 +28,7 @@ from lrface.serve.grouping import MOST, group_tracks, same_thresholds
 from lrface.serve.problems import Problem
 from lrface.serve.review import NAMED, NOT_THIS_PERSON, label_tracks, name_tracks, not_this_person, undo
 from lrface.serve.trackrecords import StoredAction, StoredTrack
+from lrface.tracks.decision import CANDIDATES, decide_track
 
 if TYPE_CHECKING:
     from lrface.serve.service import Service
@@ -78,8 +79,10 @@ def routes(console: Console) -> list[BaseRoute]:
         wanted = request.query_params.get("done", "")
         done = [Done(each, in_words(each, names)) for each in actions]
         first = _number(request.query_params.get("from", ""))
+        page = groups[first : first + _GROUPS]
+        known = await service.work(identity_of(request), known_by_now, service, page)
         return console.page(
-            request, "review.html", groups=groups[first : first + _GROUPS], total=len(groups), first=first,
+            request, "review.html", groups=page, known=known, total=len(groups), first=first,
             following=first + _GROUPS if first + _GROUPS < len(groups) else 0, shown=_SHOWN,
             people=people, actions=done, done=next((each for each in done if str(each.action.id) == wanted), None),
         )  # fmt: skip
@@ -154,6 +157,26 @@ class UnknownGroups:
         vectors = np.stack([template.vector for template in templates])
         groups = group_tracks(vectors, same_thresholds(templates, self._service.matcher.calibration), apart)
         return [[kept[row][0] for row in rows] for rows in groups]
+
+
+def known_by_now(service: Service, groups: Sequence[Group]) -> dict[int, str]:
+    """Who groups would be named as now, as when somebody was enrolled after they were seen; by the first track's id.
+
+    The best track of each group decides, by the thresholds of tracks.
+    """
+    firsts = [(group.tracks[0].id, service.store.template(group.tracks[0].id)) for group in groups]
+    kept = [(track, template) for track, template in firsts if template is not None]
+    if not kept:
+        return {}
+    matcher = service.matcher
+    index = matcher.gallery.search_index()
+    found = {}
+    nearest = index.candidates(np.stack([template.vector for _, template in kept]), CANDIDATES)
+    for (track, template), matches in zip(kept, nearest, strict=True):
+        decision = decide_track(template, matches, matcher.calibration, index.population, matcher.fpir)
+        if decision.name is not None:
+            found[track] = decision.name
+    return found
 
 
 def _names(gallery: Gallery, actions: Sequence[StoredAction]) -> dict[str, str]:

@@ -107,6 +107,7 @@ function tell(text) {
   line.className = "error";
   line.textContent = text;
   document.getElementById("alert").replaceChildren(line);
+  line.scrollIntoView({ block: "nearest" });
 }
 
 function mindAnswers() {
@@ -115,7 +116,7 @@ function mindAnswers() {
   });
   document.body.addEventListener("htmx:afterRequest", (event) => {
     // the next person must not get the photos of the one before
-    if (event.detail.successful && "reset" in event.target.dataset) event.target.reset();
+    if (event.detail.xhr.status === 200 && "reset" in event.target.dataset) event.target.reset();
   });
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     const answer = event.detail.xhr;
