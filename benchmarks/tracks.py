@@ -50,7 +50,7 @@ from lrface.tracks.template import View, fuse_views
 from lrface.types import Box, FloatArray, ImageArray
 
 VIEWS = (1, 2, 4, 8, 16)
-WIDTHS = (32, 24, 16, 12)
+WIDTHS = (32, 24, 16, 12, 8)
 ENROLLED, LEAST_PHOTOS, LEAST_STRANGER = 2, 10, 5
 NARROWER = 0.92
 HALVES = ("stage.mp4", "classroom.gif", "face-demographics-walking.gif")
