@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -196,7 +197,7 @@ class SearchIndex:
         people: Mapping[int, PersonTemplates | None],
         settings: Settings,
         stored_fpir: float | None,
-        new: Sequence[Shelf] = (),
+        new: deque[Shelf] | None = None,
     ) -> SearchIndex:
         """The index of a later moment. What it costs depends on who has changed, not on how many people there are.
 
@@ -204,7 +205,8 @@ class SearchIndex:
             people: Who is new or changed; None for who is gone. By row in the table of people.
             settings: The gallery's; groups are those of this index.
             stored_fpir: The gallery's.
-            new: More people, who are in no group and have no last day.
+            new: More people, who are in no group and have no last day; taken out one by one, so that their templates
+                are not in memory twice.
 
         Raises:
             GalleryError: Somebody has no usable template.
@@ -215,8 +217,9 @@ class SearchIndex:
         for photos, blocks in self._shelves.items() if people else ():
             gone = list(found_places(blocks, people))
             if gone:
-                means = np.concatenate([_means(block.templates[at], block.lengths[at]) for block, at in gone])
-                total, squares = total - means.sum(axis=0), squares - float(np.square(means).sum())
+                for block, at in gone:
+                    means = _sums_of_means(block.templates[at], block.lengths[at])
+                    total, squares = total - means[0], squares - means[1]
                 shelves[photos] = take_out(blocks, {row for block, at in gone for row in block.rows[at].tolist()})
         for row in people:
             old = self._extras.get(row)
@@ -235,13 +238,13 @@ class SearchIndex:
             if person.groups or person.retain_until is not None or person.negatives is not None or not searched:
                 checksum = None if searched else person.checksum
                 extras[row] = Extra(person.groups, person.retain_until, person.negatives, checksum)
-        for photos, entries in chain(
-            ((shelf.photos, shelf.entries) for shelf in new),
-            ((photos, _entries(added, photos)) for photos, added in by_photos.items()),
-        ):
-            shelves[photos] = append(shelves.get(photos, ()), entries)
-            means = _means(entries.templates, entries.lengths)
-            total, squares = total + means.sum(axis=0), squares + float(np.square(means).sum())
+        shelved = deque() if new is None else new
+        shelved.extend(Shelf(photos, _entries(added, photos)) for photos, added in by_photos.items())
+        while shelved:
+            shelf = shelved.popleft()
+            shelves[shelf.photos] = append(shelves.get(shelf.photos, ()), shelf.entries)
+            means = _sums_of_means(shelf.entries.templates, shelf.entries.lengths)
+            total, squares = total + means[0], squares + means[1]
         kept = {photos: blocks for photos, blocks in shelves.items() if blocks}
         those = self._extras.changed(people, extras)
         return SearchIndex(self.dim, settings, stored_fpir, self.today, kept, those, (total, squares), sizes)
@@ -314,9 +317,10 @@ class SearchIndex:
         return np.argsort(rows, kind="stable")
 
 
-def _means(templates: FloatArray, lengths: FloatArray) -> NDArray[np.float64]:
-    """The means of people's embeddings, float64 [n, dim], as stored: so taking out takes away just that."""
-    return templates.astype(np.float64) * lengths[:, None].astype(np.float64)
+def _sums_of_means(templates: FloatArray, lengths: FloatArray) -> tuple[NDArray[np.float64], float]:
+    """The sum of the means of people's embeddings, float64 [dim], and of the squares of all their numbers."""
+    unit, long = templates.astype(np.float64), lengths.astype(np.float64)
+    return long @ unit, float(np.square(long) @ np.einsum("nd,nd->n", unit, unit))
 
 
 def _entries(people: Sequence[PersonTemplates], photos: int) -> Entries:

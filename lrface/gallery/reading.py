@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -118,7 +119,7 @@ class Changes(Generic[T]):
     people: Mapping[int, T | None]
     damaged: Sequence[DamagedEntry]
     version: int
-    shelves: Sequence[Shelf] = ()
+    shelves: deque[Shelf] = field(default_factory=deque)
 
     @property
     def moment(self) -> Moment:
@@ -257,7 +258,7 @@ def read_changes(
         people = reader.people
         if fresh:
             people = {row: person for row, person in sorted(people.items()) if person is not None}
-        return Changes(state or State(), settings, fresh, people, damaged, version, reader.shelves)
+        return Changes(state or State(), settings, fresh, people, damaged, version, deque(reader.shelves))
 
 
 def _fault(connection: sqlite3.Connection, state: State | None, reader: _Reader[T]) -> str | None:
