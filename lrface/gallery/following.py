@@ -99,7 +99,7 @@ class IndexFollower:
             self._unread_since = now
         waited = now - self._unread_since
         if waited > _QUIET_S and not self._said:
-            reason = f"gallery {self._store.path} is held by another process" if in_use else str(error)
+            reason = f"gallery {self._store.path} is being used elsewhere" if in_use else str(error)
             _log.warning("%s; going on with the people as last read, and trying again", reason)
             self._said = True
         return in_use or waited < GRACE_S

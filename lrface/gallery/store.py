@@ -244,11 +244,9 @@ class Store(StoreReader):
             GalleryError: The file cannot be written, or somebody is damaged.
         """
         with self._writing() as change:
-            rows = self._connection.execute("SELECT id FROM people ORDER BY id").fetchall()
             gone = []
-            for (row,) in rows:
-                person = find_person(self._connection, "id", row)
-                if person is None or person.details == b"{}":
+            for person in self._with_details():
+                if self._details(person).retain_until is None:
                     continue
                 day = self._read(person).details.retain_until
                 if day is not None and day < today:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
-from lrface.errors import GalleryError
+from lrface.errors import GalleryError, GalleryInUseError
 from lrface.gallery import audit, schema
 from lrface.gallery.ciphers import Aes, Cipher, Plain, WrongKey
 from lrface.gallery.contract import Contract
@@ -79,14 +79,19 @@ class StoreFile:
         """Whether somebody else has written or replaced the file since it was last read.
 
         Raises:
-            GalleryInUseError: A writer has held it for `wait_s` seconds.
+            GalleryInUseError: A writer, or another thread of this process, has held it for `wait_s` seconds.
             GalleryError: The file is gone.
         """
-        with self._lock, gallery_errors(self.path):
-            if not self._memory and file_state(self._file) != self._seen:
-                return True
-            self._wait(wait_s)
-            return self._data_version() != self._version
+        if not self._lock.acquire(timeout=wait_s):  # a compaction of a large gallery takes seconds
+            raise GalleryInUseError(f"gallery {self.path}: another thread has been using it for too long: try again")
+        try:
+            with gallery_errors(self.path):
+                if not self._memory and file_state(self._file) != self._seen:
+                    return True
+                self._wait(wait_s)
+                return self._data_version() != self._version
+        finally:
+            self._lock.release()
 
     def compact(self) -> None:
         """Rewrites the file without the space of deleted people (the disk must have room for a copy).

@@ -21,7 +21,7 @@ from lrface.gallery.reading import (
     read_changes,
     read_person,
 )
-from lrface.gallery.records import UUID, Damage, Details, PersonRow
+from lrface.gallery.records import NO_DETAILS, UUID, Damage, Details, PersonRow, read_details
 from lrface.gallery.refusals import Refusal, read_refusal
 from lrface.gallery.settings import Settings
 from lrface.gallery.state import read_settings, read_state
@@ -198,6 +198,18 @@ class StoreReader(StoreFile):
             return read_person(self._connection, self.contract, self.cipher, person)
         except Damage as error:
             raise damage_error(self.path, [damaged_entry(person, error)]) from error
+
+    def _with_details(self) -> list[PersonRow]:
+        """Everybody with details (in an encrypted gallery simply everybody), in the order of enrolment."""
+        query = "SELECT id, uuid, name, details, checksum FROM people WHERE details <> ? ORDER BY id"
+        return [PersonRow(*row) for row in self._connection.execute(query, (NO_DETAILS,)).fetchall()]
+
+    def _details(self, person: PersonRow) -> Details:
+        try:
+            return read_details(person, self.cipher)[1]
+        except (Damage, TypeError) as error:
+            damage = error if isinstance(error, Damage) else Damage("the person's row holds values of wrong types")
+            raise damage_error(self.path, [damaged_entry(person, damage)]) from error
 
     def _summaries(self) -> list[PersonSummary]:
         query = "SELECT person_id, count(*) FROM photos GROUP BY person_id"

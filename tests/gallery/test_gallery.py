@@ -216,6 +216,30 @@ def test_searching_while_enrolling_from_many_threads(path: Path) -> None:
         assert len(gallery) == 17
 
 
+def test_searches_go_on_while_another_thread_compares_all_checksums(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert end.wait(60)
+
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+        assert names(gallery, vector(132)) == ["ana"]
+        monkeypatch.setattr("lrface.gallery.audit.chain_fault", slow)
+        verify = threading.Thread(target=gallery.verify)
+        verify.start()
+        assert begun.wait(60)
+        assert names(gallery, vector(132)) == ["ana"]  # would wait for ever
+        assert verify.is_alive()
+        end.set()
+        verify.join()
+        gallery.add("bob", [photo(2)])
+        assert names(gallery, vector(232))[0] == "bob"
+
+
 def test_two_processes_enrol_into_one_new_gallery(path: Path) -> None:
     """Both may find no file; one creates it, neither loses anybody."""
     code = (
