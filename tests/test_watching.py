@@ -172,7 +172,7 @@ def test_faces_are_searched_for_in_every_nth_frame_and_four_times_a_second(tmp_p
     assert watch(matcher, source(tmp_path, [[]] * 50, fps), detect_every=every).frames == frames
 
 
-@pytest.mark.parametrize("every", [0, 26])
+@pytest.mark.parametrize("every", [0, 26, "often"])
 def test_detect_every_out_of_range(tmp_path, matcher, every):
     with pytest.raises(ArgumentError, match="detect_every"):
         watch(matcher, source(tmp_path, [[]]), detect_every=every)

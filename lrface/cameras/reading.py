@@ -41,7 +41,7 @@ class CameraReader:
         self.error: VideoError | None = None
         self.answers = False
         self._news, self._report, self._open_capture = news, report, open_capture
-        self._pace = DetectionPace(camera.detect_every)
+        self._pace = DetectionPace(camera.detect_every, live=camera.live)
         self._frame: Frame | None = None
         self._closed = self._finished = False
         self._source: VideoSource | None = None
@@ -62,6 +62,10 @@ class CameraReader:
         if frame is not None:
             self._news.notify_all()
         return frame if frame is not None and self._pace.due(frame) else None
+
+    def took(self, seconds: float) -> None:
+        """Takes note of how long the frames that were taken together took."""
+        self._pace.took(seconds)
 
     def stop(self) -> None:
         """Asks the thread to end."""

@@ -136,8 +136,10 @@ def watch_cameras(
                         break
                     news.wait(0.5)
             if batch:
+                started = time.monotonic()
                 store(_process(matcher, batch, clock))
                 for each, frame in batch:
+                    each.reader.took(time.monotonic() - started)
                     each.report.latency.add(time.monotonic() - frame.read_at)
             store([(each, event) for each in watched if _is_gone(each, clock()) for event in each.tracking.end()])
     finally:

@@ -17,6 +17,7 @@ from lrface.errors import ImageError, LrfaceError
 
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
+    from lrface.tracks.detection_pace import DetectEvery
     from lrface.types import Identification
     from lrface.watching import Sighting
 
@@ -83,6 +84,17 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     return 3600 * hours
 
 
+def _every(_: click.Context, __: click.Parameter, value: str) -> DetectEvery:
+    """A number of frames, or "auto"."""
+    from lrface.tracks.detection_pace import MOST
+
+    if value == "auto":
+        return "auto"
+    if not value.isdecimal() or not 1 <= int(value) <= MOST:
+        raise click.BadParameter(f"{value!r}: give 1 to {MOST}, or auto")
+    return int(value)
+
+
 @click.command()
 @GALLERY
 @click.argument("source")
@@ -100,10 +112,12 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
 @click.option("--stride", default=1, show_default=True, type=click.IntRange(1), help="Of a file, every n-th frame.")
 @click.option(
     "--detect-every",
-    default=1,
+    default="1",
     show_default=True,
-    type=click.IntRange(1, 25),
-    help="Search for faces in every n-th frame, at least 4 times a second; tracks move on between.",
+    callback=_every,
+    metavar="N|auto",
+    help="Search for faces in every n-th frame, at least 4 times a second; tracks move on between. "
+    "auto: of a live source as often as leaves a fifth of the time free.",
 )
 @click.option("--show", is_flag=True, help="Draw a table on the terminal: frames/s, latency, who is in view.")
 @click.option("--every-frame", is_flag=True, help="Of a URL that ends (a video on a server), every frame.")
@@ -118,7 +132,7 @@ def watch(
     out: str | None,
     keep_strangers: float,
     stride: int,
-    detect_every: int,
+    detect_every: DetectEvery,
     show: bool,
     every_frame: bool,
     rotate: str,

@@ -37,6 +37,7 @@ polygon = [[0, 0], [1, 0], [1, 0.1]]
 [[cameras]]
 name = "Tür"
 source = 0
+detect_every = "auto"
 
 [[cameras]]
 name = "clip"
@@ -77,6 +78,7 @@ def test_a_whole_file(tmp_path):
         ("path", 3, 20), ("", 3, 0),
     ]  # fmt: skip
     assert (second.name, second.source, clip.source) == ("Tür", 0, str(tmp_path / "clips" / "a.mp4"))
+    assert [camera.detect_every for camera in settings.cameras] == [1, "auto", 1]
     assert settings.outbox == tmp_path / "waiting.sqlite"
     assert [(hook.url, hook.secret) for hook in settings.webhooks] == [
         ("https://example.org/hook?key=k%20e%20y", b"0123456789abcdef")
@@ -137,6 +139,7 @@ MQTT = '[events.mqtt]\nhost = "h"\n'
         (CAMERA + "rotate = 45", 4, ["cameras[1].rotate", "0, 90, 180, 270"]),
         (CAMERA + "rotate = true", 4, ["cameras[1].rotate"]),
         (CAMERA + "detect_every = 0", 4, ["cameras[1].detect_every", "1 to 25"]),
+        (CAMERA + 'detect_every = "often"', 4, ["cameras[1].detect_every", "1 to 25"]),
         (CAMERA + 'aspect = "wide"', 4, ["cameras[1].aspect", "4:3"]),
         (CAMERA + "min_face = -1", 4, ["cameras[1].min_face"]),
         (CAMERA + "min_face = nan", 4, ["cameras[1].min_face"]),

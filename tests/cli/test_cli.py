@@ -34,7 +34,14 @@ def test_help_and_version(arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["identify"], ["identify", "a.gallery"], ["watch", "a.gallery", "b", "--stride", "0"]],
+    [
+        [],
+        ["nonsense"],
+        ["identify"],
+        ["identify", "a.gallery"],
+        ["watch", "a.gallery", "b", "--stride", "0"],
+        ["watch", "a.gallery", "b", "--detect-every", "often"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(arguments):
     done = lrface(*arguments)
@@ -117,7 +124,9 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, gallery, por
 
 def test_watch_a_video(tmp_path, gallery, portrait):
     path = clip(tmp_path / "clip.avi", portrait, 20)
-    done = lrface("watch", gallery, path, "--out", tmp_path / "out", "--stride", "2", "--json")
+    done = lrface(
+        "watch", gallery, path, "--out", tmp_path / "out", "--stride", "2", "--detect-every", "auto", "--json"
+    )
     assert done.returncode == 0, done.stderr
     (sighting,) = map(json.loads, done.stdout.splitlines())
     assert [face["name"] for face in sighting["faces"]] == [COLLINS.name]

@@ -23,3 +23,34 @@ EMPTY = np.zeros((0, 0, 3), np.uint8)
 def test_frames_that_are_due(every, stride, frames, due):
     pace = DetectionPace(every, stride)
     assert [index for index, time_s in frames if pace.due(Frame(index, time_s, EMPTY))] == due
+
+
+def looked_at(seconds, live=True, fps=25, frames=100):
+    """The frames of a camera that are due where each takes so long; those that come meanwhile are dropped."""
+    pace, due, free_s = DetectionPace("auto", live=live), [], 0.0
+    for i in range(frames):
+        if i / fps < free_s:
+            continue
+        if pace.due(Frame(i, i / fps, EMPTY)):
+            due.append(i)
+            pace.took(seconds)
+            free_s = i / fps + seconds
+    return due
+
+
+@pytest.mark.parametrize(("seconds", "apart"), [(0.01, 1), (0.03, 1), (0.035, 2), (0.07, 3), (0.15, 5), (0.19, 6)])
+def test_auto_leaves_a_fifth_of_the_time_free(seconds, apart):
+    due = looked_at(seconds)
+    assert due == list(range(0, 100, apart))
+    assert seconds * len(due) <= 0.8 * (due[-1] + apart) / 25 + 1e-6
+
+
+def test_auto_searches_four_times_a_second_on_the_slowest_machine():
+    assert looked_at(0.3) == list(range(0, 100, 8))
+
+
+def test_auto_looks_at_each_frame_of_a_file():
+    pace = DetectionPace("auto", stride=2)
+    for i in range(0, 20, 2):
+        assert pace.due(Frame(i, i / 25, EMPTY))
+        pace.took(5.0)
