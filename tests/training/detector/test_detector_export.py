@@ -30,6 +30,13 @@ def moved_statistics() -> Detector:
     return network.eval()
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Detector, Path, dict[str, float]]:
+    """A network, its file, and the largest differences between them."""
+    network, file = moved_statistics(), tmp_path_factory.mktemp("exported") / "lrface-detector.onnx"
+    return network, file, to_onnx(network, file)
+
+
 def test_folding_changes_nothing() -> None:
     network = moved_statistics()
     image = torch.rand(1, 3, 96, 64) * 255
@@ -38,9 +45,10 @@ def test_folding_changes_nothing() -> None:
             torch.testing.assert_close(plain, fused, rtol=1e-4, atol=1e-4)
 
 
-def test_training_goes_on_from_what_was_exported(tmp_path: Path) -> None:
-    network, file = moved_statistics(), tmp_path / "lrface-detector.onnx"
-    to_onnx(network, file)
+def test_training_goes_on_from_what_was_exported(
+    exported: tuple[Detector, Path, dict[str, float]], tmp_path: Path
+) -> None:
+    network, file, _ = exported
     batches = [SimpleNamespace(images=(torch.rand(1, 3, 64, 96) * 255).byte()) for _ in range(STATISTICS_BATCHES)]
     images = torch.cat([batch.images for batch in batches])
     trainer = Trainer(Recipe())
@@ -63,10 +71,10 @@ def test_export_is_refused_where_it_differs(monkeypatch: pytest.MonkeyPatch, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_exported_keeps_the_contract(tmp_path: Path) -> None:
-    worst = to_onnx(moved_statistics(), tmp_path / "lrface-detector.onnx")
+def test_what_is_exported_keeps_the_contract(exported: tuple[Detector, Path, dict[str, float]]) -> None:
+    _, file, worst = exported
     assert 0 < worst["pixels"] < 1e-2
-    session = ort.InferenceSession(tmp_path / "lrface-detector.onnx", providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
     for batch, height, width in ((2, 64, 96), (1, 160, 32)):
         image = np.random.default_rng(0).uniform(0, 255, (batch, 3, height, width)).astype(np.float32)
         boxes, scores, marks = session.run(["boxes", "scores", "landmarks"], {"image": image})
