@@ -275,6 +275,7 @@ def test_average_precision_by_hand(heights: tuple[float, float], expected: float
     np.testing.assert_allclose(average_precision([result], heights), expected)
 
 
+@pytest.fixture(scope="module")
 def wider(shared: Path) -> list[Any]:
     from benchmarks.detection import pictures
 
@@ -282,19 +283,35 @@ def wider(shared: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize(
+    ("model", "every", "least"),
+    [
+        (None, 1, {"16-32": 0.45, "32-64": 0.75}),
+        ("yunet_n_dynamic", 4, {"8-16": 0.65, "16-32": 0.71, "32-64": 0.87, ">64": 0.965}),
+        ("scrfd_500m", 4, {"8-16": 0.625, "16-32": 0.76, "32-64": 0.90, ">64": 0.99}),
+    ],
+)
+def test_average_precision_on_wider200(
+    model: str | None, every: int, least: dict[str, float], shared: Path, wider: list[Any]
+) -> None:
+    """Ours: what is promised. The peers: what every fourth picture gives, so that they are still run as they should."""
+    from benchmarks.detection import LEAST, precision
+
+    path = shared / "data" / "detectors" / f"{model}.onnx" if model else None
+    found = precision(open_detector(path, score_threshold=LEAST, refine=False), wider[::every], str(model))
+    assert all(found[name] >= value for name, value in least.items()), found
+
+
+@pytest.mark.parametrize(
     ("model", "least"),
     [
-        (None, {"16-32": 0.45, "32-64": 0.75}),
         ("yunet_n_dynamic", {"8-16": 0.54, "16-32": 0.755, "32-64": 0.885, ">64": 0.975}),
         ("scrfd_500m", {"8-16": 0.51, "16-32": 0.765, "32-64": 0.89, ">64": 0.972}),
     ],
 )
-def test_average_precision_on_wider200(model: str | None, least: dict[str, float], shared: Path) -> None:
-    """Ours: what is promised. The peers: what others measured, which shows that the protocol is theirs."""
-    from benchmarks.detection import LEAST, precision
-
-    path = shared / "data" / "detectors" / f"{model}.onnx" if model else None
-    found = precision(open_detector(path, score_threshold=LEAST, refine=False), wider(shared), str(model))
+def test_the_protocol_is_that_of_others(model: str, least: dict[str, float], root: Path) -> None:
+    """On all pictures the benchmark found of the peers what others measured."""
+    rows = json.loads((root / "benchmarks" / "results" / "detection.json").read_text())["rows"]
+    (found,) = (row["ap"] for row in rows if row["model"] == model)
     assert all(found[name] >= value for name, value in least.items()), found
 
 
