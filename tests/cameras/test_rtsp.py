@@ -24,6 +24,8 @@ PYTHON = "/usr/bin/python3"  # Debian's, for which python3-gi is
 NEEDED = "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good " \
     "gstreamer1.0-plugins-ugly"  # fmt: skip
 
+FOUND = "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')"
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory, portrait):
@@ -56,7 +58,7 @@ class Server:
 @pytest.fixture
 def server(pictures):
     """Starts servers; the last one is ended."""
-    if not Path(PYTHON).exists() or subprocess.run([PYTHON, "-c", "import gi"], capture_output=True).returncode:
+    if not Path(PYTHON).exists() or subprocess.run([PYTHON, "-c", FOUND], capture_output=True).returncode:
         pytest.skip(f"needs an RTSP server: apt-get install {NEEDED}")
     started = []
 

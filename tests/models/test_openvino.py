@@ -98,6 +98,19 @@ def test_bfloat16_is_not_used_where_it_differs(monkeypatch: pytest.MonkeyPatch) 
     assert open_session(data, None, "openvino").precision == "float32"
 
 
+def test_bfloat16_is_not_used_where_it_gives_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it can for a damaged graph."""
+    real = OpenVinoSession.run
+
+    def run(self: OpenVinoSession, names: Any, feeds: Any) -> Any:
+        return [each[: len(each) // 2] if self.precision == "bfloat16" else each for each in real(self, names, feeds)]
+
+    monkeypatch.setattr(OpenVinoSession, "run", run)
+    monkeypatch.setattr(openvino_session, "_own_choice", lambda core: "bf16")
+    data = (ROOT / "models" / "lrface-8.onnx").read_bytes()
+    assert open_session(data, None, "openvino").precision == "float32"
+
+
 def small(**how: Any) -> tuple[OpenVinoSession, onnxruntime_session.Session]:
     data = (ROOT / "models" / "lrface-landmarks.onnx").read_bytes()
     core = openvino_session._core()
