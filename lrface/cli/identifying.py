@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -293,7 +293,11 @@ def _talks_to_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _progress(paths: list[Path], wanted: bool) -> Any:
+def _progress(paths: list[Path], wanted: bool) -> Iterable[Path]:
+    """The paths, with a progress bar on a terminal."""
+    if not (wanted and sys.stderr.isatty()):
+        return paths
     from tqdm import tqdm
 
-    return tqdm(paths, unit=" pictures", disable=not (wanted and sys.stderr.isatty()), leave=False)
+    bar: Iterable[Path] = tqdm(paths, unit=" pictures", leave=False)
+    return bar
