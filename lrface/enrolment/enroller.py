@@ -48,8 +48,8 @@ class Enroller:
         calibration: What similarities and qualities mean.
         force: Enrols also photos that `EnrolmentGate` rejects.
         told: Called for each photo, with its face if one was cut, once its person is stored; None for nothing.
-        judge: Of what detector, networks and rules are: photos that the same judge refused at an earlier run are not
-            looked at again. Empty to remember nothing.
+        judge: Of what detector, networks and rules are: photos of a folder that the same judge refused at an earlier
+            run are not looked at again. Empty to remember nothing.
     """
 
     def __init__(
@@ -66,14 +66,13 @@ class Enroller:
         self.calibration, self.force, self.told = calibration, force, told
         self._judge = "" if force else judge  # with force, whatever was refused may be taken
         self._refused: dict[str, Refusal] = {}
-        self._preparer = Preparer(gallery, detector, embedder, self._judge)
 
     def enroll(self, name: str, sources: Sequence[Source]) -> EnrolmentReport:
         """See `FaceMatcher.enroll`."""
         clean = normalise_name(name)
-        with closing(self._preparer.prepare_all((clean, source) for source in sources)) as prepared:
+        preparer = Preparer(self.gallery, self.detector, self.embedder)
+        with closing(preparer.prepare_all((clean, source) for source in sources)) as prepared:
             photos = self._person(clean, sources, prepared, self._gate())
-        self._remember()
         if not any(photo.status in (ENROLLED, ALREADY) for photo in photos):
             raise nothing_enrolled(photos, f"for {name}")
         return EnrolmentReport(tuple(photos))
@@ -95,8 +94,9 @@ class Enroller:
         self._tell(reports)
         everything = ((name, photo) for name, photos in listed for photo in photos if isinstance(photo, Path))
         total = sum(len(photos) for _, photos in listed)
+        preparer = Preparer(self.gallery, self.detector, self.embedder, self._judge)
         try:
-            with _bar(total, progress) as bar, closing(self._preparer.prepare_all(everything)) as prepared:
+            with _bar(total, progress) as bar, closing(preparer.prepare_all(everything)) as prepared:
                 for name, photos in listed:
                     bar.set_postfix_str(name)
                     skipped = [photo for photo in photos if isinstance(photo, PhotoReport)]

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_models import TinyDetector, png, portrait, write_models, write_people
+from tiny_models import TinyDetector, open_matcher, png, portrait, write_models, write_people
 
 from lrface.enrolment import enroller, preparing
 from lrface.enrolment.screening import EnrolmentGate
-from lrface.errors import LrfaceError
+from lrface.errors import EnrolmentError, LrfaceError
 from lrface.gallery import Gallery
 from lrface.matcher import FaceMatcher
 from lrface.outputs.enrolment_files import EnrolmentFiles
@@ -101,6 +101,12 @@ def test_photos_that_were_refused_are_not_looked_at_again(
     assert looks(judge="a", force=True) == 3
     assert looks(judge="b") == 3, "another detector may find a face"
     assert looks(judge="b") == 0
+    with open_matcher(tmp_path / "staff.gallery", tmp_path / "models") as matcher:
+        matcher._judge = "b"
+        looked.clear()
+        with pytest.raises(EnrolmentError, match="no face found"):
+            matcher.enroll("Bob", people / "Bob" / "empty.png")  # asked for one by one, it is looked at
+        assert len(looked) == 1
     with Gallery.open(tmp_path / "staff.gallery") as gallery:
         gallery.remove("Ana")
         gallery.compact()
