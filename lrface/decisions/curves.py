@@ -20,6 +20,10 @@ NEVER = 2.0
 """A threshold that no cosine reaches: none is above it."""
 
 
+OWN_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
+"""Of people's comparisons with their own templates: the similarities that these shares stay below are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImpostorCurve:
     """How often two different people reach a similarity.
@@ -30,6 +34,7 @@ class ImpostorCurve:
         similarity: The threshold of each rate, falling.
         scale: Of the tail beyond the first point, in similarity, above 0.
         shape: Of the tail; below 0 it ends at first point - scale / shape, at 0 it is exponential.
+        own: Similarities to the person's own template that `OWN_SHARES` stay below, rising; empty if not measured.
     """
 
     comparisons: int
@@ -37,6 +42,11 @@ class ImpostorCurve:
     similarity: tuple[float, ...]
     scale: float
     shape: float
+    own: tuple[float, ...] = ()
+
+    def missed(self, threshold: float) -> float | None:
+        """The share of people's own faces that do not reach a threshold, 0..1; None if it was not measured."""
+        return None if not self.own else float(np.interp(threshold, self.own, OWN_SHARES))
 
     def threshold(self, fmr: float) -> float:
         """The similarity that a share `fmr` of strangers reaches: from the tail's model, or linear in log10(fmr).
@@ -96,6 +106,15 @@ class _Tail(msgspec.Struct, frozen=True):
     shape: Annotated[float, Meta(gt=-1, lt=1)]
 
 
+class _OwnRecord(msgspec.Struct, frozen=True):
+    comparisons: Annotated[int, Meta(ge=0, le=10**15)]
+    similarity: list[Annotated[float, Meta(ge=-1, le=1)]]
+
+    def __post_init__(self) -> None:
+        if len(self.similarity) != len(OWN_SHARES) or not (np.diff(self.similarity) >= 0).all():
+            raise ValueError(f"own similarities must rise, and be {len(OWN_SHARES)}")
+
+
 class CurveRecord(msgspec.Struct, frozen=True):
     """A curve as `calibration.json` holds it, rates falling and similarities rising."""
 
@@ -104,6 +123,7 @@ class CurveRecord(msgspec.Struct, frozen=True):
     fmr: Annotated[list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=2)]
     similarity: list[Annotated[float, Meta(ge=-1, le=1)]]
     tail: _Tail
+    own: _OwnRecord | None = None
 
     def __post_init__(self) -> None:
         if len(self.fmr) != len(self.similarity):
@@ -114,6 +134,7 @@ class CurveRecord(msgspec.Struct, frozen=True):
     def curve(self) -> ImpostorCurve:
         """The same, rates rising."""
         logs = np.log10(self.fmr)[::-1].tolist()
+        own = () if self.own is None else tuple(self.own.similarity)
         return ImpostorCurve(
-            self.comparisons, tuple(logs), tuple(self.similarity[::-1]), self.tail.scale, self.tail.shape
+            self.comparisons, tuple(logs), tuple(self.similarity[::-1]), self.tail.scale, self.tail.shape, own
         )

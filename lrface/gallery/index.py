@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrface.decisions.calibration import Population
+from lrface.decisions.expectation import Enrolled
 from lrface.decisions.rates import fmr_for
 from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
@@ -174,6 +175,12 @@ class SearchIndex:
             return Population(size)
         # With m the mean of a person's photos: the mean of m_p . m_q for p != q is (|sum m|^2 - sum |m|^2) / n(n-1).
         return Population(size, float((np.square(total).sum() - squares) / (size * (size - 1))))
+
+    @property
+    def enrolled(self) -> Enrolled:
+        """The people and how many photos they have, for what is expected of them."""
+        counts = {photos: sum(count for _, count in blocks) for photos, blocks in self._shelves.items()}
+        return Enrolled(self.population, counts)
 
     def depends_on_day(self) -> bool:
         """Whether another day may change who is searched."""

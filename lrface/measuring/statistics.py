@@ -1,7 +1,8 @@
 """Score statistics without faces: curves of how alike strangers look, from unit vectors of people.
 
 For each band of native widths and several numbers of photos a template, the similarities of people to *other* people
-are summarised: quantiles down to one comparison in 100, and beyond them a generalised Pareto tail. Besides, how alike
+are summarised: quantiles down to one comparison in 100, and beyond them a generalised Pareto tail; and those of people
+to their own templates, by which it can be said how many would be recognised. Besides, how alike
 photos of different people are on average, which a gallery compares with its own people, and the quality below which a
 face is too poor to decide. Pairs across two sources of pictures are left out: their people may overlap.
 """
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from lrface.decisions.curves import OWN_SHARES
 from lrface.embedding.templates import fuse
 from lrface.measuring.impostor_curves import curve_of, strangers_of
 from lrface.measuring.track_statistics import track_statistics
@@ -24,6 +26,9 @@ PHOTOS = (1, 2, 3, 4, 5, 7, 10)
 
 DRAWS = 5
 """Templates a person at most, each of other photos."""
+
+LEAST_OWN = 100
+"""Fewer comparisons with people's own templates say nothing of how often they are recognised."""
 
 LOST, LOST_FAR = 0.01, 1e-3
 """Faces are too poor to decide up to the quality at which this share of all matches, at this FAR, would be lost."""
@@ -136,8 +141,16 @@ def templates_of(clean: Array, groups: Mapping[str, Rows], count: int, draws: in
 
 
 def _curve(band: Probes, made: Templates, count: int, person: npt.NDArray[np.str_]) -> dict[str, Any]:
-    other = strangers_of(person[band.rows], np.array(made.owners))
-    return curve_of((band.vectors @ made.vectors.T)[other], count)
+    owners, subject = np.array(made.owners), person[band.rows]
+    scores = band.vectors @ made.vectors.T
+    own = subject[:, None] == owners[None, :]
+    for column, photos in enumerate(made.photos):
+        own[np.isin(band.rows, photos), column] = False  # a probe is no photo of the template
+    found = curve_of(scores[strangers_of(subject, owners)], count)
+    if own.sum() >= LEAST_OWN:
+        shares = np.quantile(scores[own], OWN_SHARES)
+        found["own"] = {"comparisons": int(own.sum()), "similarity": shares.astype(float).round(5).tolist()}
+    return found
 
 
 def _min_quality(band: Probes, single: Templates, person: npt.NDArray[np.str_]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,5 @@ def test_lrface_thresholds_says_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "one stranger in 50 named: 2 of 2 photos of 1 people recognised (100 %) (now)" in done.stderr
     assert "one stranger in 1,000 named" in done.stderr
+    line = next(each for each in done.stderr.splitlines() if "in 50 named: expected" in each)
+    assert re.search(r"of single faces: \d+ % at 12 px, .*, \d+ % at 48 px \(now\)", line)

@@ -19,6 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lrface.alignment import TEMPLATE
+from lrface.decisions.curves import OWN_SHARES
 from lrface.matcher import FaceMatcher
 from lrface.types import Detections
 
@@ -129,6 +130,8 @@ def calibration(entries: list[dict[str, Any]]) -> dict[str, Any]:
                         "fmr": [0.1, 0.01, 0.001, 0.0001, 0.00001],
                         "similarity": [0.3, 0.45, 0.55, 0.6, 0.64],
                         "tail": {"scale": 0.02, "shape": 0.0},
+                        # a share s of a person's own faces is less like the template than s
+                        "own": {"comparisons": 1000, "similarity": list(OWN_SHARES)},
                     }
                     for photos in (1, 5)
                 ],

@@ -334,6 +334,10 @@ def test_settings_are_chosen_in_words(browser: tuple[httpx.Client, str], watched
     page = client.get("/settings").text
     assert re.search(r"<td>\d+ of (\d+)</td>.*Tracks: the last \1 that are kept", page, re.DOTALL)
     assert "Enrol a second photo of somebody" in page
+    expected = [[int(share) for share in re.findall(r"<td>(\d+) %</td>", row)] for row in page.split("<tr>")[3:]]
+    assert [len(row) for row in expected[:5]] == [5] * 5  # faces of 12 to 48 px
+    assert expected[0] < expected[4]  # fewer strangers, more people who stay unknown
+    assert "100 other people" in page
     assert watched.enrol("Ana", tiny_models.png(tiny_models.portrait("Ana", 1)), force="true").status_code == 201
     page = client.get("/settings").text  # what each choice costs follows the gallery
     assert page.count("<td>2 of 2 (100 %)</td>") == 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from lrface.decisions.expectation import WIDTHS, expected_missed, networks_at
 from lrface.enrolment.leave_one_out import RATES, Recognition, leave_one_out
 from lrface.gallery.index import SearchIndex
 from lrface.serve.access import Role
@@ -33,12 +34,14 @@ class Cost:
     Attributes:
         one_in: One stranger in so many is named.
         recognition: What would become of the photos of the enrolled people.
+        missed: Share of single faces of the enrolled people that is expected to stay unknown, by width in pixels.
         named: Kept tracks that would have a name.
         chosen: Whether it is the present choice.
     """
 
     one_in: int
     recognition: Recognition
+    missed: Mapping[float, float]
     named: int
     chosen: bool
 
@@ -69,7 +72,8 @@ def routes(console: Console) -> list[BaseRoute]:
         count, found = await service.work(identity_of(request), costs)
         return console.page(
             request, "settings.html", one_in=round(1 / service.matcher.fpir), known_days=service.known_days,
-            unknown_days=service.unknown_days, count=count, costs=found, least=_LEAST, most=_MOST,
+            unknown_days=service.unknown_days, count=count, costs=found,
+            cohort=service.matcher.calibration.people, least=_LEAST, most=_MOST,
             saved="saved" in request.query_params, most_days=_MOST_DAYS, cameras=service.frames.names,
         )  # fmt: skip
 
@@ -97,9 +101,13 @@ def routes(console: Console) -> list[BaseRoute]:
 def costs_of(service: Service, recognitions: Sequence[Recognition]) -> tuple[int, list[Cost]]:
     """How many of the newest kept tracks would have a name at several rates; first, how many tracks these are."""
     tracks = service.store.tracks(limit=_TRACKS)
+    networks, rates = service.matcher.networks, [each.fpir for each in recognitions]
+    entries = {level: each.entry for level, each in networks.embedders.items()}
+    serving = networks_at(WIDTHS, networks.ranges, entries)
     templates = [each for track in tracks if (each := service.store.template(track.id)) is not None]
     index = service.matcher.gallery.search_index()
     found = index.candidates(np.stack([each.vector for each in templates]), CANDIDATES) if templates else []
+    missed = expected_missed(service.matcher.calibration, index.enrolled, serving, rates)
     costs = []
     for recognition in recognitions:
         rate = recognition.fpir
@@ -108,7 +116,7 @@ def costs_of(service: Service, recognitions: Sequence[Recognition]) -> tuple[int
             for template, matches in zip(templates, found, strict=True)
         ]
         named = sum(decision.person is not None for decision in decisions)
-        costs.append(Cost(round(1 / rate), recognition, named, rate == service.matcher.fpir))
+        costs.append(Cost(round(1 / rate), recognition, missed[rate], named, rate == service.matcher.fpir))
     return len(templates), costs
 
 

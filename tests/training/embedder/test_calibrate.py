@@ -69,6 +69,10 @@ def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, fa
         for item in band["curves"]:
             assert item["similarity"] == sorted(item["similarity"])
             assert len(item["fmr"]) == len(item["similarity"]) == len(FALSE_MATCH_RATES)
+            own = item.get("own")  # a probe is never compared with a template that it is a photo of
+            if item["photos"] == 1:
+                assert own["comparisons"] == 96 * 5 - 12 * 5
+            assert own is None or own["similarity"] == sorted(own["similarity"])
             # Only people of the same source are impostors: 5 of 12 others, for 96 probes.
             assert item["comparisons"] == 96 * 5 * min(5, 7 // item["photos"])
     # One-photo impostor scores of large faces, the slow way.
@@ -83,7 +87,12 @@ def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, fa
         if person[i] != person[j] and (i < 48) == (j < 48)
     ]
     calibration = Calibration.of(Manifest.load(models))
-    threshold = calibration.band("m32", 100.0).curve(1).threshold(0.1)
+    curve = calibration.band("m32", 100.0).curve(1)
+    threshold = curve.threshold(0.1)
+    own = [float(unit[i] @ unit[j]) for i in range(96) for j in range(96) if i != j and person[i] == person[j]]
+    # half of the probes are degraded, and so less like the person's photos than these are
+    assert 0.5 <= curve.missed(float(np.median(own))) < 0.9
+    assert curve.missed(float(np.min(own)) - 1) == 0
     assert np.mean(np.array(scores) >= threshold) == pytest.approx(0.1, abs=0.05)
     assert calibration.impostor_mean == pytest.approx(np.mean(scores), abs=1e-4)
 
