@@ -15,6 +15,7 @@ import numpy as np
 
 from lrface.decisions.calibration import Calibration
 from lrface.embedding.embedders import Embedder
+from lrface.embedding.templates import fuse
 from lrface.enrolment.preparing import PreparedPhoto, Preparer, of_somebody_else
 from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
 from lrface.enrolment.screening import EnrolmentGate
@@ -155,27 +156,36 @@ class Enroller:
         known = self._vectors(name) if ready else []
         hashes = [sha256 for sha256, _ in known]
         vectors = [vector for _, vector in known]
-        for row, photo in ready.items():
-            if photo.portrait is None or photo.vector is None or photo.mirrored is None:
-                continue
-            likeness = (np.stack(vectors) @ np.stack([photo.vector, photo.mirrored]).T).max(axis=1) if vectors else []
-            if len(likeness) and float(np.max(likeness)) >= COPY:
-                reports[row] = replace(reports[row], reason=_COPY_REASON)
-                self._refused[photo.sha256] = Refusal(_COPY_REASON, copy_of=hashes[int(np.argmax(likeness))])
-                continue
-            px, vector, quality = photo.portrait.native_px, photo.vector, photo.quality
-            refused = None if self.force else gate.rejection_reason(name, px, vector, quality)
-            seen = replace(reports[row], native_px=px, quality=quality)
-            if refused is not None:
-                reports[row] = replace(seen, status=REFUSED, reason=refused)
-                if refused == gate.too_poor(px, quality):
-                    self._refused[photo.sha256] = Refusal(refused, px, quality)
-                continue
-            reports[row] = replace(seen, status=ENROLLED)
-            crop = photo.portrait.png() if keep else b""
-            taken.append(PhotoTemplate(photo.sha256, px, vector, quality, crop=crop))
-            hashes.append(self.gallery.stored_hash(photo.sha256))
-            vectors.append(vector)
+        waiting, more = list(ready), True
+        while waiting and more:  # a photo that looks like somebody else may look more like those that were taken
+            again, more = [], False
+            own = fuse(np.sum([photo.embedding for photo in taken], axis=0)[None])[0] if taken else None
+            for row in waiting:
+                photo = ready[row]
+                if photo.portrait is None or photo.vector is None or photo.mirrored is None:
+                    continue
+                both = np.stack([photo.vector, photo.mirrored])
+                likeness = (np.stack(vectors) @ both.T).max(axis=1) if vectors else []
+                if len(likeness) and float(np.max(likeness)) >= COPY:
+                    reports[row] = PhotoReport(reports[row].photo, name, ALREADY, _COPY_REASON)
+                    self._refused[photo.sha256] = Refusal(_COPY_REASON, copy_of=hashes[int(np.argmax(likeness))])
+                    continue
+                px, vector, quality = photo.portrait.native_px, photo.vector, photo.quality
+                refused = None if self.force else gate.rejection_reason(name, px, vector, quality, own)
+                seen = PhotoReport(reports[row].photo, name, ENROLLED, "", px, quality)
+                if refused is not None:
+                    reports[row] = replace(seen, status=REFUSED, reason=refused)
+                    if refused == gate.too_poor(px, quality):
+                        self._refused[photo.sha256] = Refusal(refused, px, quality)
+                    else:
+                        again.append(row)
+                    continue
+                reports[row], more = seen, True
+                crop = photo.portrait.png() if keep else b""
+                taken.append(PhotoTemplate(photo.sha256, px, vector, quality, crop=crop))
+                hashes.append(self.gallery.stored_hash(photo.sha256))
+                vectors.append(vector)
+            waiting = again
         stored = {photo.sha256 for photo in taken}
         for row, sha256 in copies.items():  # a copy shares the fate of the photo that it is a copy of
             if sha256 not in stored:

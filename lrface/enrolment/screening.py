@@ -45,7 +45,9 @@ class EnrolmentGate:
         """How many people `add` has told of: a photo is compared with one after the other."""
         return len(self._late)
 
-    def rejection_reason(self, name: str, native_px: float, vector: FloatArray, quality: float | None) -> str | None:
+    def rejection_reason(
+        self, name: str, native_px: float, vector: FloatArray, quality: float | None, own: FloatArray | None = None
+    ) -> str | None:
         """Why a photo should not be enrolled, with the fix; None if nothing speaks against it.
 
         Args:
@@ -53,6 +55,7 @@ class EnrolmentGate:
             native_px: Width of the face.
             vector: float32 [dim], its embedding by the network of enrolment.
             quality: The network's estimate, 0..1.
+            own: float32 [dim], of unit length, of the person's photos that are about to be enrolled; None without any.
         """
         if poor := self.too_poor(native_px, quality):
             return poor
@@ -60,6 +63,9 @@ class EnrolmentGate:
         nearest = [(m.name, m.photos, m.similarity) for m in self._index.candidates(vector[None], _NEAREST)[0]]
         late = [(other, photos, float(template @ vector)) for other, photos, template in self._late]
         mine = [similarity for other, _, similarity in (*nearest, *late) if other == name]
+        there = len(self._index) + len(late) - len(mine)
+        if own is not None:
+            mine.append(float(own @ vector))
         others = [entry for entry in (*nearest, *late) if entry[0] != name]
         if not others:
             return None
@@ -73,7 +79,6 @@ class EnrolmentGate:
                 f"it looks like {other} (similarity {similarity:.2f}, {one_in(share)} does): enrol "
                 "it under that name, or with --force if they are two people"
             )
-        there = len(self._index) + len(late) - len(mine)
         if there < HUBNESS_PEOPLE:
             return None
         near = self._near(native_px, vector, name, nearest, late)

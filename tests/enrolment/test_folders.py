@@ -127,6 +127,25 @@ def test_the_bundled_detector_is_a_judge_and_one_of_the_users_own_is_none(tmp_pa
         assert own._judge == ""
 
 
+def test_a_photo_more_like_its_own_person_than_like_another_is_taken_at_once(tmp_path: Path) -> None:
+    """Also if it comes before the others of the person; so a second run finds nothing more to take."""
+
+    def mixed(a: str, share: float, b: str) -> np.ndarray:
+        picture = cv2.addWeighted(portrait(a), share, portrait(b), 1 - share, 0)
+        picture[0] = portrait(b)[0]  # where the detector reads
+        return picture
+
+    people = write_people(tmp_path / "people", {"Ana": 1})
+    for name, share in (("Bob", 0.46), ("Cid", 0.6)):  # the one more like himself, the other one more like Ana
+        (people / name).mkdir()
+        (people / name / "0.png").write_bytes(png(mixed("Ana", share, name)))
+        (people / name / "1.png").write_bytes(png(portrait(name)))
+    first = enrol(tmp_path, TinyDetector())
+    assert [status for _, status in first] == ["enrolled", "enrolled", "enrolled", "refused", "enrolled"]
+    again = [status for _, status in enrol(tmp_path, TinyDetector())]
+    assert again == ["already enrolled"] * 3 + ["refused", "already enrolled"]
+
+
 def test_a_face_under_two_names_is_noticed_however_long_the_folder_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
