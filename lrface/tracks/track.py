@@ -21,7 +21,8 @@ _LARGER = 1.15  # times as wide as any view: a better one
 _OTHER_POSE = 4.0  # mean distance of the landmarks from any view's, in pixels of the 112x112 crop: a new one
 _SURER = 0.7  # times the expected error of the landmarks: a better one
 _MOST_DOUBTS = 4  # views in a row that fit neither the track nor each other: then none is asked for
-_JUMP = 0.5  # overlap (IoU) with the box that was expected: below, it may be another person's face
+_JUMP = 0.5  # overlap (IoU) with the box that was expected: below, the face is embedded
+_STEADY = 0.7  # from this overlap on in each frame, it is surely the same face: it has turned, or is hidden in part
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0  # after which a view that looks like the others is tried all the same
 
 
@@ -59,6 +60,7 @@ class Track:
     told: bool = False
     told_person: str | None = None
     _jumped: bool = False
+    _overlap: float = 1.0
     _doubted: View | None = None
     _doubts: int = 0
     _before: tuple[Box, int, float] | None = None
@@ -82,7 +84,8 @@ class Track:
             step: How far it was expected to move since the last one [2].
         """
         expected = np.array([self.box], np.float32) + np.tile(step, 2)
-        self._jumped = float(box_iou(expected, np.array([box], np.float32))[0, 0]) < _JUMP
+        overlap = float(box_iou(expected, np.array([box], np.float32))[0, 0])
+        self._jumped, self._overlap = overlap < _JUMP, min(overlap, self._overlap)
         self._before = self.box, self.frame, self.time_s
         self.box, self.frame, self.time_s = box, frame, time_s
         self.hits += 1
@@ -115,6 +118,9 @@ class Track:
     def doubts(self, view: View, least: float) -> View | None:
         """Looks whether a new view is another person's: where a camera cuts, or one face passes in front of another.
 
+        Only where the face moved otherwise than expected since the last view that fitted: one that turns away looks
+        like somebody else, too, above all a small one.
+
         Args:
             view: Not yet added. It may only be if it fits.
             least: Similarity below which two views are rather of two people.
@@ -122,12 +128,9 @@ class Track:
         Returns:
             The view before, if both are of one person who is not this track's; else None.
         """
-        if (
-            self.template is None
-            or len(self.views) < _FIRST_VIEWS
-            or float(self.template.vector @ view.vector) >= least
-        ):
-            self._doubted, self._doubts = None, 0
+        fits = self.template is None or float(self.template.vector @ view.vector) >= least
+        if fits or len(self.views) < _FIRST_VIEWS or self._overlap >= _STEADY:
+            self._doubted, self._doubts, self._overlap = None, 0, 1.0
             return None
         if not self._doubts:
             self._sure = self._before

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.detect_every import follow
 from benchmarks.identity_switches import CLIPS, LABELS, count_switches, read_labels
+from benchmarks.tracks import BOTH as HEADS
 from benchmarks.tracks import frames_of
 from lrface import FaceMatcher
 from lrface.types import Box
@@ -67,3 +68,14 @@ def test_after_a_cut_in_a_real_clip_a_track_is_of_one_person(shared: Path) -> No
     )
     assert counts["shown"] >= (cut - start) + 3 * (end - cut)
     assert counts["astray"] <= 2, counts
+
+
+def test_small_faces_that_turn_keep_their_tracks(shared: Path) -> None:
+    """Two people who turn their heads, shrunk until their faces are about 16 px wide."""
+    frames = frames_of(shared / "data" / "video" / HEADS)
+    with FaceMatcher.open(":memory:") as matcher:
+        usual = max(face.native_px for face in matcher.analyze(frames[0].image))
+        frames = frames_of(shared / "data" / "video" / HEADS, 16 / usual)
+        found = [matcher.detector.detect(frame.image) for frame in frames]
+        run, _, _ = follow(matcher, frames, found, 1)
+    assert {face.track for faces in run for face in faces} == {1, 2}

@@ -125,6 +125,13 @@ def test_one_view_that_does_not_fit_changes_nothing(careful):
     assert [(face.track, face.name) for face in follower.seen] == [(1, "Ada")]
 
 
+def test_a_face_that_stays_where_it_was_is_the_same_whatever_it_looks_like(careful):
+    follower = TrackFollower(careful)
+    for i, face in enumerate([ADA] * 10 + [("Bob", 20, 40, 40)] * 20):
+        look(careful, follower, i, face)
+    assert [face.track for face in follower.seen] == [1]
+
+
 def test_without_thresholds_for_two_tracks_a_track_is_never_split(matcher):
     follower = TrackFollower(matcher)
     for i, face in enumerate([ADA] * 10 + [HALF_ASIDE] * 5):
