@@ -262,7 +262,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows += measure(people, arguments.times, Path(folder), people <= arguments.hnsw_up_to)
     protocol = (
-        f"{DIM} numbers a template, one photo a person, the {K} closest are asked for; times are of one query, the"
+        f"random unit vectors of {DIM} numbers, one photo a person, the {K} closest are asked for; times of one query, the"
         f" median of {arguments.times} calls; one thread"
     )
     result = {"protocol": protocol, "seed": SEED, "cosine": COSINE, "rows": rows}
