@@ -262,8 +262,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows += measure(people, arguments.times, Path(folder), people <= arguments.hnsw_up_to)
     protocol = (
-        f"random unit vectors of {DIM} numbers, one photo a person, the {K} closest are asked for; times of one query, the"
-        f" median of {arguments.times} calls; one thread"
+        f"random unit vectors of {DIM} numbers, one photo a person, the {K} closest are asked for; times of one query,"
+        f" the median of {arguments.times} calls; one thread"
     )
     result = {"protocol": protocol, "seed": SEED, "cosine": COSINE, "rows": rows}
     sys.stdout.write(f"written: {write_result('gallery', result, arguments.out)}\n")
