@@ -29,9 +29,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "benchmarks/test_benchmarks.py",
     "serve/test_browser.py",
-    "training/detector/test_detector.py",
+    "training/common/test_processes.py",
     "cli/test_cli.py",
     "test_bad_input.py",
+    "cli/test_messages.py",
+    "training/embedder/test_distill.py",
+    "training/losses/test_losses_distributed.py",
 )
 """Files that take longest, which come first: at the end one process would work and the others would idle."""
 
