@@ -28,6 +28,8 @@ def page(results: Path, plot: str) -> str:
         _landmarks(required("landmarks", results)),
         _devices(required("devices", results)),
         *([_tracks(found)] if (found := read_result("tracks", results)) else []),
+        *([_video(found)] if (found := read_result("video", results)) else []),
+        *([_detect_every(found)] if (found := read_result("detect_every", results)) else []),
         *([_switches(found)] if (found := read_result("identity_switches", results)) else []),
         *([_strangers(found)] if (found := read_result("strangers", results)) else []),
         *([gallery_section(found)] if (found := read_result("gallery", results)) else []),
@@ -269,6 +271,44 @@ def _tracks(result: dict[str, Any]) -> str:
         + table(["width, px", "views", "FNIR, %", "FNIR at a measured FPIR of 1 %, %", "FPIR, %"], lfw)
         + "\n\nClips, decided by track and by single frame.\n\n"
         + table(["clip", "width, px", "by", "faces", "named rightly, %", "wrong names", "embedded"], clips)
+    )
+
+
+def _video(result: dict[str, Any]) -> str:
+    peer = {
+        (r["clip"], r["threads"]): r["frames_a_cpu_second"] for r in result["rows"] if r["chain"] == "peer"
+    }  # fmt: skip
+    lines = [
+        [r["clip"], str(r["threads"]), r["chain"], f"{r['faces_a_frame']:.1f}", f"{r['frames_a_cpu_second']:.1f}",
+         f"{r['frames_a_cpu_second'] / peer[r['clip'], r['threads']]:.1f}", f"{r['frames_a_second']:.1f}",
+         f"{r['p50_ms']:.0f}", f"{r['p99_ms']:.0f}"]
+        for r in result["rows"]
+    ]  # fmt: skip
+    return (
+        "## Frames a second\n\n"
+        "The whole chain: decoding, detection, landmarks, embedding, decision. lrface: each frame by itself; tracks: as"
+        " `lrface watch`, faces searched for in every n-th frame; peer: SCRFD-500M, at the smallest input at which it"
+        " finds as many faces in the first frame, and EdgeFace-XS. The chains take turns by frame. A CPU second counts"
+        " the time of all cores; latency is by the clock. Command: `python -m benchmarks.video`.\n\n"
+        + table(
+            ["clip", "threads", "chain", "faces a frame", "frames a CPU second", "peer = 1", "frames a second",
+             "median latency, ms", "99 %, ms"], lines
+        )
+    )  # fmt: skip
+
+
+def _detect_every(result: dict[str, Any]) -> str:
+    lines = [
+        [r["clip"], f"{r['fps']:.0f}", str(r["every"]), str(r["faces"]), f"{100 * r['shown'] / max(1, r['faces']):.1f}",
+         f"{100 * r['alike'] / r['named']:.1f}" if r["named"] else "-", str(r["wrong"]), str(r["people"])]
+        for r in result["rows"]
+    ]  # fmt: skip
+    return (
+        "### Faces searched for in every n-th frame\n\n"
+        "Against every frame: faces that have a box in the same frame, and of the named ones those with their name in"
+        " it; the others were seen too late or had moved on. People: named by the end of their tracks. Command:"
+        " `python -m benchmarks.detect_every`.\n\n"
+        + table(["clip", "frames a second", "n", "faces", "shown, %", "named alike, %", "wrong names", "people"], lines)
     )
 
 
