@@ -18,8 +18,7 @@ from training.embedder.quantize import quantize
 from training.embedder.students import Student
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-@pytest.mark.parametrize("level", [8, 16, 32, 112])
+@pytest.mark.parametrize(("level", "mirror"), [(8, False), (16, True), (32, False), (112, True)])
 def test_a_student_costs_in_onnx_what_it_costs_in_torch(level: int, mirror: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)  # the parity of to_onnx depends on the weights a little
     student = Student(level, 8, (16, 16, 16)).eval()
