@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lrface.alignment import align_faces
 from lrface.tracks.decision import CANDIDATES, can_fuse, curve_between, decide_track, one_name_each
 from lrface.tracks.events import TrackEvent, TrackEventKind
 from lrface.tracks.strangers import Strangers
@@ -69,6 +70,7 @@ class TrackFollower:
         self._index: SearchIndex | None = None
         self._undecided: set[int] = set()
         self._row_tracks: list[Track] = []
+        self._row_widths: list[float] = []
         self._seen: list[Identification] = []
         self.faces = self.embedded = 0
 
@@ -94,7 +96,9 @@ class TrackFollower:
         """
         steps = {number: self._tracker.moved(number, frame.time_s) for number in self._tracks}
         numbers = self._tracker.update(found.boxes, frame.time_s)
+        alignments = align_faces(found.landmarks)
         self._row_tracks, self._seen = [], []
+        self._row_widths = [0.0 if each is None else each.native_px for each in alignments]
         for number, face in zip(numbers, found, strict=True):
             track = self._tracks.setdefault(number, Track(number, face.box, frame.index, frame.time_s))
             track.see(face.box, frame.index, frame.time_s, steps.get(number, _STILL))
@@ -102,8 +106,8 @@ class TrackFollower:
             self._row_tracks.append(track)
         rows = [
             i
-            for i, (track, face) in enumerate(zip(self._row_tracks, found, strict=True))
-            if track.wants(face, frame.time_s)
+            for i, (track, face, alignment) in enumerate(zip(self._row_tracks, found, alignments, strict=True))
+            if track.wants(face, alignment, frame.time_s)
         ]
         self.faces, self.embedded = self.faces + len(found), self.embedded + len(rows)
         return rows
@@ -198,6 +202,7 @@ class TrackFollower:
         if templates:
             found = index.candidates(np.stack([template.vector for _, template in templates]), CANDIDATES)
             for (track, template), matches in zip(templates, found, strict=True):
+                track.between = curve_between(self._matcher.calibration, template)
                 track.decision = decide_track(
                     template, matches, self._matcher.calibration, index.population, self._rate
                 )
@@ -239,13 +244,15 @@ class TrackFollower:
                 self._strangers.drop(track.unknown)
             track.unknown = None
         elif track.unknown is not None:
-            curve = curve_between(self._matcher.calibration, track.template)
-            self._strangers.keep(track.unknown, track.template.vector, curve, track.time_s)
+            self._strangers.keep(track.unknown, track.template.vector, track.between, track.time_s)
         elif leaves or track.shown.views >= _VIEWS_OF_STRANGERS or track.time_s - track.first_s >= _PATIENCE_S:
-            curve = curve_between(self._matcher.calibration, track.template)
             taken = {self._tracks[n].unknown for n in track.together if n in self._tracks}
             track.unknown = self._strangers.identify(
-                track.template.vector, curve, self._rate, track.time_s, {key for key in taken if key is not None}
+                track.template.vector,
+                track.between,
+                self._rate,
+                track.time_s,
+                {key for key in taken if key is not None},
             )
 
     def _left(self, numbers: Sequence[int]) -> list[TrackEvent]:
@@ -277,8 +284,7 @@ class TrackFollower:
         )
 
     def _identification(self, row: int, track: Track, found: Detections, face: Face | None) -> Identification:
-        one, template, shown = found[row], track.template, track.shown
-        width = track.width_of(one)
+        one, template, shown, width = found[row], track.template, track.shown, self._row_widths[row]
         if template is None or shown is None:
             reason = Reason.TOO_SMALL if width > 0 else Reason.NO_FACE
             level, empty = (0 if face is None else face.level), np.zeros(0, np.float32)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrface.alignment import Alignment, native_crop_px
-from lrface.errors import ImageError
+from lrface.alignment import Alignment
+from lrface.decisions.curves import ImpostorCurve
 from lrface.geometry import box_iou, transform_points
 from lrface.tracks.decision import TrackDecision
 from lrface.tracks.template import TrackTemplate, View, fuse_views
@@ -38,6 +38,7 @@ class Track:
         views: Its embedded faces.
         template: Of the views; None before the first.
         decision: On the template, by itself.
+        between: How often tracks like it resemble those of other people; None where that was not measured.
         shown: The decision with regard to the other tracks; what is reported.
         together: Numbers of the tracks that were seen in one frame with it.
         unknown: Identifier of the stranger.
@@ -54,6 +55,7 @@ class Track:
     views: list[View] = field(default_factory=list)
     template: TrackTemplate | None = None
     decision: TrackDecision | None = None
+    between: ImpostorCurve | None = None
     shown: TrackDecision | None = None
     together: set[int] = field(default_factory=set)
     unknown: str | None = None
@@ -90,14 +92,21 @@ class Track:
         self.box, self.frame, self.time_s = box, frame, time_s
         self.hits += 1
 
-    def wants(self, face: Detection, time_s: float) -> bool:
-        """Whether a face says something new: it jumped, is larger, surer or of another pose, or a while has passed."""
-        try:
-            alignment = Alignment.of(face.landmarks)
-        except ImageError:
+    def wants(self, face: Detection, alignment: Alignment | None, time_s: float) -> bool:
+        """Whether a face says something new: it jumped, is larger, surer or of another pose, or a while has passed.
+
+        Args:
+            face: Of this track.
+            alignment: Of the face; None where its landmarks form none.
+            time_s: Of the frame.
+        """
+        if alignment is None:
             return False
         shape = transform_points(face.landmarks, alignment.matrix)
-        apart = min((float(np.linalg.norm(shape - old, axis=1).mean()) for old in self._shapes), default=np.inf)
+        apart = np.inf
+        if self._shapes:
+            away = np.stack(self._shapes) - shape
+            apart = float(np.sqrt(np.einsum("npc,npc->np", away, away)).mean(axis=1).min())
         error = np.inf if face.landmark_error is None else face.landmark_error
         news = (
             len(self._shapes) < _FIRST_VIEWS
@@ -154,11 +163,3 @@ class Track:
         if len(self.views) > (MAX_VIEWS if fuse else 1):
             self.views.remove(min(self.views, key=lambda each: (each.weight, each.native_px)))
         self.template = fuse_views(self.views)
-
-    @staticmethod
-    def width_of(face: Detection) -> float:
-        """Width of a face's aligned crop in pixels of the picture; 0 where the landmarks form no face."""
-        try:
-            return native_crop_px(face.landmarks)
-        except ImageError:
-            return 0.0
