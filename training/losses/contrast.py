@@ -25,7 +25,7 @@ class GuideContrast(Loss):
         temperature: tau; with a smaller one only nearer strangers count.
         same_above: the guide's cosine above which two faces may be one person's.
         strangers: training faces that a batch is compared with, neighbours in their (shuffled) order from a random one
-            on; 0: all. A quarter of them costs a quarter of the time, which with all is more than a third of a step of
+            on; 0: all, as is a number above theirs. A quarter of them costs a quarter of the time, which with all is more than a third of a step of
             a small network.
 
     Raises:
@@ -41,9 +41,13 @@ class GuideContrast(Loss):
         positive(temperature=temperature)
         if guides is None or not len(guides):
             raise ValueError("contrast needs the guide's features of the training faces: the run gives none")
-        if strangers < 0 or strangers > len(guides):
-            raise ValueError(f"strangers {strangers}: give 0 (all) to {len(guides)}, the training faces")
-        self.temperature, self.same_above, self.strangers = temperature, same_above, strangers or len(guides)
+        if strangers < 0:
+            raise ValueError(f"strangers {strangers}: give 0 for all training faces, or a number of them")
+        self.temperature, self.same_above, self.strangers = (
+            temperature,
+            same_above,
+            min(strangers or len(guides), len(guides)),
+        )
         self.register_buffer("pool", F.normalize(guides, dim=1), persistent=False)
 
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
