@@ -25,8 +25,7 @@ class GuideContrast(Loss):
         temperature: tau; with a smaller one only nearer strangers count.
         same_above: the guide's cosine above which two faces may be one person's.
         strangers: training faces that a batch is compared with, neighbours in their (shuffled) order from a random one
-            on; 0: all, as is a number above theirs. A quarter of them costs a quarter of the time, which with all is more than a third of a step of
-            a small network.
+            on; 0, or more than there are: all. With all, the loss takes a third of a step of a small network.
 
     Raises:
         ValueError: there are no guides, or a value is out of range.
