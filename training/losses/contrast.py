@@ -42,11 +42,8 @@ class GuideContrast(Loss):
             raise ValueError("contrast needs the guide's features of the training faces: the run gives none")
         if strangers < 0:
             raise ValueError(f"strangers {strangers}: give 0 for all training faces, or a number of them")
-        self.temperature, self.same_above, self.strangers = (
-            temperature,
-            same_above,
-            min(strangers or len(guides), len(guides)),
-        )
+        self.temperature, self.same_above = temperature, same_above
+        self.strangers = min(strangers or len(guides), len(guides))
         self.register_buffer("pool", F.normalize(guides, dim=1), persistent=False)
 
     def compute(self, student: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
