@@ -180,7 +180,7 @@ def test_reader_that_goes_away(gallery, portrait):
 def test_models(tmp_path):
     listed, verified = lrface("models", "list"), lrface("models", "verify")
     assert (listed.returncode, verified.returncode) == (0, 0)
-    names = {"lrface-16", "lrface-32", "lrface-detector"}
+    names = {"lrface-16", "lrface-64", "lrface-detector"}
     assert names <= {line.split("\t")[0] for line in listed.stdout.splitlines()}
     assert {line.split("\t")[1] for line in verified.stdout.splitlines()} == {"ok"}
     assert str(models_folder()) in listed.stderr

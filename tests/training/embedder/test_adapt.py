@@ -138,9 +138,8 @@ def test_a_missing_run_is_named(teacher: Path) -> None:
         load_low_resolution_teacher(plan, teacher, teacher)
 
 
-@pytest.mark.parametrize("name", ["low16", "low32"])
-def test_shipped_adaptations_load(name: str) -> None:
-    assert load_adaptation(RECIPES / f"{name}.toml").name == name
+def test_the_shipped_adaptation_loads() -> None:
+    assert load_adaptation(RECIPES / "low16.toml").name == "low16"
 
 
 @pytest.mark.parametrize(
