@@ -179,6 +179,10 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
     attempt.get_by_role("button", name="Switch the camera off").press("Enter")
     assert page.evaluate("[...document.querySelectorAll('video')].every((video) => !video.srcObject)")
 
+    # she has left once, unknown: while she is in view, the camera names her as soon as she is enrolled
+    left = "async () => (await (await fetch('/v1/tracks?unknown=true')).json()).tracks.some((track) => !track.open)"
+    page.wait_for_function(left, polling=1000, timeout=PATIENCE_MS)
+
     # she is enrolled by upload; one file is no photo, and the page says so
     page.get_by_label("Name", exact=True).fill(HOPPER.name)
     no_photo = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}

@@ -12,8 +12,11 @@ from shell import lrface, refused
 from tiny_gallery import CONTRACT, photo
 from tiny_service import running
 
+from lrface.errors import LrfaceError
 from lrface.gallery import Gallery
-from lrface.serve.instep import FILE, InStep
+from lrface.serve.instep import FILE, InStep, erase_removed
+from lrface.serve.options import ServeOptions
+from lrface.serve.service import Service
 from lrface.serve.store import ServiceStore
 
 
@@ -25,7 +28,7 @@ def see(folder: Path, gallery: Gallery, *names: str) -> None:
         person = gallery.person(name).id
         track = store.begin_track("door", number, 1.0, 2.0)
         store.update_track(track, {"person": person, "name": name})
-        record = {"id": f"{name} {number}", "event": "left", "camera": "door", "track": number}
+        record = {"id": f"event {number}", "event": "left", "camera": "door", "track": number}
         store.add_events([{**record, "person": person, "name": name}], {("door", number): track})
     store.close()
 
@@ -85,6 +88,33 @@ def test_what_was_changed_while_no_service_ran_is_followed_when_it_starts(path: 
         assert kept(folder, gallery) == {"Ana B.": 4}
         gallery.remove("Ana")
         assert kept(folder, gallery) == {}
+
+
+def test_with_the_key_of_an_encrypted_gallery_all_of_it_works_and_nothing_is_readable(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LRFACE_GALLERY_KEY", "5a" * 32)
+    folder = tmp_path / "data"
+
+    def readable() -> bool:
+        return b"Ana" in b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+    with tiny_models.open_matcher(tmp_path / "staff.gallery", models) as matcher:
+        matcher.enroll("Ana", tiny_models.png(tiny_models.portrait("Ana")))
+        service = Service(matcher, None, ServeOptions(folder))
+        service.close()
+        see(folder, matcher.gallery, "Ana", "Ana")
+        assert kept(folder, matcher.gallery) == {"Ana": 2}
+        assert not readable()
+        matcher.gallery.rename("Ana", "Ana B.")
+        assert kept(folder, matcher.gallery) == {"Ana B.": 2}
+        matcher.remove("Ana B.")
+        assert erase_removed(matcher.gallery, folder) == 4
+        assert not readable()
+    monkeypatch.setenv("LRFACE_GALLERY_KEY", "5b" * 32)
+    another_key = pytest.raises(LrfaceError, match="encrypted with another key than this gallery")
+    with tiny_models.open_matcher(tmp_path / "other.gallery", models) as matcher, another_key:
+        Service(matcher, None, ServeOptions(folder))
 
 
 def test_gallery_remove_reaches_a_service_that_runs(tmp_path: Path, models: Path) -> None:
