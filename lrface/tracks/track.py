@@ -85,8 +85,9 @@ class Track:
             time_s: Of the frame.
             step: How far it was expected to move since the last one [2].
         """
-        expected = np.array([self.box], np.float32) + np.tile(step, 2)
-        overlap = float(box_iou(expected, np.array([box], np.float32))[0, 0])
+        last = np.array(self.box, np.float32)
+        expected = np.stack([last, last + np.tile(step, 2)])  # where it was, too: who turns round stands still at once
+        overlap = float(box_iou(expected, np.array([box], np.float32)).max())
         self._jumped, self._overlap = overlap < _JUMP, min(overlap, self._overlap)
         self._before = self.box, self.frame, self.time_s
         self.box, self.frame, self.time_s = box, frame, time_s

@@ -14,6 +14,7 @@ MAX_GAP_S = 1.0
 
 _REACH = 1.2  # of the centre from where it is expected, in sides of the face
 _GROWTH = 1.0  # of the reach a second without a detection, in sides of the face
+_FIRST_GROWTH = 4.0  # likewise, while it was seen once: somebody who walks by close to the camera
 _SIZE = 1.7  # largest ratio of the sides
 _SMOOTH = 0.5  # share of a new step in the velocity
 
@@ -46,6 +47,7 @@ class _Motion:
     side: float
     time_s: float
     velocity: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))
+    moved: bool = False
 
     def expected(self, time_s: float) -> FloatArray:
         moved: FloatArray = self.centre + self.velocity * np.float32(min(time_s - self.time_s, MAX_GAP_S / 2))
@@ -54,6 +56,7 @@ class _Motion:
     def move(self, centre: FloatArray, side: float, time_s: float) -> None:
         if (passed := time_s - self.time_s) > 0:
             self.velocity = (1 - _SMOOTH) * self.velocity + _SMOOTH * (centre - self.centre) / np.float32(passed)
+            self.moved = True
         self.centre, self.side, self.time_s = centre, side, time_s
 
 
@@ -80,7 +83,7 @@ class MotionTracker:
             side = np.sqrt(sides * motion.side)
             distance = np.linalg.norm(centres - motion.expected(time_s), axis=1) / side
             ratio = np.maximum(sides / motion.side, motion.side / sides)
-            reach = _REACH + _GROWTH * (time_s - motion.time_s)
+            reach = _REACH + (_GROWTH if motion.moved else _FIRST_GROWTH) * (time_s - motion.time_s)
             cost = distance + (ratio - 1)
             pairs += [
                 (float(cost[i]), number, i) for i in np.flatnonzero((distance <= reach) & (ratio <= _SIZE)).tolist()

@@ -70,12 +70,13 @@ def test_after_a_cut_in_a_real_clip_a_track_is_of_one_person(shared: Path) -> No
     assert counts["astray"] <= 2, counts
 
 
-def test_small_faces_that_turn_keep_their_tracks(shared: Path) -> None:
+@pytest.mark.parametrize("every", [1, 3])
+def test_small_faces_that_turn_keep_their_tracks(shared: Path, every: int) -> None:
     """Two people who turn their heads, shrunk until their faces are about 16 px wide."""
     frames = frames_of(shared / "data" / "video" / HEADS)
     with FaceMatcher.open(":memory:") as matcher:
         usual = max(face.native_px for face in matcher.analyze(frames[0].image))
         frames = frames_of(shared / "data" / "video" / HEADS, 16 / usual)
         found = [matcher.detector.detect(frame.image) for frame in frames]
-        run, _, _ = follow(matcher, frames, found, 1)
+        run, _, _ = follow(matcher, frames, found, every)
     assert {face.track for faces in run for face in faces} == {1, 2}

@@ -19,6 +19,11 @@ def test_a_small_face_that_moves_by_its_own_width_is_one_track():
     assert follow([[box(20 + 14 * i, 30)] for i in range(10)]) == [[1]] * 10
 
 
+def test_somebody_who_walks_by_close_to_the_camera_is_one_track_from_the_second_look_on():
+    """1.7 widths of the face in a fifth of a second, as in a street: nothing overlaps."""
+    assert follow([[box(100 + 180 * i, 300, 105)] for i in range(6)], fps=5.0) == [[1]] * 6
+
+
 def test_two_who_cross_keep_their_numbers():
     frames = [[box(20 + 6 * i, 30), box(140 - 6 * i, 44)] for i in range(21)]
     assert follow(frames) == [[1, 2]] * 21
