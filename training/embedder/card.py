@@ -90,7 +90,8 @@ def card(
         + ", half of them for its mirror image, whose features are averaged with its own |" * recipe.mirror
         + " |" * (not recipe.mirror),
         "| input | `faces` float32 `[batch, 3, r, r]`, RGB, `(x - 127.5) * 0.0078125`; the ArcFace-aligned 112x112 crop"
-        + (", to which narrower faces are enlarged |" if narrowest else " shrunk by area |"),
+        + (" shrunk by area" if recipe.student.level < 112 else "")
+        + (", to which narrower faces are enlarged |" if narrowest else " |"),
         f"| output | `embedding` float32 `[batch, {recipe.student.dim}]`, unit length"
         + ("; `quality` float32 `[batch]`, 0..1: its own estimate of its cosine to the teachers" * (recipe.quality > 0))
         + f"; float32 parity with torch {worst:.0e} |",
