@@ -170,7 +170,7 @@ def test_a_detectors_slip_costs_only_its_own_face(networks: Networks) -> None:
     ("models/float32", 112, "cpu", LARGE_BATCH),
     ("models/float32", 112, "openvino", LARGE_BATCH),
     ("models/float32", 16, "cpu", BATCH),
-    ("models", 32, "cpu", BATCH),  # int8
+    ("models", 16, "cpu", BATCH),  # int8
 ])  # fmt: skip
 def test_a_large_network_runs_few_faces_at_a_time(
     folder: str, level: int, device: str, most: int, root: Path, monkeypatch: pytest.MonkeyPatch

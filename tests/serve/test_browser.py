@@ -95,6 +95,7 @@ class Walk:
         self.page.get_by_role("navigation").get_by_role("link", name=title, exact=True).focus()
         self.page.keyboard.press("Enter")
         self.page.get_by_role("heading", level=1, name=title).wait_for()
+        self.page.wait_for_load_state("domcontentloaded")  # with its style sheet: the deferred script comes after it
 
 
 def camera_file(folder: Path) -> Path:

@@ -67,9 +67,15 @@ def test_a_network_with_more_blocks_begins_with_the_same_output(tmp_path: Path) 
     (tmp_path / "given").mkdir()
     torch.save({"ema": given.state_dict()}, tmp_path / "given" / "checkpoint.pt")
     start_from_run(own, tmp_path / "given")
-    faces = torch.randn(2, 3, 112, 112)
+    faces = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(own.eval()(faces), given.eval()(faces))
+    # the same weights for crops of another side: the kernel of the last convolution is summed over neighbours
+    large = MobileFaceNet(8, 112, extra=1)
+    torch.nn.init.normal_(large.pool.weight)
+    torch.save({"ema": large.state_dict()}, tmp_path / "given" / "checkpoint.pt")
+    start_from_run(own, tmp_path / "given")
+    torch.testing.assert_close(own.pool.weight[:, 0, 1, 2], large.pool.weight[:, 0, 2:4, 4:6].sum((1, 2)))
 
 
 def test_a_run_needs_what_it_begins_with_only_once(tmp_path: Path) -> None:
