@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from lrface.decisions.curves import OWN_SHARES
 from lrface.embedding.templates import fuse
-from lrface.measuring.impostor_curves import curve_of, strangers_of
+from lrface.measuring.impostor_curves import curve_of, share_shape, strangers_of
 from lrface.measuring.track_statistics import track_statistics
 
 PHOTOS = (1, 2, 3, 4, 5, 7, 10)
@@ -110,18 +110,18 @@ def _face_statistics(
     groups: Mapping[str, Rows],
     templates: Mapping[int, Templates],
 ) -> dict[str, Any]:
-    return {
-        "impostor_mean": round(_impostor_mean(clean, groups), 5),
-        "probes": [
-            {
-                "network": band.network,
-                "widths": [band.low, band.high],
-                "min_quality": _min_quality(band, templates[1], person),
-                "curves": [_curve(band, made, count, person) for count, made in templates.items()],
-            }
-            for band in probes
-        ],
-    }
+    found: list[dict[str, Any]] = [
+        {
+            "network": band.network,
+            "widths": [band.low, band.high],
+            "min_quality": _min_quality(band, templates[1], person),
+            "curves": [_curve(band, made, count, person) for count, made in templates.items()],
+        }
+        for band in probes
+    ]
+    for network, count in {(band.network, count) for band in probes for count in templates}:
+        share_shape([c for one in found if one["network"] == network for c in one["curves"] if c["photos"] == count])
+    return {"impostor_mean": round(_impostor_mean(clean, groups), 5), "probes": found}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from lrface.decisions.calibration import Calibration
-from lrface.measuring.impostor_curves import FALSE_MATCH_RATES, fit_tail
+from lrface.measuring.impostor_curves import FALSE_MATCH_RATES, curve_of, fit_tail, share_shape
 from lrface.measuring.measure import bands_of
 from lrface.measuring.statistics import Probes, gate, statistics
 from lrface.models.manifest import Manifest
@@ -188,3 +188,15 @@ def test_extrapolated_thresholds_hold_on_other_people() -> None:
 def test_the_gate_costs_one_match_in_a_hundred(hits: list[int], expected: float) -> None:
     shuffled = np.random.default_rng(0).permutation(100)
     assert gate(np.arange(100)[shuffled] / 100, np.array(hits)[shuffled]) == pytest.approx(expected)
+
+
+def test_the_tails_of_a_networks_bands_have_one_shape_and_keep_their_mean_excess() -> None:
+    rng = np.random.default_rng(3)
+    curves = [curve_of(rng.normal(0, spread, 20_000).astype(np.float32), 1) for spread in (0.1, 0.1, 0.12)]
+    before = [dict(curve["tail"]) for curve in curves]
+    share_shape(curves)
+    mean = np.mean([tail["shape"] for tail in before])
+    for old, new in zip(before, (curve["tail"] for curve in curves), strict=True):
+        assert new["shape"] == pytest.approx(mean, abs=1e-4)
+        assert new["scale"] / (1 - new["shape"]) == pytest.approx(old["scale"] / (1 - old["shape"]), rel=1e-3)
+    share_shape([])  # no band has a person with so many photos
