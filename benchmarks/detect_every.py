@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from benchmarks.tracks import BOTH, frames_of
 from lrface import FaceMatcher
 from lrface.embedding.embedders import embed_faces
@@ -155,7 +155,7 @@ def main() -> None:
     ))  # fmt: skip
     path = write_result("detect_every", {
         "protocol": f"detection in every n-th of the first {args.frames or 'all'} frames against every one",
-        "models": {each.name: each.sha256 for each in Manifest.load().entries},
+        "models": hashes(Manifest.load().entries),
         "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")

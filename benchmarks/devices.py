@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.lib.lfw_data import lfw_faces, lfw_pictures
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import RESULTS, ROOT, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, ROOT, SHARED, hashes, table, write_result
 from lrface.alignment import shrink
 from lrface.detection import open_detector
 from lrface.models import openvino_session
@@ -65,7 +65,7 @@ def main() -> None:
         rows += compare(name, shipped[name], crops, np.stack(pictures), args)
     result = {
         "protocol": "one thread, devices in turns; least time of all turns, median ratio to onnxruntime",
-        "turns": args.turns, "models": {entry.name: entry.sha256 for entry in manifest.entries}, "rows": rows,
+        "turns": args.turns, "models": hashes(manifest.entries), "rows": rows,
         "plots": [plot("bars", bars(rows), "Speed beside onnxruntime on the same thread", xlabel="times as fast")],
     }  # fmt: skip
     path = write_result("devices", result, args.out)

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface import FaceMatcher
 from lrface.alignment import align
 from lrface.detection import FaceDetector, open_detector
@@ -183,7 +183,7 @@ def main() -> None:
     path = write_result("end_to_end", {
         "protocol": "reference by both teachers on full-resolution faces found by YuNet-n; IoU 0.3", "fpir": args.fpir,
         "stride": args.stride, "limit": args.limit,
-        "models": {entry.name: entry.sha256 for entry in manifest.entries}, "rows": rows,
+        "models": hashes(manifest.entries), "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")
 

@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.detect_every import follow
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from benchmarks.tracks import frames_of
 from lrface import FaceMatcher
 from lrface.geometry import box_iou
@@ -176,7 +176,7 @@ def main() -> None:
     path = write_result("identity_switches", {
         "protocol": "tracks against labelled identities",
         "limit": args.limit,
-        "models": {each.name: each.sha256 for each in Manifest.load().entries},
+        "models": hashes(Manifest.load().entries),
         "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")

@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from benchmarks.lib.matching import network_of
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from benchmarks.lib.scenes import held_out_scenes
 from lrface.alignment import TEMPLATE, align, estimate_similarity, warp_crop
 from lrface.detection import FaceDetector, open_detector
@@ -273,7 +273,7 @@ def main() -> None:
         "protocol": "validation people pasted into held-out scenes, found by the bundled detector; accuracy in % on the"
         " pairs of which both faces were found, LR-LR; error of the alignment: a landmark's distance in eye distances,"
         " median",
-        "models": {model.name: model.sha256 for model in shipped}, "pairs": len(pairs.a),
+        "models": hashes(shipped), "pairs": len(pairs.a),
         "ms_a_face_and_iteration": round(milliseconds(refiner), 3), "rows": rows,
     }, args.out)  # fmt: skip
     print(f"\nwritten: {path}")

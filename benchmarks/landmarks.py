@@ -27,7 +27,7 @@ from tqdm import tqdm
 from benchmarks.lib.datasets.xqlfw import read_pairs
 from benchmarks.lib.lfw_data import lfw_pictures, middle_face
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface.alignment import estimate_similarity, native_crop_px
 from lrface.detection import FaceDetector, open_detector
 from lrface.errors import ImageError
@@ -135,7 +135,7 @@ def main() -> None:
     path = write_result("landmarks", {
         "protocol": "LFW pictures shrunk by area; errors against YuNet-n on the full picture, medians over the"
         " found faces, in % of the eye distance",
-        "models": {entry.name: entry.sha256 for entry in manifest.landmarkers},
+        "models": hashes(manifest.landmarkers),
         "pictures": faces, "rows": rows,
         "plots": [plot("swept", lines, "LFW pictures shrunk, bundled detector and peers", "alignment",
                        xlabel="width of the aligned crop, pixels", ylabel="alignment error, % of the eye distance")],

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface.embedding.embedders import open_embedders
 from lrface.metrics import fold_accuracies, tar_at_far
 from lrface.models.manifest import Manifest
@@ -70,7 +70,7 @@ def main() -> None:
     ))  # fmt: skip
     path = write_result("levels", {
         "protocol": "validation pairs, photo against a face of n x n pixels", "pairs": len(a),
-        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()}, "rows": rows,
+        "models": hashes(manifest.embedders.values()), "rows": rows,
         "plots": [plot("accuracy-by-size", _lines(rows), "Photo against a small face, validation")],
     }, args.out)  # fmt: skip
     print(f"written: {path}")

@@ -44,15 +44,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
-from benchmarks.lib.datasets.xqlfw import read_pairs
-from benchmarks.lib.lfw_data import lfw_faces
+from benchmarks.lib.lfw_data import people_of_pairs
 from benchmarks.lib.matching import network_of
 from benchmarks.lib.peer_comparison import WIDTHS, Cohort, compare, report
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface.decisions.calibration import Calibration
 from lrface.decisions.rates import fmr_for
-from lrface.detection import FaceDetector, open_detector
+from lrface.detection import open_detector
 from lrface.embedding.embedders import Networks, open_networks
 from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, EnrolmentGate
 from lrface.gallery import Contract, Gallery, PhotoTemplate
@@ -251,16 +250,6 @@ def half_calibrated(people: People, half: npt.NDArray[np.bool_], manifest: Manif
         return Calibration.load(path)
 
 
-def lfw_people(folder: Path, detector: FaceDetector, limit: int) -> tuple[npt.NDArray[np.str_], Crops]:
-    """Whose picture each is [n], and crops uint8 [n, 112, 112, 3], of LFW's pairs; of ``limit`` people, 0 for all."""
-    pictures = sorted({name for pair in read_pairs(folder / "pairs.txt")[0] for name in pair})
-    names = np.array([picture.split("/")[0] for picture in pictures])
-    if limit:
-        keep = np.isin(names, np.unique(names)[:limit])
-        pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
-    return names, lfw_faces(folder / "lfw-deepfunneled.zip", pictures, detector)[0]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--test", choices=TESTS, nargs="+", default=TESTS, help="which; both")
@@ -304,7 +293,7 @@ def main() -> None:
         crops = np.asarray(faces.crops[rows])
         cohorts.append(Cohort("validation", person[rows], source[rows], crops, args.probes, rng))
     if "calibrated" in args.test or "LFW" in args.sets:
-        names, crops = lfw_people(args.lfw, detector, args.limit)
+        names, crops = people_of_pairs(args.lfw, detector, args.limit)
         if "peers" in args.test and "LFW" in args.sets:
             rng = np.random.default_rng(args.seed)
             cohorts.append(Cohort("LFW", names, np.full(len(names), "lfw"), crops, args.probes, rng))
@@ -397,7 +386,7 @@ def main() -> None:
     path = write_result("open_set", {
         "protocol": "strangers and held-out pictures, half of the probes with camera degradation; FaceMatcher decides",
         "fpir": args.fpir, "searches": args.searches, "limit": args.limit, "seed": args.seed,
-        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
+        "models": hashes(manifest.embedders.values()),
         "rows": lines, "frigate_23450": poor, "hubs": found_hubs,
         "plots": [plot("curves", {"as asked": [list(RATES), list(RATES)], **lfw_curves},
                        "Strangers named against strangers that may be named (LFW)", xlabel="FPIR asked for",

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.lib.matching import network_of
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface.alignment import shrink
 from lrface.decisions.calibration import Calibration, Population
 from lrface.detection import FaceDetector, open_detector
@@ -158,7 +158,7 @@ def main() -> None:
     path = write_result("quality", {
         "protocol": f"validation photos, each degraded once at 8 to 64 px, against {PHOTOS} others; FMR {FMR:g}",
         "people": len(np.unique(person)), "limit": args.limit, "seed": args.seed,
-        "models": {entry.name: entry.sha256 for entry in (*manifest.embedders.values(), manifest.detector)},
+        "models": hashes((*manifest.embedders.values(), manifest.detector)),
         "rows": result, "gates": gates,
         "plots": [plot("curves", curves, "Error against reject, validation people", xlabel="share of faces rejected",
                        ylabel="FNMR of the rest")],

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.lib.lfw_data import lfw_faces
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from benchmarks.tracks import lfw_people, lfw_views
 from lrface.decisions.rates import DEFAULT_FPIR
 from lrface.matcher import FaceMatcher
@@ -98,7 +98,7 @@ def main() -> None:
     path = write_result("strangers", {
         "protocol": "LFW's people walk by twice as strangers; shares of all visits",
         "fpir": args.fpir, "draws": args.draws, "limit": args.limit,
-        "models": {entry.name: entry.sha256 for entry in Manifest.load(args.models).embedders.values()},
+        "models": hashes(Manifest.load(args.models).embedders.values()),
         "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from benchmarks.lfw import scene_crops
 from benchmarks.lib.lfw_data import lfw_faces
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface.detection import FaceDetector, open_detector
 from lrface.embedding.embedders import embed_faces
 from lrface.errors import LrfaceError
@@ -310,7 +310,7 @@ def main() -> None:
     path = write_result("tracks", {
         "protocol": "tracks of enrolled people and of strangers; clips against themselves, by track and by frame",
         "fpir": args.fpir, "draws": args.draws, "limit": args.limit, "seed": args.seed, "thresholds_of_tracks": fused,
-        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()},
+        "models": hashes(manifest.embedders.values()),
         "rows": [*lfw, *clips],
         "plots": [plot("swept", curves, "Enrolled people whose track is not named, at a measured FPIR of 1 % (LFW)",
                        xlabel="views of the track", ylabel="not named, %")],

@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import RESULTS, SHARED, table, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface import FaceMatcher
 from lrface.alignment import align_faces
 from lrface.detection import FaceDetector, open_detector
@@ -265,7 +265,7 @@ def main() -> None:
     )
     path = write_result("video", {
         "protocol": "lrface by frame and by track; the peer: SCRFD-500M and EdgeFace-XS. They take turns by frame",
-        "models": {each.name: each.sha256 for each in Manifest.load().entries},
+        "models": hashes(Manifest.load().entries),
         "rows": rows, "plots": [entry],
     }, args.out)  # fmt: skip
     print(f"written: {path}")

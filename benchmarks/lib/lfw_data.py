@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from benchmarks.lib.datasets.xqlfw import read_pairs
 from lrface.alignment import TEMPLATE, align
 from lrface.detection import FaceDetector
 
@@ -29,6 +30,16 @@ def lfw_faces(archive: Path, names: list[str], detector: FaceDetector) -> tuple[
         crops.append(align(image, points[-1]))
     print(f"{missed} of {len(names)} pictures without a detected face (the usual place taken)")
     return np.stack(crops), np.stack(points).astype(np.float32)
+
+
+def people_of_pairs(folder: Path, detector: FaceDetector, limit: int) -> tuple[npt.NDArray[np.str_], Crops]:
+    """Whose picture each is [n], and crops uint8 [n, 112, 112, 3], of LFW's pairs; of ``limit`` people, 0 for all."""
+    pictures = sorted({name for pair in read_pairs(folder / "pairs.txt")[0] for name in pair})
+    names = np.array([picture.split("/")[0] for picture in pictures])
+    if limit:
+        keep = np.isin(names, np.unique(names)[:limit])
+        pictures, names = [p for p, kept in zip(pictures, keep, strict=True) if kept], names[keep]
+    return names, lfw_faces(folder / "lfw-deepfunneled.zip", pictures, detector)[0]
 
 
 def lfw_pictures(archive: Path, names: list[str]) -> Iterator[Crops]:

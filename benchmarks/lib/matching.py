@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from benchmarks.lib.crops import FaceCrop, crop_pictures, shrink_and_enlarge
 from benchmarks.lib.datasets.records import STRANGER, FaceRecord
+from benchmarks.lib.results import hashes
 from lrface.detection import FaceDetector
 from lrface.embedding.embedders import MIN_NATIVE_PX, Embedder, Networks, open_networks
 from lrface.embedding.templates import fuse
@@ -76,7 +77,7 @@ class Chain:
 
     def __init__(self, manifest: Manifest, threads: int = 1, which: NetworkSet = NetworkSet.ACCURATE) -> None:
         self.networks = open_networks(manifest, which, threads=threads)
-        self.models = {entry.name: entry.sha256 for entry in manifest.entries}
+        self.models = hashes(manifest.entries)
 
     def embed(self, cuts: Sequence[FaceCrop], enrolled: bool = False) -> Embedded:
         """Embeds faces, each by the network that serves its width; to enrol them, all by the network of enrolment."""

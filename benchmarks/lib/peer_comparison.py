@@ -26,7 +26,7 @@ from benchmarks.lib.crops import shrink_and_enlarge
 from benchmarks.lib.matching import network_of
 from benchmarks.lib.peers import PeerEmbeddings
 from benchmarks.lib.plots import plot
-from benchmarks.lib.results import table, write_result
+from benchmarks.lib.results import hashes, table, write_result
 from lrface.embedding.embedders import Embedder, Networks, open_networks
 from lrface.embedding.templates import fuse
 from lrface.metrics import fnir_at_fpir, mate_ranks
@@ -226,7 +226,7 @@ def report(rows: Sequence[dict[str, Any]], manifest: Manifest, limit: int, seed:
     return write_result("open_set_peers", {
         "protocol": "half of the people enrolled, 20 random splits, the same crops for all, one threshold a line",
         "note": NOTE, "limit": limit, "seed": seed,
-        "models": {entry.name: entry.sha256 for entry in manifest.embedders.values()}, "rows": list(rows),
+        "models": hashes(manifest.embedders.values()), "rows": list(rows),
         "plots": [
             plot("swept", fnir_curves(rows, label), f"Enrolled people not named: {label}, five photos, FPIR 1 %",
                  name=label.lower(), **axes)

@@ -7,11 +7,13 @@ import json
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lrface
 from benchmarks.lib.plots import draw_plot
+from lrface.models.manifest import ModelEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -67,6 +69,11 @@ def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> P
     for entry in result.get("plots", []):
         draw_plot(entry, folder / f"{name}-{entry['name']}.svg")
     return path
+
+
+def hashes(entries: Iterable[ModelEntry]) -> dict[str, str]:
+    """The SHA-256 of models by their names, for ``models`` of a result."""
+    return {entry.name: entry.sha256 for entry in entries}
 
 
 def read_result(name: str, folder: Path = RESULTS) -> dict[str, Any]:

@@ -157,19 +157,12 @@ def _camera(table: Table, folder: Path, environment: Mapping[str, str]) -> Camer
         table.number("stall_s", 1, 3600, 10.0),
         table.number("min_face", 0, 10_000, 0.0),
         table.number("fpir", 1e-6, 0.5, None),
-        _detect_every(table),
+        table.whole("detect_every", range(1, MOST + 1), 1, words=("auto",)),
         tuple(_zone(zone, with_size=True) for zone in table.tables("zones")),
         tuple(_zone(mask, with_size=False) for mask in table.tables("masks")),
     )
     table.end()
     return camera
-
-
-def _detect_every(table: Table) -> DetectEvery:
-    if table.value("detect_every", (int, str), f'1 to {MOST}, or "auto"', 1) == "auto":
-        return "auto"
-    number: int = table.whole("detect_every", range(1, MOST + 1), 1)
-    return number
 
 
 def _zone(table: Table, with_size: bool) -> Zone:

@@ -145,11 +145,12 @@ class Table:
             raise self.error(key, f"give {expected}, not {_brief(value)}")
         return float(value) if value is not default else value
 
-    def whole(self, key: str, choices: Sequence[int] | range, default: Any = ...) -> Any:
-        """An integer out of `choices`."""
+    def whole(self, key: str, choices: Sequence[int] | range, default: Any = ..., words: Sequence[str] = ()) -> Any:
+        """An integer out of `choices`, or one of `words`."""
         shown = f"{choices[0]} to {choices[-1]}" if isinstance(choices, range) else ", ".join(map(str, choices))
-        value = self.value(key, (int,), f"a whole number: {shown}", default)
-        if value is not default and value not in choices:
+        shown += "".join(f' or "{word}"' for word in words)
+        value = self.value(key, (int, str) if words else (int,), f"a whole number: {shown}", default)
+        if value is not default and value not in choices and value not in words:
             raise self.error(key, f"give one of {shown}, not {_brief(value)}")
         return value
 

@@ -139,7 +139,7 @@ MQTT = '[events.mqtt]\nhost = "h"\n'
         (CAMERA + "rotate = 45", 4, ["cameras[1].rotate", "0, 90, 180, 270"]),
         (CAMERA + "rotate = true", 4, ["cameras[1].rotate"]),
         (CAMERA + "detect_every = 0", 4, ["cameras[1].detect_every", "1 to 25"]),
-        (CAMERA + 'detect_every = "often"', 4, ["cameras[1].detect_every", "1 to 25"]),
+        (CAMERA + 'detect_every = "often"', 4, ["cameras[1].detect_every", '1 to 25 or "auto"']),
         (CAMERA + 'aspect = "wide"', 4, ["cameras[1].aspect", "4:3"]),
         (CAMERA + "min_face = -1", 4, ["cameras[1].min_face"]),
         (CAMERA + "min_face = nan", 4, ["cameras[1].min_face"]),
