@@ -16,7 +16,7 @@ from training.data.pairs import Pairs
 from training.data.views import aligned_view, to_input, view_at
 from training.recipe import Recipe
 
-VALIDATED_WIDTHS = (48, 32, 24, 16)
+VALIDATED_WIDTHS = (48, 32, 24, 16, 12, 8)
 """Of the faces on which a network is validated that reads many widths, beside its level, in pixels."""
 
 
