@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lrface.cameras.config import Camera
+from lrface.cameras.erasing import RemovedErased
 from lrface.cameras.latency import Latency
 from lrface.cameras.reading import CameraReader
 from lrface.cameras.zones import detections_that_count
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 GONE_S = 10.0
 """A camera without a frame for so long ends its tracks: those people are in view no more, as far as one can tell."""
 _CLOSING_S = 0.5
+_LOOK_S = 2.0  # between looks whether somebody was removed
 
 
 class Tracking(Protocol):
@@ -93,6 +95,7 @@ def watch_cameras(
 
     Each round takes the newest frame of every camera that has one. A camera that is dead or hangs has none and delays
     nobody. When the run is interrupted the tracks are ended, and their events are stored.
+    What waits for receivers of somebody who is removed from the gallery meanwhile, or was before, is erased.
 
     Args:
         matcher: Open.
@@ -125,10 +128,14 @@ def watch_cameras(
         if on_events is not None and records:
             on_events(records)
 
+    erased, look_at = RemovedErased(matcher.gallery, sinks), clock()
     try:
         for each in watched:
             each.reader.start()
         while stop is None or not stop.is_set():
+            if clock() >= look_at:
+                erased.follow()
+                look_at = clock() + _LOOK_S
             with news:
                 batch = [(each, frame) for each in watched if (frame := each.reader.take()) is not None]
                 if not batch:

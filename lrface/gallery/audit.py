@@ -18,6 +18,7 @@ from lrface.gallery.records import DIGEST_SIZE, digest
 
 REMOVED, EXPIRED = "person removed", "person removed: retention ended"
 RENAMED, MERGED, MERGED_INTO = "person renamed", "person merged into another", "another person merged into this"
+REMOVALS = (REMOVED, EXPIRED)
 """Actions that whoever keeps data of people elsewhere must follow; of a merge two entries tell, one after the other."""
 
 _acting: ContextVar[str] = ContextVar("lrface_actor", default="")

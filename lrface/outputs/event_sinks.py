@@ -85,6 +85,19 @@ class EventSinks:
         """How many events wait for each receiver."""
         return {each.name: self._outbox.waiting(each.name) for each in self._deliveries} if self._outbox else {}
 
+    def people(self) -> set[str]:
+        """Ids of the people whom waiting events name."""
+        outbox = self._outbox
+        return set() if outbox is None else outbox.people()
+
+    def forget_person(self, person: str) -> bool:
+        """Erases what waits of a person who was removed, as `Outbox.forget_person` does; False without an outbox."""
+        outbox = self._outbox
+        if outbox is None:
+            return False
+        outbox.forget_person(person)
+        return True
+
     def close(self) -> dict[str, int]:
         """Gives the receivers a moment to take what waits; the rest is sent by the next run with this outbox.
 

@@ -18,6 +18,8 @@ import msgspec
 from lrface.errors import LrfaceError
 from lrface.outputs.records import json_line
 
+_PERSON = "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.person') END"
+_NOBODY = dict.fromkeys(("person", "name", "similarity", "threshold"))
 MAX_WAITING = 100_000  # events for one receiver: about 60 MB
 _APPLICATION = 0x6C726F62  # "lrob": tells an outbox from any other SQLite file
 _VERSION = 1
@@ -74,6 +76,7 @@ class Outbox:
         self.path = Path(path)
         self.dropped = 0
         self._max_waiting = max_waiting
+        self._removed: set[str] = set()
         self._lock = threading.Lock()
         with self._using():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,13 +107,15 @@ class Outbox:
         Raises:
             LrfaceError: The disk is full, or the file cannot be written.
         """
-        rows = [(receiver, record["id"], json_line(record)) for record in records for receiver in receivers]
-        if not rows:
-            return
-        with self._using(), self._lock, self._transaction():
-            self._database.executemany("INSERT OR IGNORE INTO event (receiver, id, body) VALUES (?, ?, ?)", rows)
-            for receiver in {row[0] for row in rows}:
-                self._drop_oldest(receiver)
+        with self._using(), self._lock:
+            kept = [left for record in records if (left := self._of_removed(record)) is not None]
+            rows = [(receiver, record["id"], json_line(record)) for record in kept for receiver in receivers]
+            if not rows:
+                return
+            with self._transaction():
+                self._database.executemany("INSERT OR IGNORE INTO event (receiver, id, body) VALUES (?, ?, ?)", rows)
+                for receiver in {row[0] for row in rows}:
+                    self._drop_oldest(receiver)
 
     def next(self, receiver: str) -> Waiting | None:
         """The event that is to be sent next: the oldest one of those that were refused least often."""
@@ -147,6 +152,45 @@ class Outbox:
         """All for whom events wait, and how many."""
         with self._using(), self._lock:
             return dict(self._database.execute("SELECT receiver, count(*) FROM event GROUP BY receiver"))
+
+    def people(self) -> set[str]:
+        """Ids of the people whom waiting events name."""
+        with self._using(), self._lock:
+            found = self._database.execute(f"SELECT DISTINCT CAST({_PERSON} AS BLOB) FROM event").fetchall()
+        return {person.decode(errors="replace") for (person,) in found if person is not None}
+
+    def forget_person(self, person: str) -> int:
+        """Erases the events of a person who was removed, also those that come later; the bytes are overwritten.
+
+        Of a track that has left, `left` stays without the person: a receiver that knows of the track would believe it
+        in view for ever.
+
+        Args:
+            person: UUID.
+
+        Returns:
+            How many events were changed or deleted.
+
+        Raises:
+            LrfaceError: The file cannot be written.
+        """
+        with self._using(), self._lock:
+            with self._transaction():
+                self._removed.add(person)
+                left = f"{_PERSON} = ? AND json_extract(body, '$.event') = 'left'"
+                nobody = ", ".join(f"'$.{field}', NULL" for field in _NOBODY)
+                changed = self._database.execute(
+                    f"UPDATE event SET body = json_set(body, {nobody}) WHERE {left}", (person,)
+                ).rowcount
+                changed += self._database.execute(f"DELETE FROM event WHERE {_PERSON} = ?", (person,)).rowcount
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return int(changed)
+
+    def _of_removed(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What may be kept of an event of somebody who was removed while it was made; of others, all of it."""
+        if record.get("person") not in self._removed:
+            return record
+        return {**record, **_NOBODY} if record.get("event") == "left" else None
 
     def close(self) -> None:
         """Closes the file; what waits is sent by the next run."""

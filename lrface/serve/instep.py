@@ -6,12 +6,16 @@ where it was read last, so a change that was made while no service ran is not mi
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrface.cameras.erasing import entries_since
 from lrface.errors import GalleryError, LrfaceError
-from lrface.gallery.audit import EXPIRED, MERGED, MERGED_INTO, REMOVED, RENAMED, AuditEntry
+from lrface.gallery.audit import MERGED, MERGED_INTO, REMOVALS, RENAMED, AuditEntry
+from lrface.outputs.outbox import Outbox
 from lrface.serve.servicefile import FileInUseError
 from lrface.serve.store import ServiceStore
 
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 FILE = "service.db"
 """Name of the service's file in its folder."""
 
+OUTBOX = "outbox"
+"""Setting: where the events of the service that ran last wait for their receivers."""
+
+_log = logging.getLogger("lrface.serve")
 _READ = "audit log read"
 
 
@@ -31,13 +39,17 @@ class InStep:
     Args:
         store: The service's file.
         gallery: Whose changes it follows.
+        forget: Called with the id of somebody who was removed, to erase what else there is of them. An error that it
+            raises is logged.
 
     Attributes:
         lock: Held while changes are followed; by somebody who changes both, so that nothing is followed half way.
     """
 
-    def __init__(self, store: ServiceStore, gallery: Gallery) -> None:
-        self._store, self._gallery = store, gallery
+    def __init__(
+        self, store: ServiceStore, gallery: Gallery, forget: Callable[[str], object] = lambda person: None
+    ) -> None:
+        self._store, self._gallery, self._forget = store, gallery, forget
         self.lock = threading.RLock()
         self._index: SearchIndex | None = None
 
@@ -55,11 +67,7 @@ class InStep:
             return 0
         with self.lock:
             gone, before = 0, None
-            last, link = self._store.setting(_READ, (0, ""))
-            entries = self._gallery.audit_log(max(0, last - 1))
-            if last and (not entries or (entries[0].number, entries[0].hash) != (last, link)):
-                entries = self._gallery.audit_log()  # another gallery, or an older copy of it
-            for entry in entries:
+            for entry in entries_since(self._gallery, *self._store.setting(_READ, (0, ""))):
                 gone += self._one(entry, before)
                 before = entry
             if before is not None:
@@ -68,8 +76,13 @@ class InStep:
         return gone
 
     def _one(self, entry: AuditEntry, before: AuditEntry | None) -> int:
-        if entry.action in (REMOVED, EXPIRED):
-            return self._store.forget_person(entry.person)
+        if entry.action in REMOVALS:
+            gone = self._store.forget_person(entry.person)
+            try:
+                self._forget(entry.person)
+            except LrfaceError as error:  # the rest is followed all the same
+                _log.warning("somebody was removed, and what waits of them for receivers is there still: %s", error)
+            return gone
         try:
             if entry.action == RENAMED:
                 self._store.rename_person(entry.person, self._gallery.person(entry.person).name)
@@ -79,6 +92,17 @@ class InStep:
             if entry.action == MERGED_INTO and before is not None:
                 self._store.move_person(before.person, entry.person, "")
         return 0
+
+
+def forget_in_file(outbox: Path, person: str) -> None:
+    """Erases what waits of a person who was removed, in an outbox that nobody uses; nothing where there is no file.
+
+    Raises:
+        LrfaceError: Another process uses it, or it cannot be written.
+    """
+    if outbox.is_file():
+        with Outbox(outbox) as waiting:
+            waiting.forget_person(person)
 
 
 def erase_removed(gallery: Gallery, folder: Path) -> int | None:
@@ -101,8 +125,14 @@ def erase_removed(gallery: Gallery, folder: Path) -> int | None:
         store = ServiceStore(path, cipher=gallery.cipher)
     except FileInUseError:
         return None
+    waiting = store.setting(OUTBOX)
+
+    def forget_waiting(person: str) -> None:
+        if waiting is not None:
+            forget_in_file(Path(waiting), person)
+
     try:
-        gone = InStep(store, gallery).follow()
+        gone = InStep(store, gallery, forget_waiting).follow()
         store.compact()
         return gone
     finally:

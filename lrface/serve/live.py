@@ -117,6 +117,19 @@ class LatestFrames:
             faces = each.state.faces if answers else ()
             each.state = replace(each.state, answers=answers, message=message, faces=faces)
 
+    def forget_person(self, person: str) -> None:
+        """Drops the frames that may show somebody who was removed: those with their name, and those of dead cameras.
+
+        Args:
+            person: UUID.
+        """
+        with self._lock:
+            for each in self._cameras.values():
+                shown = any(face.person == person for face in each.state.faces)
+                if shown or not each.state.answers:
+                    each.image, each.jpegs = None, {}
+                    each.state = replace(each.state, faces=(), ages=())
+
     def state(self, camera: str) -> CameraState | None:
         """One camera; None where there is none."""
         with self._lock:

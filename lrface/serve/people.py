@@ -112,11 +112,11 @@ def seen_before(service: Service, person: str, limit: int = 50) -> list[Sighted]
 
 
 def remove_person(service: Service, who: str) -> Person:
-    """Removes a person with every template, and their tracks, crops and events."""
+    """Removes a person with every template, and their tracks, crops and events, also those that wait for receivers."""
     person = person_of(service, who)
     service.matcher.gallery.remove(person.id)
     service.matcher.gallery.compact()  # SQLite may have left copies of the rows
-    service.store.forget_person(person.id)
+    service.forget_person(person.id)
     return person
 
 

@@ -78,7 +78,6 @@ class Service:
         self.options, self.matcher = options, matcher
         _make_folder(options.folder)
         self.store = ServiceStore(options.folder / FILE, cipher=matcher.gallery.cipher)
-        self.in_step = InStep(self.store, matcher.gallery)
         self.access = Access(options.folder / "access.json")
         self.sessions = Sessions(self.access, self.store)
         self.frames = LatestFrames([] if settings is None else [camera.name for camera in settings.cameras])
@@ -93,6 +92,7 @@ class Service:
                 keep_unknown=lambda: self.unknown_days > 0,
                 open_capture=open_capture,
             )
+        self.in_step = InStep(self.store, matcher.gallery, self._forget_outside)
         self.closing = asyncio.Event()
         self.streams = 0
         self._waiting = 0
@@ -137,6 +137,18 @@ class Service:
         ):
             args = (work, every_s)
             threading.Thread(target=self._repeat, args=args, name=f"lrface-{name}", daemon=True).start()
+
+    def forget_person(self, person: str) -> None:
+        """Deletes what is kept of somebody who was removed from the gallery: in the store, in memory, in the outbox.
+
+        Args:
+            person: UUID.
+
+        Raises:
+            LrfaceError: A file cannot be written.
+        """
+        self.store.forget_person(person)
+        self._forget_outside(person)
 
     def close(self) -> None:
         """Ends the cameras and closes the store."""
@@ -208,6 +220,12 @@ class Service:
                 elif now[name] != before.get(name):
                     self.matcher.gallery.log("access given", f"{name}: {now[name][0]}")
         self.store.set_setting(_ACCESS, now)
+
+    def _forget_outside(self, person: str) -> None:
+        """Erases what there is of somebody besides the store."""
+        self.frames.forget_person(person)
+        if self.watcher is not None:
+            self.watcher.forget_person(person)
 
     def _repeat(self, work: Callable[[], object], every_s: float) -> None:
         while not self._ended.is_set():

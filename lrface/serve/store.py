@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -316,9 +317,12 @@ class ServiceStore(ServiceFile):
             self._changed[person] = into, name
             database.execute("UPDATE track SET person = ?, name = seal(?) WHERE person = ?", (into, name, person))
             database.execute(f"UPDATE event SET {_NAMED} WHERE person = ?3", (into, name, person))
+            self._rename_in_actions(database, person, into, name)
 
     def forget_person(self, person: str) -> int:
         """Deletes tracks, crops and events of a person who was removed; the bytes are overwritten.
+
+        What somebody did with a track that had this person's name before can still be undone: to a track of nobody.
 
         Returns:
             How many tracks and events there were.
@@ -328,8 +332,19 @@ class ServiceStore(ServiceFile):
             gone = database.execute("DELETE FROM track WHERE person = ?", (person,)).rowcount
             gone += database.execute("DELETE FROM event WHERE person = ?", (person,)).rowcount
             database.execute("DELETE FROM action WHERE json_extract(unseal_text(body), '$.person') = ?", (person,))
+            self._rename_in_actions(database, person, None, None)
         self._checkpoint()
         return gone
+
+    def _rename_in_actions(self, database: sqlite3.Connection, person: str, into: str | None, name: str | None) -> None:
+        """Whose the tracks were before an action, by now: undoing it must not bring back somebody who is gone."""
+        query = "SELECT id, unseal_text(body) FROM action WHERE instr(unseal_text(body), ?)"
+        for action, text in database.execute(query, (person,)).fetchall():
+            body = msgspec.json.decode(text)
+            for track in body["tracks"]:
+                if track.get("person") == person:
+                    track.update(person=into, name=name)
+            database.execute("UPDATE action SET body = seal(?) WHERE id = ?", (json_line(body), action))
 
     def _by_now(self, person: str | None, name: str | None) -> tuple[str | None, str | None]:
         """Who a person is after changes that the cameras may not have seen yet when they decided."""

@@ -16,6 +16,7 @@ from lrface.errors import LrfaceError
 from lrface.inputs.capture import Capture
 from lrface.inputs.live import StreamEventKind
 from lrface.inputs.video import StreamEvent
+from lrface.serve.instep import OUTBOX, forget_in_file
 from lrface.serve.recording import RecordingFollower
 from lrface.tracks.strangers import DEFAULT_RETENTION_S, Strangers
 
@@ -76,6 +77,8 @@ class Watcher:
         self._receivers: Receivers | None = None
         self._error: str | None = None
         self._ended = False
+        self._opening = threading.Lock()  # held while the outbox is opened and closed
+        store.set_setting(OUTBOX, str(settings.outbox.absolute()))
 
     def start(self) -> None:
         """Starts watching."""
@@ -97,6 +100,17 @@ class Watcher:
         """Begins again, with the zones as they are chosen by now."""
         self.stop()
         self.start()
+
+    def forget_person(self, person: str) -> None:
+        """Erases what waits for receivers of a person who was removed.
+
+        Raises:
+            LrfaceError: The outbox cannot be written.
+        """
+        with self._opening:
+            receivers = self._receivers
+            if receivers is None or not receivers.sinks.forget_person(person):
+                forget_in_file(self._settings.outbox, person)
 
     @property
     def state(self) -> WatcherState:
@@ -156,8 +170,8 @@ class Watcher:
                 records, {key: track for each in recorders.values() for key, track in each.ids.items()}
             )
 
-        receivers = open_receivers(self._settings, _log.warning)
-        self._receivers = receivers
+        with self._opening:
+            self._receivers = receivers = open_receivers(self._settings, _log.warning)
 
         def stream_event(camera: Camera, event: StreamEvent) -> None:
             answers = event.kind == StreamEventKind.CONNECTED
@@ -177,8 +191,9 @@ class Watcher:
                 stop=stop,
             )
         finally:
-            self._receivers = None
-            receivers.sinks.close()
+            with self._opening:
+                self._receivers = None
+                receivers.sinks.close()
         for report in reports:
             why = "the source has ended" if report.error is None else str(report.error)
             self._frames.tell(report.camera, False, why)

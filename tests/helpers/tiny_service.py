@@ -91,7 +91,8 @@ def running(folder: Path, models: Path, **options: Any) -> Iterator[Server]:
     Args:
         folder: Of its files; a later one goes on with them.
         models: As `tiny_models.write_models` makes them.
-        **options: `limits` (fields of Limits), `cameras` (name: list of (person, x, y, width)), `cert` and `key`.
+        **options: `limits` (fields of Limits), `cameras` (name: list of (person, x, y, width)), `cert` and `key`,
+            `webhook` (the URL of a receiver of events).
     """
     folder.mkdir(parents=True, exist_ok=True)
     server = Server(folder, models, **options)
@@ -106,7 +107,7 @@ def main(folder: Path, models: Path, options: dict[str, Any]) -> None:
     import tiny_models
     from fakes import FakeCapture
 
-    from lrface.cameras.config import Camera, Settings
+    from lrface.cameras.config import Camera, Settings, WebhookSettings
     from lrface.cli.app import _end_on_signals, _Ended
     from lrface.serve.options import Limits, ServeOptions
     from lrface.serve.server import serve
@@ -131,7 +132,8 @@ def main(folder: Path, models: Path, options: dict[str, Any]) -> None:
     settings = None
     if scenes is not None:
         cameras = tuple(Camera(name, f"rtsp://{name}/", stall_s=30) for name in scenes)
-        settings = Settings(cameras, folder / "outbox")
+        webhooks = [WebhookSettings(options["webhook"])] if "webhook" in options else []
+        settings = Settings(cameras, folder / "outbox", tuple(webhooks))
     pems = [Path(options[name]) if name in options else None for name in ("cert", "key")]
     serving = ServeOptions(
         folder / "data",

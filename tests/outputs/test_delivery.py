@@ -184,6 +184,32 @@ def test_no_byte_of_a_delivered_event_is_left(tmp_path):
     assert b"Unmistakable" not in left
 
 
+@pytest.mark.parametrize("at", ["while it waits", "before it comes"])
+def test_no_byte_of_somebody_who_was_removed_is_left_and_others_wait_on(tmp_path, at):
+    zoltan = {"person": "id of zoltan", "name": "Zoltan Unmistakable", "similarity": 0.8, "threshold": 0.5}
+    events = [event(1), event(2, kind="identified", **zoltan), event(3, person="bob", name="Bob"),
+              event(4, kind="left", **zoltan)]  # fmt: skip
+    with Outbox(tmp_path / "outbox") as outbox:
+        if at == "while it waits":
+            outbox.put(["a", "b"], events)
+            outbox._database.execute("UPDATE event SET body = '{\"person\": ' WHERE id = 'event-1' AND receiver = 'b'")
+            assert outbox.people() == {"id of zoltan", "bob"}
+            assert outbox.forget_person("id of zoltan") == 4
+        else:
+            outbox.forget_person("id of zoltan")
+            outbox.put(["a", "b"], events)
+        assert outbox.people() == {"bob"}
+        left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert b"zoltan" not in left.lower()
+        sent = []
+        while waiting := outbox.next("a"):
+            sent.append(json.loads(waiting.body))
+            outbox.delivered(waiting)
+        # a receiver that knows of the track learns that it is over, not whose it was
+        assert sent == [event(1), events[2], event(4, kind="left")]
+        assert outbox.forget_person("nobody") == 0
+
+
 def gallery(path):
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE person (name TEXT)")

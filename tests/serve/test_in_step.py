@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+from receivers import event, free_port
 from shell import lrface, refused
 from tiny_gallery import CONTRACT, photo
 from tiny_service import running
 
+from lrface.cameras.erasing import RemovedErased
 from lrface.errors import LrfaceError
 from lrface.gallery import Gallery
+from lrface.outputs.event_sinks import EventSinks
+from lrface.outputs.outbox import Outbox
+from lrface.outputs.webhook import Webhook
 from lrface.serve.instep import FILE, InStep, erase_removed
 from lrface.serve.options import ServeOptions
 from lrface.serve.service import Service
@@ -129,3 +134,53 @@ def test_gallery_remove_reaches_a_service_that_runs(tmp_path: Path, models: Path
         server.wait_for("/v1/tracks", lambda found: any(each["name"] is None for each in found["tracks"]), 120)
         assert server.http.get("/v1/ready").status_code == 200
     assert "FOREIGN KEY" not in (tmp_path / "log.txt").read_text()
+
+
+def outbox_bytes(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.glob("outbox*"))
+
+
+def test_what_waits_for_receivers_is_erased_too(tmp_path: Path, models: Path) -> None:
+    away = f"http://127.0.0.1:{free_port()}/"
+    for name in ("Ana", "Bob"):
+        with running(tmp_path, models, cameras={"door": [[name, 40, 60, 64]]}, webhook=away) as server:
+            assert server.enrol(name, tiny_models.png(tiny_models.portrait(name))).status_code == 201
+            server.wait_for("/v1/events?kind=left", lambda found, name=name: name in str(found), 120)
+            if name == "Ana":
+                assert name.encode() in outbox_bytes(tmp_path)
+                assert server.http.delete("/v1/people/Ana").status_code == 204
+                assert name.encode() not in outbox_bytes(tmp_path)
+                last = server.http.get("/v1/events?limit=1").json()["events"][0]["seq"]
+                # she is in view again and again
+                server.wait_for(f"/v1/events?kind=left&after={last}", lambda found: found["events"], 120)
+                assert "Ana" not in server.http.get("/v1/cameras").text
+    # no service runs: the command does it, since the service has kept where its events wait
+    assert b"Ana" not in outbox_bytes(tmp_path)
+    assert b"Bob" in outbox_bytes(tmp_path)
+    lrface("gallery", "remove", tmp_path / "staff.gallery", "Bob", "--data", tmp_path / "data")
+    assert b"Bob" not in outbox_bytes(tmp_path)
+
+
+def test_what_waited_is_erased_when_a_run_begins_and_while_it_lasts(tmp_path: Path) -> None:
+    """As of `lrface watch`, which no service follows."""
+    with Gallery.open(tmp_path / "staff.gallery", CONTRACT) as gallery, Outbox(tmp_path / "outbox") as outbox:
+        for seed, name in enumerate(("Ana", "Bob", "Cleo")):
+            gallery.add(name, [photo(seed)])
+            record = event(seed, person=gallery.person(name).id, name=name)
+            outbox.put(["away"], [record])
+        gallery.remove("Ana")
+        gallery.merge("Cleo", "Bob")  # nobody was removed by it
+        outbox.put(["away"], [event(9, person="of another gallery", name="Dan")])
+    sinks = EventSinks(outbox=tmp_path / "outbox", transports=[Webhook(f"http://127.0.0.1:{free_port()}/")])
+    with sinks, Gallery.open(tmp_path / "staff.gallery") as gallery, Gallery.open(tmp_path / "staff.gallery") as other:
+        erased = RemovedErased(gallery, sinks)
+        erased.follow()
+        assert [name in outbox_bytes(tmp_path) for name in (b"Ana", b"Bob", b"Cleo", b"Dan")] == [
+            False,
+            True,
+            True,
+            True,
+        ]
+        other.remove("Bob")
+        erased.follow()
+        assert [name in outbox_bytes(tmp_path) for name in (b"Bob", b"Cleo", b"Dan")] == [False, True, True]

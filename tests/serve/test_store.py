@@ -167,6 +167,16 @@ def test_somebody_who_is_removed_while_in_view_leaves_nothing_and_stops_no_camer
     assert [(each.body["person"], each.body["name"]) for each in store.events()] == [(None, None)]
 
 
+def test_undoing_does_not_bring_back_somebody_who_was_removed_meanwhile(store):
+    track = track_of(store, 1, "ana")
+    state = {"id": track, "person": "ana", "name": "Name of ana", "label": None}
+    store.add_action("user admin", "named", {"person": "bob", "tracks": [state]})
+    store.move_person("ana", "anais", "Anais")
+    assert store.actions()[0].body["tracks"] == [{**state, "person": "anais", "name": "Anais"}]
+    store.forget_person("anais")
+    assert store.actions()[0].body == {"person": "bob", "tracks": [{**state, "person": None, "name": None}]}
+
+
 def kept_bytes(folder):
     return b"".join(path.read_bytes() for path in folder.iterdir())
 

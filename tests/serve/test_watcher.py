@@ -13,8 +13,10 @@ from fakes import FakeCapture
 from receivers import Receiver, until
 
 from lrface.cameras.config import Camera, Settings, WebhookSettings
+from lrface.errors import LrfaceError
 from lrface.serve.app import make_app
 from lrface.serve.options import ServeOptions
+from lrface.serve.people import remove_person
 from lrface.serve.service import Service
 
 CAMERA = Camera("door", "rtsp://door/", stall_s=5)
@@ -95,5 +97,28 @@ def test_of_strangers_nothing_is_kept_if_nothing_may_be(matcher, tmp_path):
         for track in service.store.tracks():
             assert (service.store.template(track.id) is None) == (track.name is None)
             assert (track.crops == 0) == (track.name is None)
+    finally:
+        service.close()
+
+
+def test_the_last_picture_of_somebody_who_was_removed_is_dropped_although_the_camera_is_dead(matcher, tmp_path):
+    ada = tiny_models.scene(("Ada", 20, 20, 32))
+    settings = Settings((Camera("door", "rtsp://door/", stall_s=0.3),), tmp_path / "outbox")
+    captures = [FakeCapture(paced(ada, 30)), FakeCapture([], opened=False)]
+    service = Service(
+        matcher, settings, ServeOptions(tmp_path / "data"),
+        open_capture=lambda _: captures.pop(0) if len(captures) > 1 else captures[0],
+    )  # fmt: skip
+    service.start()
+    try:
+        until(lambda: service.store.tracks() and service.store.tracks()[0].name == "Ada")
+        until(lambda: not service.frames.state("door").answers)
+        assert service.frames.jpeg("door") is not None
+        (tmp_path / "outbox").write_text("this is no outbox")
+        with pytest.raises(LrfaceError, match="cannot use the outbox"):  # whoever removes somebody is told
+            remove_person(service, "Ada")
+        assert service.frames.jpeg("door") is None
+        assert service.frames.image("door") is None
+        assert service.store.tracks() == service.store.events(kind="identified") == []
     finally:
         service.close()
