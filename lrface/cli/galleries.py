@@ -92,15 +92,17 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
     other. So they are right again after every enrolment; nothing has to be repeated.
 
     Besides, it says how many photos of the enrolled people would be recognised, each as if it alone were not enrolled:
-    with this share, and with others to choose from; and how many small faces of theirs are expected to stay unknown.
+    with this share, and with others to choose from; and how many small faces of theirs are expected to stay unknown,
+    and how many of their tracks, of 4 and of 8 views.
     """
     from lrface.decisions.calibration import Calibration
-    from lrface.decisions.expectation import WIDTHS, expected_missed, networks_at
+    from lrface.decisions.expectation import WIDTHS, expected_missed, expected_tracks_missed, networks_at
     from lrface.decisions.rates import DEFAULT_FPIR
     from lrface.enrolment.leave_one_out import RATES, leave_one_out
     from lrface.gallery import Contract, Gallery
     from lrface.models.manifest import Manifest
     from lrface.models.serving import NetworkSet
+    from lrface.tracks.left_out import tracks_left_out
 
     check_gallery(gallery)
     manifest = Manifest.load(models)
@@ -113,7 +115,10 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
         rates = sorted({*RATES, rate}, reverse=True)
         recognised = leave_one_out(opened, calibration, rates)
         serving = networks_at(WIDTHS, manifest.ranges[NetworkSet.ACCURATE], manifest.embedders)
-        expected = expected_missed(calibration, opened.search_index().enrolled, serving, rates)
+        enrolled = opened.search_index().enrolled
+        expected = expected_missed(calibration, enrolled, serving, rates)
+        of_tracks = expected_tracks_missed(calibration, enrolled, serving, rates)
+        tracks = tracks_left_out(opened, calibration, rates)
     for network, bands in calibration.bands.items():
         for band in bands:
             for photos in band.curves:
@@ -126,12 +131,15 @@ def thresholds(gallery: str, fpir: float | None, models: str | None, as_json: bo
                 else:
                     say(f"{threshold:.3f}", calibration.basis(*how))
     for each in recognised if recognised[0].photos else recognised[:1]:
-        note(f"{each}{' (now)' if each.fpir == rate and each.photos else ''}")
+        of_photos = "".join(f"; {made}" for made in tracks[each.fpir].values())
+        note(f"{each}{of_photos}{' (now)' if each.fpir == rate and each.photos else ''}")
     for chosen, missed in expected.items():
         if missed:
-            shares = ", ".join(f"{100 * share:.0f} % at {width:g} px" for width, share in missed.items())
-            now = " (now)" if chosen == rate else ""
-            note(f"one stranger in {1 / chosen:,.0f} named: expected to stay unknown of single faces: {shares}{now}")
+            by_what = {f"of tracks of {views} views": shares for views, shares in of_tracks[chosen].items()}
+            for what, shares in {"of single faces": missed, **by_what}.items():
+                told = ", ".join(f"{100 * share:.0f} % at {width:g} px" for width, share in shares.items())
+                now = " (now)" if chosen == rate else ""
+                note(f"one stranger in {1 / chosen:,.0f} named: expected to stay unknown {what}: {told}{now}")
 
 
 @click.group()

@@ -1,21 +1,28 @@
-"""How many faces of the enrolled people are expected to stay unknown, by how wide they are in the picture.
+"""How many faces and tracks of the enrolled people are expected to stay unknown, by how wide they are in the picture.
 
 A calibration tells how similar other people's small views were to their own templates; the thresholds are those of this
-gallery. So it is an estimate: for single faces, as poor as those that were measured, and for people who are recognised
-as well as those. A camera that sees people better, or for several seconds, names more of them.
+gallery. So it is an estimate: for faces as poor as those that were measured, and for people who are recognised as well
+as those. A camera that sees people better names more of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lrface.decisions.calibration import Calibration, Population
+from lrface.decisions.curves import NEVER, ImpostorCurve
+from lrface.decisions.rates import fmr_for
+from lrface.decisions.tracks import track_band
 from lrface.models.manifest import EmbedderEntry
 from lrface.models.serving import WidthRange, level_for
 
 WIDTHS = (12.0, 16.0, 24.0, 32.0, 48.0)
 """In pixels; by them a user learns what a threshold costs."""
+
+TRACK_VIEWS = (4, 8)
+"""Of tracks, in different poses: of somebody who walks by, and of somebody who stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +71,75 @@ def expected_missed(
         ArgumentError: A rate is out of range.
         CalibrationError: There is no curve for a network.
     """
-    population, people = enrolled.population, sum(enrolled.photos.values())
-    # Where the own people resemble each other less than the cohort, thresholds are lower; that they are also less like
-    # themselves is not known, so nothing is gained by it here.
-    gained = min(0.0, calibration.shift(population))
     found: dict[float, dict[float, float]] = {}
     for rate in rates:
-        found[rate] = {}
-        for width, network in networks.items():
-            band = calibration.band(network, width)
-            shares = [
-                (band.curve(photos).missed(calibration.threshold(network, width, photos, population, rate) - gained), n)
-                for photos, n in enrolled.photos.items()
-            ]
-            known = [(share, n) for share, n in shares if share is not None]
-            if people and len(known) == len(shares):
-                found[rate][width] = sum(share * n for share, n in known) / people
+        fmr = fmr_for(rate, enrolled.population.size)
+        shares = {
+            width: _missed(calibration, enrolled, calibration.band(network, width).curve, fmr)
+            for width, network in networks.items()
+        }
+        found[rate] = {width: share for width, share in shares.items() if share is not None}
     return found
+
+
+def expected_tracks_missed(
+    calibration: Calibration,
+    enrolled: Enrolled,
+    networks: Mapping[float, str],
+    rates: Sequence[float],
+    views: Sequence[int] = TRACK_VIEWS,
+) -> dict[float, dict[int, dict[float, float]]]:
+    """The share of tracks of enrolled people that is expected to have no name, by how many views they have.
+
+    Args:
+        calibration: Of the models in use.
+        enrolled: The people; groups with rates of their own are taken for the rest.
+        networks: The network that embeds faces of each width, by width in pixels.
+        rates: Shares of strangers' tracks that may be named.
+        views: Of a track: pictures as unlike as two photos of one person are. Those of one pose count less.
+
+    Returns:
+        By rate, views and width: 0..1. Empty of what the calibration does not tell, and for nobody.
+
+    Raises:
+        ArgumentError: A rate is out of range.
+    """
+    found: dict[float, dict[int, dict[float, float]]] = {}
+    for rate in rates:
+        found[rate] = {}
+        for count in views:
+            shares = {}
+            for width, network in networks.items():
+                band = track_band(calibration.tracks, network, width) if calibration.tracks.get(network) else None
+                if band is None or count not in band.drawn:
+                    continue
+                fmr = fmr_for(rate, enrolled.population.size) / band.repeats
+                share = _missed(calibration, enrolled, partial(band.curve, band.drawn[count]), fmr)
+                if share is not None:
+                    shares[width] = share
+            if shares:
+                found[rate][count] = shares
+    return found
+
+
+def _missed(
+    calibration: Calibration, enrolled: Enrolled, curve: Callable[[int], ImpostorCurve], fmr: float
+) -> float | None:
+    """The share that does not reach the threshold of a false-match rate; None where that was not measured.
+
+    Args:
+        calibration: Of the models in use.
+        enrolled: The people.
+        curve: By the photos behind a template.
+        fmr: Of each comparison.
+    """
+    # Where the own people resemble each other less than the cohort, thresholds are lower; that they are also less like
+    # themselves is not known, so nothing is gained by it here.
+    lost, people = max(0.0, calibration.shift(enrolled.population)), sum(enrolled.photos.values())
+    total = 0.0
+    for photos, count in enrolled.photos.items():
+        share = curve(photos).missed(min(NEVER, curve(photos).threshold(fmr) + lost))
+        if share is None:
+            return None
+        total += share * count
+    return total / people if people else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -35,6 +35,7 @@ class TrackBand:
         same_person: Mean similarity of two unrelated photos of one person: what independent views share.
         repeats: How many times the false-match rate of one decision the rate of a whole track is.
         curves: By effective views, rising, and photos behind a template, rising.
+        drawn: Effective views that tracks of so many different pictures have; empty where it was not kept.
         between: Of two tracks of different people, by effective views of each, rising; empty where not measured.
     """
 
@@ -44,6 +45,7 @@ class TrackBand:
     repeats: float
     curves: Mapping[float, Mapping[int, ImpostorCurve]]
     between: Mapping[float, ImpostorCurve]
+    drawn: Mapping[int, float] = field(default_factory=dict)
 
     def curve(self, views: float, photos: int) -> ImpostorCurve:
         """The curve for so many views and photos, or for the next larger counts measured (which ask for more)."""
@@ -64,6 +66,7 @@ class TrackCurveRecord(CurveRecord, frozen=True):
     """A curve for a number of effective views."""
 
     views: Annotated[float, Meta(ge=1, le=10**6)] = msgspec.field(default=1.0)
+    drawn: Annotated[int, Meta(ge=1, le=10**6)] | None = None
 
 
 class TrackBandRecord(msgspec.Struct, frozen=True):
@@ -90,7 +93,10 @@ def track_bands(records: Sequence[TrackBandRecord]) -> dict[str, tuple[TrackBand
         for curve in sorted(record.curves, key=lambda each: (each.views, each.photos)):
             curves.setdefault(curve.views, {})[curve.photos] = curve.curve()
         between = {each.views: each.curve() for each in sorted(record.between, key=lambda each: each.views)}
-        band = TrackBand(low, math.inf if high is None else high, record.same_person, record.repeats, curves, between)
+        drawn = {each.drawn: each.views for each in record.curves if each.drawn is not None}
+        band = TrackBand(
+            low, math.inf if high is None else high, record.same_person, record.repeats, curves, between, drawn
+        )
         found.setdefault(record.network, []).append(band)
     for bands in found.values():
         bands.sort(key=lambda band: band.low)

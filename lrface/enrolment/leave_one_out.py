@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from lrface.decisions.calibration import Calibration, Population
 from lrface.embedding.templates import fuse
-from lrface.gallery import Gallery, Match, Person, PhotoTemplate
+from lrface.gallery import Gallery, Match, PhotoTemplate
 from lrface.gallery.index import SearchIndex
 
+T = TypeVar("T")
 PEOPLE, PHOTOS = 200, 5
 """Of so many people, evenly chosen by name, so many photos are compared: more would say little new, and take longer."""
 
@@ -97,7 +99,8 @@ def leave_one_out(gallery: Gallery, calibration: Calibration, rates: Sequence[fl
 def _compared(gallery: Gallery, index: SearchIndex) -> Iterator[tuple[PhotoTemplate, str, list[Match]]]:
     """Photos, whose they are, and the people closest to them; one's own as similar as without that photo."""
     searched = set(index.names)
-    for person in _evenly([each for each in gallery.people() if each.photos > 1 and each.name in searched]):
+    able = [each for each in gallery.people() if each.photos > 1 and each.name in searched]
+    for person in evenly(able, PEOPLE):
         photos = gallery.photos(person.id)
         if len(photos) < 2:  # some were removed meanwhile
             continue
@@ -125,6 +128,7 @@ def _likeliest(
     return matches[min(range(len(matches)), key=ranked.__getitem__)] if matches else None
 
 
-def _evenly(people: Sequence[Person]) -> list[Person]:
-    rows = np.linspace(0, len(people) - 1, min(PEOPLE, len(people))).round().astype(int)
-    return [people[row] for row in rows]
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """So many of the items at most, evenly chosen by their places."""
+    rows = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[row] for row in rows]

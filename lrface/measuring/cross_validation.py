@@ -22,7 +22,8 @@ import numpy.typing as npt
 from lrface.decisions.calibration import Calibration, Population
 from lrface.decisions.rates import fmr_for
 from lrface.measuring.impostor_curves import strangers_of
-from lrface.measuring.statistics import Array, Probes, face_statistics, templates_of
+from lrface.measuring.statistics import Probes, face_statistics
+from lrface.measuring.templates import Array, templates_of
 
 GALLERIES = (10, 100, 1000)
 COUNTS = (1, 5)

@@ -21,7 +21,8 @@ from lrface.decisions.calibration import SCHEMA
 from lrface.embedding.embedders import MIN_NATIVE_PX, Embedder, open_networks
 from lrface.embedding.quality import AlignmentPenalty
 from lrface.enrolment.portraits import MIN_ENROL_PX
-from lrface.measuring.statistics import Array, Probes, statistics
+from lrface.measuring.statistics import Probes, statistics
+from lrface.measuring.templates import Array
 from lrface.measuring.views import camera_view
 from lrface.models.manifest import CALIBRATION, Manifest
 from lrface.models.safe_files import read_json

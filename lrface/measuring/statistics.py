@@ -17,24 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from lrface.decisions.curves import OWN_SHARES
-from lrface.embedding.templates import fuse
 from lrface.measuring.impostor_curves import curve_of, share_shape, strangers_of
+from lrface.measuring.templates import Array, Rows, Templates, own_scores, templates_of
 from lrface.measuring.track_statistics import track_statistics
 
 PHOTOS = (1, 2, 3, 4, 5, 7, 10)
 
-DRAWS = 5
-"""Templates a person at most, each of other photos."""
-
-LEAST_OWN = 100
-"""Fewer comparisons with people's own templates say nothing of how often they are recognised."""
-
 LOST, LOST_FAR = 0.01, 1e-3
 """Faces are too poor to decide up to the quality at which this share of all matches, at this FAR, would be lost."""
-
-Array = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,13 +61,12 @@ def statistics(
         rng: chooses photos.
     """
     groups, templates = _templates(clean, person, rng, PHOTOS)
-    owned = {count: (np.array(made.owners), made.vectors) for count, made in templates.items()}
     return {
         **_face_statistics(clean, probes, person, groups, templates),
         "tracks": [
             track_statistics(
                 band.network, (band.low, band.high), band.vectors, band.quality, band.degraded, person[band.rows],
-                owned, rng,
+                band.rows, templates, rng,
             )
             for band in tqdm(probes, desc="tracks", unit="band")
         ],
@@ -124,33 +113,13 @@ def _face_statistics(
     return {"impostor_mean": round(_impostor_mean(clean, groups), 5), "probes": found}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Templates:
-    """Templates of people: owners, photos' rows of each, unit vectors ``[m, dim]``."""
-
-    owners: list[str]
-    photos: list[Rows]
-    vectors: Array
-
-
-def templates_of(clean: Array, groups: Mapping[str, Rows], count: int, draws: int = DRAWS) -> Templates:
-    """Templates of ``count`` photos of each person, at most ``draws`` of each, no photo twice."""
-    owners, chosen = _choose(groups, count, draws)
-    sums = [clean[photos].sum(axis=0) for photos in chosen]
-    return Templates(owners, chosen, fuse(np.stack(sums)) if sums else np.zeros((0, clean.shape[1]), np.float32))
-
-
 def _curve(band: Probes, made: Templates, count: int, person: npt.NDArray[np.str_]) -> dict[str, Any]:
     owners, subject = np.array(made.owners), person[band.rows]
     scores = band.vectors @ made.vectors.T
-    own = subject[:, None] == owners[None, :]
-    for column, photos in enumerate(made.photos):
-        own[np.isin(band.rows, photos), column] = False  # a probe is no photo of the template
-    found = curve_of(scores[strangers_of(subject, owners)], count)
-    if own.sum() >= LEAST_OWN:
-        shares = np.quantile(scores[own], OWN_SHARES)
-        found["own"] = {"comparisons": int(own.sum()), "similarity": shares.astype(float).round(5).tolist()}
-    return found
+    return {
+        **curve_of(scores[strangers_of(subject, owners)], count),
+        **own_scores(scores, subject, band.rows[:, None], made),
+    }
 
 
 def _min_quality(band: Probes, single: Templates, person: npt.NDArray[np.str_]) -> float | None:
@@ -179,16 +148,6 @@ def gate(quality: npt.NDArray[np.float64], hits: Rows) -> float:
     total = int(hits.sum())
     lost = np.cumsum(hits[order])
     return round(float(quality[order][np.argmax(lost > LOST * total)]), 4) if total else 0.0
-
-
-def _choose(groups: Mapping[str, Rows], count: int, draws: int) -> tuple[list[str], list[Rows]]:
-    """Owners and photos of templates of ``count`` photos, at most ``draws`` a person, no photo twice."""
-    drawn = [
-        (name, rows[i * count : (i + 1) * count])
-        for name, rows in groups.items()
-        for i in range(min(draws, (len(rows) - 1) // count))
-    ]
-    return [name for name, _ in drawn], [rows for _, rows in drawn]
 
 
 def _impostor_mean(embeddings: Array, groups: Mapping[str, Rows]) -> float:

@@ -2,6 +2,7 @@
 
 A track is made of probes of one band and one validation person, each of another photo; its template is the runtime's.
 Curves are measured of tracks of 1 to 16 views, and kept by how many effective views the runtime counts in such tracks.
+How alike tracks are to their own person's templates is kept, too: by it can be said how many would be recognised.
 A track is decided after each of its views: ``repeats`` is how many times the rate of one decision the rate of any of
 them is.
 
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from lrface.decisions.curves import CurveRecord, ImpostorCurve
 from lrface.measuring.impostor_curves import curve_of, strangers_of
+from lrface.measuring.templates import Rows, Templates, own_scores
 from lrface.tracks.template import TrackTemplate, View, fuse_views
 
 VIEWS = (1, 2, 4, 8, 16)
@@ -51,7 +53,8 @@ def track_statistics(
     quality: npt.NDArray[np.float64] | None,
     degraded: npt.NDArray[np.bool_],
     person: Names,
-    templates: Mapping[int, tuple[Names, Array]],
+    rows: Rows,
+    templates: Mapping[int, Templates],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """A band of ``tracks`` of a ``calibration.json``.
@@ -63,7 +66,8 @@ def track_statistics(
         quality: of the probes ``[n]``, or None.
         degraded: which probes are, ``[n]``.
         person: of the probes ``[n]``, "<source>/<identity>".
-        templates: by photos, owners ``[m]`` and unit vectors ``[m, dim]``.
+        rows: of the photos they were made of ``[n]``.
+        templates: by photos.
         rng: draws tracks.
     """
     groups = [np.flatnonzero(person == name) for name in np.unique(person)]
@@ -77,16 +81,20 @@ def track_statistics(
     for n in counts:
         fused = [_fuse(vectors, quality, rows[:n], width, network) for rows in drawn]
         if n == 1:
-            probes, of_whom = vectors, person
+            probes, of_whom, made_of = vectors, person, rows[:, None]
         else:
             probes, of_whom = np.stack([each.vector for each in fused]), subjects
+            made_of = np.stack([rows[chosen[:n]] for chosen in drawn])
         views = float(np.median([each.effective_views(same) for each in fused]))
         for photos in [count for count in PHOTOS if count in templates]:
-            owners, made = templates[photos]
-            curve = curve_of((probes @ made.T)[strangers_of(of_whom, owners)], photos)
-            curves.append({"views": round(views, 3), **curve})
-        owners, made = templates[1]
-        scores = (np.stack([each.vector for each in fused]) @ made.T)[strangers_of(subjects, owners)]
+            made = templates[photos]
+            scores = probes @ made.vectors.T
+            curve = curve_of(scores[strangers_of(of_whom, np.array(made.owners))], photos)
+            own = own_scores(scores, of_whom, made_of, made)
+            curves.append({"views": round(views, 3), "drawn": n, **curve, **own})
+        single = templates[1]
+        scores = np.stack([each.vector for each in fused]) @ single.vectors.T
+        scores = scores[strangers_of(subjects, np.array(single.owners))]
         first = next(curve for curve in curves if curve["views"] == round(views, 3) and curve["photos"] == 1)
         rates.append(_log_rates(first, scores))
     ever = np.min(np.stack(rates), axis=0)
@@ -146,4 +154,4 @@ def _log_rates(curve: Mapping[str, Any], scores: Array) -> npt.NDArray[np.float6
 
 
 def _curve(curve: Mapping[str, Any]) -> ImpostorCurve:
-    return msgspec.convert({key: curve[key] for key in curve if key != "views"}, CurveRecord).curve()
+    return msgspec.convert({key: curve[key] for key in curve if key not in ("views", "drawn")}, CurveRecord).curve()

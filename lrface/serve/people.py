@@ -36,22 +36,6 @@ class Sighted:
     decision: TrackDecision
 
 
-def people_page(service: Service, search: str, after: str, most: int) -> tuple[list[Person], int]:
-    """A page of the people whose name holds a text, by name; and how many there are on all pages.
-
-    Args:
-        service: Of which.
-        search: The text, upper or lower case; empty for everybody.
-        after: Only those whose name comes after this one.
-        most: People of the page.
-    """
-    gallery = service.matcher.gallery
-    if not search:
-        return gallery.people(after, most), len(gallery)
-    wanted = [person for person in gallery.people() if search.casefold() in person.name.casefold()]
-    return [person for person in wanted if person.name > after][:most], len(wanted)
-
-
 def person_of(service: Service, who: str) -> Person:
     """A person by id or name.
 

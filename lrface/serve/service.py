@@ -22,6 +22,7 @@ from lrface.serve.access import Access, Identity
 from lrface.serve.instep import FILE, InStep
 from lrface.serve.live import LatestFrames
 from lrface.serve.metrics import Metrics
+from lrface.serve.names import Names
 from lrface.serve.options import ServeOptions
 from lrface.serve.problems import Problem
 from lrface.serve.sessions import Sessions
@@ -55,6 +56,7 @@ class Service:
         options: As given.
         matcher: As given.
         store: Events and tracks.
+        names: Of the enrolled people, in order.
         in_step: Keeps the store in step with the gallery.
         access: Accounts and tokens.
         sessions: Who is logged in.
@@ -92,6 +94,7 @@ class Service:
                 keep_unknown=lambda: self.unknown_days > 0,
                 open_capture=open_capture,
             )
+        self.names = Names(matcher.gallery)
         self.in_step = InStep(self.store, matcher.gallery, self._forget_outside)
         self.closing = asyncio.Event()
         self.streams = 0

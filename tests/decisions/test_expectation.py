@@ -12,7 +12,8 @@ from tiny_models import calibration, embedder_bytes, embedder_entry
 
 from lrface.decisions.calibration import Calibration, Population
 from lrface.decisions.curves import OWN_SHARES
-from lrface.decisions.expectation import Enrolled, expected_missed
+from lrface.decisions.expectation import Enrolled, expected_missed, expected_tracks_missed
+from lrface.decisions.rates import fmr_for
 
 NETWORKS = {12.0: "tiny-16", 30.0: "tiny-32"}
 RATES = (0.1, 0.001)
@@ -68,6 +69,34 @@ def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
 
     found = expected_missed(load(tmp_path, older), Enrolled(Population(3), {1: 3}), NETWORKS, RATES)
     assert [list(each) for each in found.values()] == [[30.0], [30.0]]
+
+
+def with_tracks(made: dict[str, Any]) -> None:
+    """Tracks of the smaller network, whose own people are .1 and .2 more like their templates than single faces."""
+    single = made["probes"][0]
+    made["tracks"] = [
+        {
+            "network": single["network"], "widths": [0, None], "same_person": 0.3, "repeats": 2.0,
+            "curves": [
+                {**curve, "views": views, "drawn": drawn,
+                 "own": {"comparisons": 500, "similarity": [min(1.0, s + gain) for s in OWN_SHARES]}}
+                for views, drawn, gain in ((1.0, 1, 0.0), (3.2, 4, 0.1), (5.0, 8, 0.2)) for curve in single["curves"]
+            ],
+        }
+    ]  # fmt: skip
+
+
+def test_of_tracks_of_more_views_fewer_are_missed_by_the_thresholds_of_tracks(tmp_path: Path) -> None:
+    made, enrolled = load(tmp_path, with_tracks), Enrolled(Population(30, 0.05), {1: 20, 5: 10})
+    for rate in RATES:
+        found = expected_tracks_missed(made, enrolled, NETWORKS, RATES)[rate]
+        curve = made.tracks["tiny-16"][0].curve(3.2, 1)
+        threshold = curve.threshold(fmr_for(rate, 30) / 2.0) + 0.05  # a track has two chances; these people are alike
+        assert list(found) == [4, 8]  # tracks of the other network were not measured
+        assert found[4] == {12.0: pytest.approx(threshold - 0.1)}
+        assert found[8] == {12.0: pytest.approx(threshold - 0.2)}
+    assert expected_tracks_missed(made, Enrolled(Population(0), {}), NETWORKS, RATES) == {rate: {} for rate in RATES}
+    assert expected_tracks_missed(load(tmp_path), enrolled, NETWORKS, RATES) == {rate: {} for rate in RATES}
 
 
 def test_the_share_that_is_missed_rises_with_the_threshold(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_who_was_here_is_filtered_and_given_as_csv(browser: tuple[httpx.Client, 
     assert 'aria-label="Ana, door:' in page
     assert "similar enough" in page
     assert "unknown, hall" not in page
-    assert "not similar enough to anybody" in client.get("/history", params={"who": "unknown"}).text
+    assert "not similar enough to anybody" in client.get("/history", params={"who": "/unknown"}).text
     assert "Nobody in this time." in client.get("/history", params={"since": "2001-01-01", "until": "2001-01-02"}).text
     rows = list(csv.DictReader(io.StringIO(client.get("/history.csv", params={"camera": "hall"}).text)))
     assert len(rows) >= 4

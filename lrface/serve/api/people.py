@@ -15,7 +15,6 @@ from lrface.serve.people import (
     Sighted,
     enrol,
     merge_people,
-    people_page,
     person_of,
     remove_person,
     rename_person,
@@ -69,7 +68,7 @@ def sighted_out(sighted: Sighted) -> SeenBefore:
 async def list_people(call: Call) -> PeopleOut:
     """A page of people."""
     query: PeopleQuery = call.query
-    found, total = await call.service.read(people_page, call.service, query.search, query.after, query.limit + 1)
+    found, total = await call.service.read(call.service.names.page, query.search, query.after, query.limit + 1)
     page = found[: query.limit]
     return PeopleOut([person_out(each) for each in page], total, page[-1].name if len(found) > query.limit else None)
 

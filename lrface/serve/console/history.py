@@ -7,7 +7,6 @@ import datetime as dt
 import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -16,13 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from lrface.errors import GalleryError
-from lrface.gallery import Gallery, Person
+from lrface.errors import GalleryError, GalleryInUseError
+from lrface.gallery import Gallery
 from lrface.redaction import csv_cell
 from lrface.serve.console.rendering import MOST_NAMES, Console
 from lrface.serve.problems import Problem
 from lrface.serve.store import MOST, ServiceStore
 from lrface.serve.trackrecords import StoredTrack
+
+UNKNOWN = "/unknown"
+"""Who is asked for where unknown people are: no name has a slash."""
 
 _PAGE = 100
 _ROWS = 30  # of the timeline
@@ -50,36 +52,46 @@ def routes(console: Console) -> list[BaseRoute]:
 
     async def history(request: Request) -> Response:
         given = request.query_params
-        wanted, before = filter_of(given), given.get("before", "")
+        wanted, before, chosen = filter_of(given), given.get("before", ""), ""
+        if wanted["person"] is not None:
+            wanted["person"], chosen = await service.read(_chosen, service.matcher.gallery, wanted["person"])
         older_than = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
         tracks = await service.read(service.store.tracks, before=older_than, limit=_PAGE, **wanted)
-        people = await service.read(_offered, service.matcher.gallery, wanted["person"])
+        names = await service.read(service.names.first, MOST_NAMES)
+        if chosen and chosen not in names:
+            names = [*names, chosen]
         asked = {key: value for key, value in given.items() if value and key != "before"}
         older = urlencode({**asked, "before": tracks[-1].id}) if len(tracks) == _PAGE else ""
         first = min((track.first_at for track in tracks), default=0.0)
         start = max(first, wanted["since"] or 0.0)  # the hours before the first of them would be empty
         end = wanted["until"] if wanted["until"] is not None else time.time()
         return console.page(
-            request, "history.html", tracks=tracks, people=people, cameras=service.frames.names, asked=asked,
-            since=_local(wanted["since"]), until=_local(wanted["until"]), query=urlencode(asked), older=older,
-            rows=timeline(tracks, start, end), start=start, end=end, zone=time.strftime("%Z"),
+            request, "history.html", tracks=tracks, names=names, chosen=chosen, unknown=UNKNOWN, asked=asked,
+            cameras=service.frames.names, since=_local(wanted["since"]), until=_local(wanted["until"]),
+            query=urlencode(asked), older=older, rows=timeline(tracks, start, end), start=start, end=end,
+            zone=time.strftime("%Z"),
         )  # fmt: skip
 
     async def as_csv(request: Request) -> Response:
-        text = await service.read(csv_text, service.store, filter_of(request.query_params))
+        wanted = filter_of(request.query_params)
+        if wanted["person"] is not None:
+            wanted["person"], _ = await service.read(_chosen, service.matcher.gallery, wanted["person"])
+        text = await service.read(csv_text, service.store, wanted)
         name = f"who-was-here-{dt.date.today():%Y-%m-%d}.csv"
         return Response(text, 200, {"Content-Disposition": f'attachment; filename="{name}"'}, "text/csv")
 
     return [console.route("/history", history), console.route("/history.csv", as_csv)]
 
 
-def _offered(gallery: Gallery, chosen: str | None) -> list[Person]:
-    """The people to choose from, and the one who is chosen."""
-    people = gallery.people(most=MOST_NAMES)
-    if chosen is not None and all(person.id != chosen for person in people):
-        with suppress(GalleryError):  # removed meanwhile
-            people.append(gallery.person(chosen))
-    return people
+def _chosen(gallery: Gallery, who: str) -> tuple[str, str]:
+    """The id and the name of somebody by either; of somebody who was removed meanwhile, what was given."""
+    try:
+        person = gallery.person(who)
+    except GalleryInUseError:
+        raise
+    except GalleryError:
+        return who, who
+    return person.id, person.name
 
 
 def filter_of(given: Mapping[str, str]) -> dict[str, Any]:
@@ -94,8 +106,8 @@ def filter_of(given: Mapping[str, str]) -> dict[str, Any]:
         "since": since,
         "until": _seconds(given.get("until", "")),
         "camera": given.get("camera") or None,
-        "person": who if who not in ("", "unknown") else None,
-        "unknown": who == "unknown",
+        "person": who if who not in ("", UNKNOWN) else None,
+        "unknown": who == UNKNOWN,
     }
 
 

@@ -25,7 +25,6 @@ from lrface.serve.people import (
     Sighted,
     enrol,
     merge_people,
-    people_page,
     person_of,
     remove_person,
     rename_person,
@@ -71,7 +70,7 @@ def routes(console: Console) -> list[BaseRoute]:
     async def people(request: Request) -> Response:
         search = request.query_params.get("search", "").strip()
         after = request.query_params.get("after", "")
-        found, count = await service.read(people_page, service, search, after, _MOST_SHOWN + 1)
+        found, count = await service.read(service.names.page, search, after, _MOST_SHOWN + 1)
         shown = found[:_MOST_SHOWN]
         return console.page(
             request, "people.html", people=shown, total=len(gallery), found=count, search=search, after=after,
@@ -115,8 +114,7 @@ def routes(console: Console) -> list[BaseRoute]:
         photos = await service.read(gallery.photos, who.id)
         sighted = await service.work(identity_of(request), seen_before, service, who.id)
         tracks = await service.read(service.store.tracks, person=who.id, limit=12)
-        people = await service.read(gallery.people, most=MOST_NAMES)
-        others = [each for each in people if each.id != who.id]
+        others = [name for name in await service.read(service.names.first, MOST_NAMES) if name != who.name]
         return console.page(
             request, "person.html", person=who, photos=photos, sighted=sighted, tracks=tracks, others=others
         )

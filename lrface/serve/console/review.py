@@ -73,7 +73,7 @@ def routes(console: Console) -> list[BaseRoute]:
 
     async def review(request: Request) -> Response:
         groups = await service.work(identity_of(request), groups_of.current)
-        people = await service.read(service.matcher.gallery.people, most=MOST_NAMES)
+        offered = await service.read(service.names.first, MOST_NAMES)
         actions = await service.read(service.store.actions, _ACTIONS)
         names = await service.read(_names, service.matcher.gallery, actions)
         wanted = request.query_params.get("done", "")
@@ -84,7 +84,7 @@ def routes(console: Console) -> list[BaseRoute]:
         return console.page(
             request, "review.html", groups=page, known=known, total=len(groups), first=first,
             following=first + _GROUPS if first + _GROUPS < len(groups) else 0, shown=_SHOWN,
-            people=people, actions=done, done=next((each for each in done if str(each.action.id) == wanted), None),
+            names=offered, actions=done, done=next((each for each in done if str(each.action.id) == wanted), None),
         )  # fmt: skip
 
     async def say(request: Request) -> Response:

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from lrface.decisions.expectation import WIDTHS, expected_missed, networks_at
+from lrface.decisions.expectation import WIDTHS, expected_missed, expected_tracks_missed, networks_at
 from lrface.enrolment.leave_one_out import RATES, Recognition, leave_one_out
 from lrface.gallery.index import SearchIndex
 from lrface.serve.access import Role
 from lrface.serve.console.rendering import Console, fields_of, identity_of
 from lrface.serve.problems import Problem
 from lrface.tracks.decision import CANDIDATES, decide_track
+from lrface.tracks.left_out import TrackRecognition, tracks_left_out
 
 if TYPE_CHECKING:
     from lrface.serve.service import Service
@@ -34,14 +35,17 @@ class Cost:
     Attributes:
         one_in: One stranger in so many is named.
         recognition: What would become of the photos of the enrolled people.
-        missed: Share of single faces of the enrolled people that is expected to stay unknown, by width in pixels.
+        missed: Share of tracks of the enrolled people that is expected to stay unknown, by views (1: of single faces)
+            and by width in pixels.
+        tracks: What would become of tracks made of their photos, by how many of them.
         named: Kept tracks that would have a name.
         chosen: Whether it is the present choice.
     """
 
     one_in: int
     recognition: Recognition
-    missed: Mapping[float, float]
+    missed: Mapping[int, Mapping[float, float]]
+    tracks: Mapping[int, TrackRecognition]
     named: int
     chosen: bool
 
@@ -53,6 +57,7 @@ class _Compared:
     index: SearchIndex
     rates: tuple[float, ...]
     found: list[Recognition]
+    tracks: dict[float, dict[int, TrackRecognition]]
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -65,8 +70,9 @@ def routes(console: Console) -> list[BaseRoute]:
         gallery, calibration = service.matcher.gallery, service.matcher.calibration
         index, rates = gallery.search_index(), tuple(sorted({*RATES, service.matcher.fpir}, reverse=True))
         if before is None or before.index is not index or before.rates != rates:
-            before = _Compared(index, rates, leave_one_out(gallery, calibration, rates))
-        return costs_of(service, before.found)
+            found = leave_one_out(gallery, calibration, rates)
+            before = _Compared(index, rates, found, tracks_left_out(gallery, calibration, rates))
+        return costs_of(service, before.found, before.tracks)
 
     async def settings(request: Request) -> Response:
         count, found = await service.work(identity_of(request), costs)
@@ -98,7 +104,11 @@ def routes(console: Console) -> list[BaseRoute]:
     ]
 
 
-def costs_of(service: Service, recognitions: Sequence[Recognition]) -> tuple[int, list[Cost]]:
+def costs_of(
+    service: Service,
+    recognitions: Sequence[Recognition],
+    of_photos: Mapping[float, Mapping[int, TrackRecognition]],
+) -> tuple[int, list[Cost]]:
     """How many of the newest kept tracks would have a name at several rates; first, how many tracks these are."""
     tracks = service.store.tracks(limit=_TRACKS)
     networks, rates = service.matcher.networks, [each.fpir for each in recognitions]
@@ -107,7 +117,8 @@ def costs_of(service: Service, recognitions: Sequence[Recognition]) -> tuple[int
     templates = [each for track in tracks if (each := service.store.template(track.id)) is not None]
     index = service.matcher.gallery.search_index()
     found = index.candidates(np.stack([each.vector for each in templates]), CANDIDATES) if templates else []
-    missed = expected_missed(service.matcher.calibration, index.enrolled, serving, rates)
+    known = service.matcher.calibration, index.enrolled, serving, rates
+    missed, of_tracks = expected_missed(*known), expected_tracks_missed(*known)
     costs = []
     for recognition in recognitions:
         rate = recognition.fpir
@@ -116,7 +127,8 @@ def costs_of(service: Service, recognitions: Sequence[Recognition]) -> tuple[int
             for template, matches in zip(templates, found, strict=True)
         ]
         named = sum(decision.person is not None for decision in decisions)
-        costs.append(Cost(round(1 / rate), recognition, missed[rate], named, rate == service.matcher.fpir))
+        by_views = {**({1: missed[rate]} if missed[rate] else {}), **of_tracks[rate]}
+        costs.append(Cost(round(1 / rate), recognition, by_views, of_photos[rate], named, rate == service.matcher.fpir))
     return len(templates), costs
 
 

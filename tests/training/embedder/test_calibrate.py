@@ -75,6 +75,12 @@ def test_thresholds_hold_the_false_match_rate_that_they_promise(models: Path, fa
             assert own is None or own["similarity"] == sorted(own["similarity"])
             # Only people of the same source are impostors: 5 of 12 others, for 96 probes.
             assert item["comparisons"] == 96 * 5 * min(5, 7 // item["photos"])
+    for band in written["tracks"]:
+        # of a track of n photos, n are in it: a person's template of one photo is another one
+        drawn = {(item["drawn"], item["photos"]): item.get("own") for item in band["curves"]}
+        assert drawn[4, 1]["comparisons"] == pytest.approx(1250, rel=0.15)
+        assert drawn[1, 1]["comparisons"] == 96 * 5 - 12 * 5
+        assert all(own is None or own["similarity"] == sorted(own["similarity"]) for own in drawn.values())
     # One-photo impostor scores of large faces, the slow way.
     from lrface.embedding.embedders import Embedder
 
