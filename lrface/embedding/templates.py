@@ -18,5 +18,8 @@ def fuse(sums: FloatArray) -> FloatArray:
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        unit = np.where(np.isfinite(norms) & (norms > 1e-6), sums / norms, np.float32(0))
+        unit = sums / norms
+    bad = ~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 1e-6))
+    if bad.any():
+        unit[bad] = 0
     return unit.astype(np.float32, copy=False)

@@ -14,7 +14,7 @@ from typing import Protocol
 from lrface.errors import GalleryError
 
 KEY_BYTES = 32
-_NONCE = 12
+_NONCE, _TAG = 12, 16
 _CHECK = b"lrface gallery"
 
 
@@ -34,6 +34,9 @@ class Cipher(Protocol):
 
     def seal(self, value: bytes) -> bytes:
         """A value as stored; an empty one stays empty."""
+
+    def sealed_size(self, size: int) -> int:
+        """How many bytes are stored of a value of so many, at least one."""
 
     def unseal(self, value: bytes) -> bytes:
         """A value from what is stored.
@@ -55,6 +58,10 @@ class Plain:
     def seal(self, value: bytes) -> bytes:
         """The value itself."""
         return value
+
+    def sealed_size(self, size: int) -> int:
+        """As many."""
+        return size
 
     def unseal(self, value: bytes) -> bytes:
         """The value itself."""
@@ -94,6 +101,10 @@ class Aes:
             return value
         nonce = os.urandom(_NONCE)
         return nonce + bytes(self._aes.encrypt(nonce, value, None))
+
+    def sealed_size(self, size: int) -> int:
+        """With nonce and tag."""
+        return _NONCE + size + _TAG
 
     def unseal(self, value: bytes) -> bytes:
         """The value; what was altered is noticed."""

@@ -24,6 +24,8 @@ from lrface.gallery.scan import closest
 from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 
+_EQUAL = 1e-6  # cosines of one and the same vector, summed up in another order
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -299,7 +301,7 @@ class SearchIndex:
         fpir, among = None, 0
         extra = self._extras.get(int(block.rows[place])) if self._extras else None
         if extra is not None:
-            if extra.negatives is not None and float((extra.negatives @ probe).max()) > similarity:
+            if extra.negatives is not None and float((extra.negatives @ probe).max()) > similarity + _EQUAL:
                 return None
             fpir, among = self._rate(extra.groups)
         digits = block.ids[place].tobytes().hex()  # five people a face: uuid.UUID takes several times as long
@@ -326,8 +328,7 @@ class SearchIndex:
 
 def _sums_of_means(templates: FloatArray, lengths: FloatArray) -> tuple[NDArray[np.float64], float]:
     """The sum of the means of people's embeddings, float64 [dim], and of the squares of all their numbers."""
-    unit, long = templates.astype(np.float64), lengths.astype(np.float64)
-    return long @ unit, float(np.square(long) @ np.einsum("nd,nd->n", unit, unit))
+    return (lengths @ templates).astype(np.float64), float(np.square(lengths, dtype=np.float64).sum())
 
 
 def _entries(people: Sequence[PersonTemplates], photos: int) -> Entries:

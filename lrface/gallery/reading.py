@@ -12,7 +12,8 @@ import numpy as np
 
 from lrface.errors import GalleryError
 from lrface.gallery import audit
-from lrface.gallery.bulk import Shelf, read_many
+from lrface.gallery.blocks import CAPACITY
+from lrface.gallery.bulk import PEOPLE, PHOTOS, Shelf, read_many
 from lrface.gallery.ciphers import Cipher
 from lrface.gallery.contract import Contract
 from lrface.gallery.records import (
@@ -33,7 +34,8 @@ from lrface.gallery.state import State, read_settings, read_state
 from lrface.gallery.transactions import one_moment
 from lrface.types import FloatArray
 
-SLICE = 500  # people read under one lock
+SLICE = 500  # people read under one lock, one after the other
+BULK = CAPACITY  # and at once: a block of the index, so that none is copied
 PHOTO_COLUMNS = "sha256, native_px, quality, added, embedding, crop, checksum"
 _PERSON_COLUMNS = "id, uuid, name, details, checksum"
 _PERSON_BY = f"SELECT {_PERSON_COLUMNS} FROM people WHERE {{}} = ?"
@@ -133,7 +135,6 @@ class _Reader(Generic[T]):
     contract: Contract
     cipher: Cipher
     make: Callable[[StoredPerson], T]
-    in_shelves: bool
     shelves: list[Shelf] = field(default_factory=list)
     again: set[int] = field(default_factory=set)
     people: dict[int, T | None] = field(default_factory=dict)
@@ -146,13 +147,40 @@ class _Reader(Generic[T]):
         last = None
         while True:
             with one_moment(self.connection):
-                where = "" if last is None else f"WHERE id > {last}"  # a hostile file may have rows below 0
-                query = f"SELECT {_PERSON_COLUMNS} FROM people {where} ORDER BY id LIMIT {SLICE}"
-                rows = self.connection.execute(query).fetchall()
+                rows = self._next(_PERSON_COLUMNS, last, SLICE)
                 if not rows:
                     return
-                self._read(rows, f"BETWEEN {rows[0][0]} AND {rows[-1][0]}", self.in_shelves)
+                self._read(rows, f"BETWEEN {rows[0][0]} AND {rows[-1][0]}")
                 last = rows[-1][0]
+
+    def in_bulk(self) -> None:
+        """Like `everybody`; most people are put into shelves."""
+        last, execute = None, self.connection.execute
+        while True:
+            with one_moment(self.connection):
+                people = self._next(PEOPLE, last, BULK)
+                if not people:
+                    return
+                where = f"WHERE person_id BETWEEN {people[0][0]} AND {people[-1][0]}"
+                photos = execute(f"SELECT {PHOTOS} FROM photos {where} ORDER BY person_id, id").fetchall()
+                others = {row[0] for row in execute(f"SELECT person_id FROM negatives {where}").fetchall()}
+            last = people[-1][0]  # from here on writers get in between
+            plain = [row for row in people if row[0] not in others] if others else people
+            shelves, left = read_many(plain, photos, self.contract.dim, self.cipher)
+            self.shelves += shelves
+            others.update(left)
+            if not others:
+                continue
+            with one_moment(self.connection):
+                rows = self._next(_PERSON_COLUMNS, people[0][0] - 1, BULK, last)
+                self._read([row for row in rows if row[0] in others], where.removeprefix("WHERE person_id"))
+
+    def _next(self, columns: str, last: int | None, most: int, until: int | None = None) -> list[tuple[Any, ...]]:
+        """The rows of people after one; a hostile file may have some below 0."""
+        bounds = [f"id > {last}"] * (last is not None) + [f"id <= {until}"] * (until is not None)
+        where = f"WHERE {' AND '.join(bounds)}" if bounds else ""
+        query = f"SELECT {columns} FROM people {where} ORDER BY id LIMIT {most}"
+        return self.connection.execute(query).fetchall()
 
     def these(self, rows: Sequence[int]) -> None:
         """Reads some rows again; whoever is not there any more is gone."""
@@ -164,7 +192,7 @@ class _Reader(Generic[T]):
             if found is None:
                 self.people[row] = None
             else:
-                self._read([found], f"= {row}", False)
+                self._read([found], f"= {row}")
 
     def settle(self) -> None:
         """Takes whoever was read again out of the shelves."""
@@ -176,13 +204,8 @@ class _Reader(Generic[T]):
         rows = [shelf.entries.checksums for shelf in self.shelves]
         return len(self.photos) + sum(map(len, rows)), total([*self.checksums.values(), *map(total_of_rows, rows)])
 
-    def _read(self, found: Sequence[tuple[Any, ...]], where: str, in_shelves: bool) -> None:
+    def _read(self, found: Sequence[tuple[Any, ...]], where: str) -> None:
         photos, negatives = _of_people(self.connection, where)
-        if in_shelves:
-            plain = [row for row in found if row[0] not in negatives]
-            shelves, others = read_many(plain, photos, self.contract.dim, self.cipher)
-            self.shelves += shelves
-            found = others if not negatives else [*others, *(row for row in found if row[0] in negatives)]
         for person in (PersonRow(*row) for row in found):
             row = person.row
             if isinstance(person.checksum, bytes):
@@ -222,14 +245,14 @@ def read_changes(
         path: For messages.
         in_shelves: Whether `make` is passed over for most people where everybody is read.
     """
-    reader = _Reader(connection, contract, cipher, make, in_shelves)
+    reader = _Reader(connection, contract, cipher, make)
     with one_moment(connection):
         first = read_state(connection)
         later = since.generation >= 0 and first is not None and since.generation <= first.generation
         fresh = not (later and audit.is_at(connection, since.generation, since.head))
     seen = since.generation
     if fresh:
-        reader.everybody()
+        reader.in_bulk() if in_shelves else reader.everybody()
         seen = first.generation if first is not None else 0
     waiting: set[int] = set()
     while True:
@@ -281,7 +304,7 @@ def _of_people(
     found: list[dict[int, list[tuple[object, ...]]]] = []
     for columns, table in ((PHOTO_COLUMNS, "photos"), ("embedding, checksum", "negatives")):
         by_person: dict[int, list[tuple[object, ...]]] = {}
-        query = f"SELECT {columns}, person_id FROM {table} WHERE person_id {where}"
+        query = f"SELECT {columns}, person_id FROM {table} WHERE person_id {where} ORDER BY person_id, id"
         for values in connection.execute(query):
             row = values[-1]
             if row in by_person:

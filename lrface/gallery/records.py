@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from lrface.gallery.ciphers import Cipher
 from lrface.gallery.names import name_fault
+from lrface.gallery.sums import LONGEST_HASH, LONGEST_TIME, NUMBERS, person_sum, photo_sum
 from lrface.types import FloatArray
 
 DIGEST_SIZE = 16  # bytes
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LARGEST_PX = 1e6  # no face is wider
 SQUARE_TOLERANCE = 2e-3  # of the squared length
-LONGEST_HASH, LONGEST_TIME = 64, 40  # characters
 NO_DETAILS = b"{}"  # of a person without any
-NUMBERS = struct.Struct("<dd")  # of a photo: pixels and quality
 
 
 class Damage(ValueError):
@@ -151,7 +150,7 @@ def photo_checksum(
 ) -> bytes:
     """Over a photo's row, as stored."""
     numbers = NUMBERS.pack(px, -1.0 if quality is None else quality)
-    return digest(person_id.encode(), sha256.encode(), numbers, added.encode(), blob, crop)
+    return photo_sum(person_id.encode(), sha256.encode(), numbers, added.encode(), blob, crop)
 
 
 def read_photo(person_id: str, values: Sequence[Any], dim: int, cipher: Cipher) -> PhotoTemplate:
@@ -192,7 +191,7 @@ def person_checksum(
     person_id: str, name: str, details: bytes, photos: Iterable[bytes], negatives: Iterable[bytes] = ()
 ) -> bytes:
     """Over a person's row and, by their checksums, all photos and negative examples in any order."""
-    return digest(person_id.encode(), name.encode(), details, b"".join(sorted(photos)), b"".join(sorted(negatives)))
+    return person_sum(person_id.encode(), name.encode(), details, list(photos), list(negatives))
 
 
 def check_person(person: PersonRow, photos: Sequence[object], negatives: Sequence[object]) -> None:

@@ -7,10 +7,11 @@ import sqlite3
 from lrface.errors import GalleryError
 from lrface.gallery.contract import Contract
 from lrface.gallery.migrations import migrate
+from lrface.gallery.pages import check_pages, refuse_damaged
 from lrface.gallery.settings import Settings
 from lrface.gallery.state import State, read_contract, write_contract, write_settings, write_state
 from lrface.gallery.tables import APPLICATION_ID, SCHEMA, TABLES, expected_tables, found_tables
-from lrface.gallery.transactions import AGAIN, transaction
+from lrface.gallery.transactions import transaction
 
 MAX_VALUE_BYTES = 2**20  # no value of ours is longer; a hostile file's may be
 
@@ -51,7 +52,7 @@ def check(connection: sqlite3.Connection, name: str, thorough: bool) -> Contract
     Args:
         name: For messages.
         connection: Open.
-        thorough: Whether every page and index is checked, which reads the whole file.
+        thorough: Whether every page and index is checked, which reads the whole file; always before a migration.
 
     Raises:
         GalleryError: Another program's file, of a newer version, or damaged.
@@ -62,7 +63,7 @@ def check(connection: sqlite3.Connection, name: str, thorough: bool) -> Contract
         connection.execute("PRAGMA journal_mode = DELETE")
     if _check_pages(connection, name, thorough) < SCHEMA:
         with transaction(connection):
-            version = _check_pages(connection, name, thorough)  # another process may have been faster
+            version = _check_pages(connection, name, True)  # another process may have been faster
             if version < SCHEMA:
                 migrate(connection, version)
     return read_contract(connection, name)
@@ -78,11 +79,11 @@ def _check_kind(connection: sqlite3.Connection, name: str) -> None:
 
 def _check_pages(connection: sqlite3.Connection, name: str, thorough: bool) -> int:
     """The schema of the file, whose tables (and pages, if `thorough`) are whole."""
-    version, damage = _pragma(connection, "user_version"), "unexpected tables"
-    if found_tables(connection) in expected_tables(version):  # first: nothing of others' tables is run or checked
-        damage = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) if thorough else "ok"
-    if damage != "ok":
-        raise GalleryError(f"gallery {name}: the file is damaged ({damage}): {AGAIN}")
+    version = _pragma(connection, "user_version")
+    known = found_tables(connection) in expected_tables(version)
+    refuse_damaged("ok" if known else "unexpected tables", name)  # first: nothing of others' tables is run or checked
+    if thorough:
+        check_pages(connection, name)
     return version
 
 

@@ -22,6 +22,7 @@ from lrface.gallery.ciphers import Aes, Cipher, Plain, WrongKey
 from lrface.gallery.contract import Contract
 from lrface.gallery.files import FileState, file_state, prepare_path, restrict_to_owner
 from lrface.gallery.keys import KEY, KEY_FILE, Key, find_key
+from lrface.gallery.pages import PageCheck, is_small
 from lrface.gallery.reading import DamagedEntry, damage_error
 from lrface.gallery.records import total
 from lrface.gallery.settings import Settings
@@ -69,6 +70,7 @@ class StoreFile:
         self._seen: FileState | None = None
         self._version = -1  # PRAGMA data_version at the last reading: it moves when another connection commits
         self._patience = BUSY_S
+        self._pages: PageCheck | None = None  # of a large file, until it is over
         self._key = find_key(key)
         self.cipher: Cipher = Plain() if self._key is None else Aes(self._key)
         with gallery_errors(self.path):
@@ -101,6 +103,7 @@ class StoreFile:
         """
         with self._lock, gallery_errors(self.path):
             self._ready()
+            self._pages_are_whole()
             try:
                 self._connection.execute("VACUUM")
             except sqlite3.OperationalError as error:
@@ -124,6 +127,7 @@ class StoreFile:
         try:
             with self._lock, gallery_errors(name):
                 self._ready()
+                self._pages_are_whole()
                 copy = sqlite3.connect(path, isolation_level=None)
                 try:
                     copy.execute("PRAGMA synchronous = EXTRA")
@@ -141,6 +145,8 @@ class StoreFile:
             if self._made is not None:
                 self._discard_unused(self._made)
                 self._made = None
+            if self._pages is not None:
+                self._pages.stop()
             self._connection.close()
 
     def _discard_unused(self, made: FileState) -> None:
@@ -154,6 +160,7 @@ class StoreFile:
 
     def _connect(self, contract: Contract | None, thorough: bool) -> tuple[sqlite3.Connection, Contract]:
         seen = None if self._memory else file_state(self._file)
+        at_once = self._memory or is_small(self._file)
         connection = sqlite3.connect(self._file, timeout=self._patience, isolation_level=None, check_same_thread=False)
         try:
             connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # checksums tell what is damaged
@@ -169,7 +176,7 @@ class StoreFile:
                 with transaction(connection):
                     if schema.is_blank(connection):  # else another process has just made it
                         schema.create(connection, contract, Settings(key_proof=proof))
-            bound = schema.check(connection, self.path, thorough)
+            bound = schema.check(connection, self.path, thorough and at_once)
             self._check_key(read_settings(connection, self.path))
             if contract is not None:
                 bound.require(contract, f"gallery {self.path}")
@@ -177,7 +184,17 @@ class StoreFile:
             connection.close()
             raise
         self._seen = seen
+        if thorough:
+            if self._pages is not None:
+                self._pages.stop()
+            self._pages = None if at_once else PageCheck(self._file, self.path, BUSY_S)
         return connection, bound
+
+    def _pages_are_whole(self) -> None:
+        """Waits until the file is checked; a GalleryError if it is damaged."""
+        if self._pages is not None:
+            self._pages.result()
+            self._pages = None
 
     def _check_key(self, settings: Settings) -> None:
         where = f"gallery {self.path}"
@@ -231,6 +248,7 @@ class StoreFile:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._ready()
+        self._pages_are_whole()
         with transaction(self._connection):
             self._still_there("while it was opened for writing: try again")
             yield

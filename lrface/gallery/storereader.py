@@ -81,6 +81,8 @@ class StoreReader(StoreFile):
             if changes.damaged:
                 raise damage_error(self.path, changes.damaged)
             self._version = changes.version
+            if self._pages is not None:
+                self._pages.start()
         return changes
 
     def verify(self) -> list[DamagedEntry]:
@@ -91,6 +93,7 @@ class StoreReader(StoreFile):
         """
         with self._lock, gallery_errors(self.path):
             self._ready()
+            self._pages_are_whole()
             changes = self._read_changes(lambda person: None, Moment(), lambda rows: ())
             fault = audit.chain_fault(self._connection, changes.state.generation, changes.state.head)
             log = [DamagedEntry("", "", fault)] if fault and read_state(self._connection) is not None else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x4C524647  # "LRFG"
-SCHEMA = 4
+SCHEMA = 5
 
 TABLES_1 = (
     "CREATE TABLE contract (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
@@ -56,6 +56,7 @@ TABLES_4 = (
 )
 """New in schema 4."""
 TABLES = (*TABLES_3, *TABLES_4)
+"""Of schema 4 and 5, whose checksums of photos are others."""
 
 
 def found_tables(connection: sqlite3.Connection) -> frozenset[str]:
@@ -69,5 +70,6 @@ def expected_tables(schema: int) -> tuple[frozenset[str], ...]:
         1: (frozenset(TABLES_1), frozenset((*TABLES_1, RATE_1))),
         2: (frozenset(TABLES_2),),
         3: (frozenset(TABLES_3),),
+        4: (frozenset(TABLES),),
         SCHEMA: (frozenset(TABLES),),
     }.get(schema, ())

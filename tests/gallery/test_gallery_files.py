@@ -127,6 +127,44 @@ def test_damage_inside_is_found(path: Path, damage: str) -> None:
         search_once(path)
 
 
+def test_a_damaged_index_is_found_before_anything_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index hides a name that is there: in a large file searches go on, changes and copies do not."""
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+        gallery.add("bob", [photo(2)])
+    pages = [path.read_bytes()[start : start + 4096] for start in range(0, path.stat().st_size, 4096)]
+    index_leaf = 0x0A
+    path.write_bytes(b"".join(page.replace(b"ana", b"anb") if page[0] == index_leaf else page for page in pages))
+    with pytest.raises(GalleryError, match=r"the file is damaged.*restore a copy"):
+        Gallery.open(path)
+    monkeypatch.setattr("lrface.gallery.pages.AT_ONCE", 0)
+    with Gallery.open(path) as gallery:
+        assert names(gallery, photo(1).embedding, 1) == ["ana"]
+        for call in (
+            lambda: gallery.add("ana", [photo(3)]),
+            lambda: gallery.remove("bob"),
+            gallery.compact,
+            gallery.verify,
+            lambda: gallery.snapshot(path.with_name("copy")),
+        ):
+            with pytest.raises(GalleryError, match=r"the file is damaged.*restore a copy"):
+                call()
+        assert not path.with_name("copy").exists()
+        assert names(gallery, photo(2).embedding, 1) == ["bob"]
+
+
+def test_a_large_file_is_checked_once_and_then_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrface.gallery.pages.AT_ONCE", 0)
+    with Gallery.open(path, CONTRACT) as gallery:
+        gallery.add("ana", [photo(1)])
+        with Gallery.open(path) as other:
+            assert names(other, photo(1).embedding) == ["ana"]
+            gallery.add("bob", [photo(2)])
+            other.add("cem", [photo(3)])
+            assert sorted(names(gallery, photo(1).embedding)) == ["ana", "bob", "cem"]
+        assert gallery.verify() == []
+
+
 def test_flipped_bytes_end_in_a_gallery_or_an_error(path: Path) -> None:
     with Gallery.open(path, CONTRACT) as gallery:
         for seed in range(12):
