@@ -18,7 +18,7 @@ def fuse(sums: FloatArray) -> FloatArray:
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        unit = sums / norms
+        unit: FloatArray = sums / norms
     bad = ~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 1e-6))
     if bad.any():
         unit[bad] = 0
