@@ -52,14 +52,16 @@ def open_with_opencv(source: str | int, timeout_s: float = TIMEOUT_S) -> Capture
 
 
 def read_frame(capture: Capture) -> ImageArray | None:
-    """The next frame as uint8 [h, w, 3] BGR, or None where there is none (end, error, an empty picture)."""
+    """The next frame as uint8 [h, w, 3] BGR, or None (end, error, an empty or too large picture)."""
     import cv2
 
     try:
         ok, image = capture.read()
-    except cv2.error:  # its message may hold the URL
+    except Exception:  # whatever a driver raises; its message may hold the URL
         return None
     if not ok or image is None or image.size == 0 or image.dtype != np.uint8:
+        return None
+    if image.shape[0] * image.shape[1] > MAX_FRAME_PIXELS:  # the size changed in the middle of a stream
         return None
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)

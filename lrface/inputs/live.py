@@ -68,6 +68,8 @@ class Reader:
                 capture.release()
         except VideoError as error:
             self.error = error
+        except Exception:  # a driver's fault is a lost connection; a traceback may hold the URL
+            self.error = None
         finally:
             with self._fresh:
                 self._done = True

@@ -7,6 +7,7 @@ never time, and a source that dies or hangs is reported and connected again afte
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import stat
@@ -168,6 +169,8 @@ class VideoSource:
         try:
             while not self._closed.is_set() and (image := read_frame(capture)) is not None:
                 told_s = capture.get(_POS_MSEC) / 1000
+                if not math.isfinite(told_s):
+                    told_s = 0.0
                 if read and told_s + offset_s <= time_s:  # no time stamp, or one that starts again (joined files)
                     offset_s = time_s + 1 / (self.fps or _FALLBACK_FPS) - told_s
                 time_s = max(0.0, told_s + offset_s)
@@ -190,9 +193,10 @@ class VideoSource:
             _check_file(Path(str(self._source)))
         try:
             capture = self._open_capture(self._source)
+            opened = capture.isOpened()
         except Exception:  # whatever a driver raises; its message may hold the URL, so not even as a cause
-            capture = None
-        if capture is None or not capture.isOpened():
+            opened = False
+        if not opened:
             raise VideoError(f"{self.name}: {self._why_not()}")
         width, height, fps, frames = (capture.get(prop) for prop in (_WIDTH, _HEIGHT, _FPS, _FRAMES))
         if width * height > MAX_FRAME_PIXELS:

@@ -20,7 +20,7 @@ from live_cameras import without_core
 from lrface.cameras.config import Camera
 from lrface.cameras.running import follower_of, watch_cameras
 from lrface.cameras.zones import Zone
-from lrface.errors import GalleryInUseError, VideoError
+from lrface.errors import DetectionError, GalleryInUseError, VideoError
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.webhook import Webhook
 from lrface.tracks.strangers import Strangers
@@ -138,6 +138,9 @@ FAULTS = {
     "breaks": lambda: FakeCapture(chain(paced(BOB, 20), [cv2.error("rtsp://user:s3cret@host/")])),
     "empty pictures": lambda: FakeCapture([np.zeros((0, 0, 3), np.uint8)]),
     "changes its size": lambda: FakeCapture(chain(paced(BOB, 20), paced(picture(32, 24), 20), paced(BOB, 20))),
+    "raises": lambda: FakeCapture(chain(paced(BOB, 20), [RuntimeError("rtsp://user:s3cret@host/")])),
+    "16 bits": lambda: FakeCapture(chain(paced(BOB, 20), [BOB.astype(np.uint16)])),
+    "grows": lambda: FakeCapture(chain(paced(BOB, 20), [np.broadcast_to(np.uint8(1), (30_000, 30_000, 3))])),
     "other types": lambda: FakeCapture([np.zeros((48, 64), np.uint8), np.zeros((48, 64, 4), np.uint8)]),
     "gigantic": lambda: FakeCapture([BOB], props={3: 30_000, 4: 30_000}),
 }
@@ -151,6 +154,48 @@ def test_a_camera_with_a_fault_delays_no_other(matcher, fault):
     assert told(run.events, "good") == SEEN["Ada"]
     assert run.frames["good"] > 40
     assert told(run.events, "bad") in ([], SEEN["Bob"])
+
+
+def test_a_fault_of_the_reading_thread_ends_that_camera_alone_and_is_told_without_the_address(matcher):
+    events, done = [], threading.Event()
+
+    def told_of(camera, _):
+        if camera.name == "bad":
+            raise ValueError("rtsp://user:s3cret@host/")
+
+    def seen(records):
+        events.extend(records)
+        if ("identified", "Ada") in told(events, "good"):
+            done.set()
+
+    reports = watch_cameras(
+        matcher,
+        [Camera(name, f"rtsp://{name}/", stall_s=0.4) for name in ("bad", "good")],
+        sinks=EventSinks(),
+        on_events=seen,
+        on_stream_event=told_of,
+        open_capture=lambda _: FakeCapture(paced(ADA, 10_000)),
+        stop=done,
+    )
+    assert told(events, "good") == SEEN["Ada"]
+    assert "ValueError" in str(reports[0].error)
+    assert "s3cret" not in str(reports[0].error)
+    assert reports[1].error is None
+
+
+def test_a_frame_in_which_the_detector_fails_is_passed_over(matcher, monkeypatch):
+    real, calls = matcher.detector.detect, []
+
+    class Detector:
+        def detect(self, image):
+            calls.append(1)
+            if len(calls) % 3 == 1:
+                raise DetectionError("boxes are not all finite")
+            return real(image)
+
+    monkeypatch.setattr(matcher, "detector", Detector())
+    run = Run(matcher, {"a": FakeCapture(paced(ADA, 10_000))}, stop=lambda run: run.frames["a"] > 20)
+    assert told(run.events, "a") == SEEN["Ada"]
 
 
 def test_a_lost_camera_is_connected_again_and_names_the_same_people(matcher):

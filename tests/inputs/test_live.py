@@ -14,6 +14,7 @@ import tracemalloc
 from typing import ClassVar
 
 import cv2
+import numpy as np
 import pytest
 from fakes import FakeCapture, picture
 
@@ -145,9 +146,81 @@ def test_hung_readers_do_not_pile_up():
     never.set()
 
 
-def test_driver_errors_are_losses():
-    script = Script(FakeCapture([picture(), cv2.error("boom")]), FakeCapture(paced(1)), stop_after_waits=2)
-    assert len(list(script.source())) == 2
+class Failing(FakeCapture):
+    """A capture of which one method raises."""
+
+    def __init__(self, method, error):
+        super().__init__([picture()])
+        setattr(self, method, self._fail)
+        self._error = error
+
+    def _fail(self, *_):
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [cv2.error, RuntimeError, OSError, MemoryError, UnicodeDecodeError])
+@pytest.mark.parametrize("method", ["read", "isOpened", "get", "release"])
+def test_whatever_a_driver_raises_is_a_loss_and_nothing_of_it_is_told(method, error, capfd):
+    said = f"rtsp://user:{SECRET}@host/"
+    fault = error("utf-8", b"", 0, 1, said) if error is UnicodeDecodeError else error(said)
+    script = Script(FakeCapture(paced(1)), Failing(method, fault), FakeCapture(paced(1, value=200)), stop_after_waits=3)
+    frames = list(script.source())
+    assert (frames[0].image[0, 0, 0], frames[-1].image[0, 0, 0]) == (0, 200)
+    assert [event.kind for event in script.events if event.kind != "connected"] == ["lost"] * 3
+    assert SECRET not in "".join(capfd.readouterr()) + "".join(event.message for event in script.events)
+
+
+def test_a_driver_that_hangs_when_it_is_opened_is_left_behind():
+    never = threading.Event()
+    script = Script(FakeCapture(paced(1)), FakeCapture(paced(2, value=200)), stop_after_waits=3)
+    calls = itertools.count()
+
+    def open_second_time_never(source):
+        if next(calls) == 1:
+            never.wait(20)
+            raise OSError
+        return script.open(source)
+
+    source = VideoSource(
+        "rtsp://camera/1",
+        open_capture=open_second_time_never,
+        wait=script.wait,
+        on_event=script.events.append,
+        stall_s=0.2,
+    )
+    frames = list(source)
+    assert frames[-1].image[0, 0, 0] == 200
+    assert [event.kind for event in script.events] == ["connected", "lost", "stalled", "connected", "lost"]
+    never.set()
+
+
+def test_a_driver_that_hangs_when_it_is_closed_delays_the_next_attempt_by_a_moment_only():
+    never = threading.Event()
+    hangs = FakeCapture(paced(1))
+    hangs.release = lambda: never.wait(20)
+    script = Script(hangs, FakeCapture(paced(1, value=200)), stop_after_waits=2)
+    start = time.monotonic()
+    assert next(f for f in script.source(stall_s=0.2) if f.image[0, 0, 0] == 200)
+    assert time.monotonic() - start < 10  # less than the 20 s of the driver
+    never.set()
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        np.full((48, 64, 3), 100, np.uint16),
+        np.full((48, 64, 3), 0.5, np.float32),
+        np.zeros((0, 0, 3), np.uint8),
+        np.broadcast_to(np.uint8(1), (30_000, 30_000, 3)),
+    ],
+    ids=["16 bits", "floating point", "empty", "gigantic"],
+)
+def test_a_picture_that_cannot_be_used_is_a_loss(unusable):
+    script = Script(FakeCapture([picture(), unusable]), FakeCapture(paced(1, value=200)), stop_after_waits=2)
+    frames = list(script.source())
+    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+    assert frames[-1].image[0, 0, 0] == 200
+    assert [event.kind for event in script.events] == ["connected", "lost", "connected", "lost"]
 
 
 def test_stream_that_changes_size():

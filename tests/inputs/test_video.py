@@ -90,6 +90,7 @@ class Stamped(FakeCapture):
         ([0, 0, 0], [0, 0.1, 0.2]),  # none
         ([0, 500, 0, 500], [0, 0.5, 0.6, 1.1]),  # two clips in one file
         ([-40, 0, 40], [0, 0.1, 0.14]),
+        ([0, float("nan"), 200, float("inf")], [0, 0.1, 0.3, 0.4]),
     ],
 )
 def test_times_never_go_back(tmp_path, stamps, expected):
