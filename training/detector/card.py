@@ -18,8 +18,8 @@ RANGES = ("8-16", "16-32", "32-64", ">64")
 
 
 def card(
-    network: Detector, recipe: Recipe, step: int, digest: str, parity: dict[str, float], validation: dict[str, float],
-    point: Operating, scenes: SceneSet, note: str = "",
+    network: Detector, recipe: Recipe, step: int, files: dict[str, str], parity: dict[str, float],
+    validation: dict[str, float], point: Operating, scenes: SceneSet, note: str = "",
 ) -> str:  # fmt: skip
     """Markdown.
 
@@ -27,7 +27,7 @@ def card(
         network: the exported one.
         recipe: how it was trained ...
         step: ... and how far.
-        digest: SHA-256 of the ONNX file.
+        files: SHA-256 of the ONNX files by precision: "int8", which ships, and "float32".
         parity: largest differences between torch and ONNX.
         validation: figures of the held-out scenes.
         point: the shipped threshold and what it gives there.
@@ -42,7 +42,10 @@ def card(
     lines = [
         "# lrface-detector",
         "",
-        f"Finds faces from about 8 pixels on, with five landmarks. SHA-256 `{digest}`.",
+        "Finds faces from about 8 pixels on, with five landmarks.",
+        "",
+        f"- `lrface-detector.onnx`, int8 between the first two layers and the last one, SHA-256 `{files['int8']}`",
+        f"- `float32/lrface-detector.onnx`, float32, SHA-256 `{files['float32']}`",
         "",
         "| | |",
         "|---|---|",
@@ -52,7 +55,7 @@ def card(
         "| output | before NMS, in input pixels: `boxes [batch, N, 4]` (x1, y1, x2, y2), `scores [batch, N]` 0..1,"
         " `landmarks [batch, N, 5, 2]` (image-left eye, image-right eye, nose, image-left mouth corner, image-right"
         " mouth corner) |",
-        f"| parity | ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
+        f"| parity | float32 ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
         "| score | trained towards YuNet's score of the same cell (Kullback-Leibler divergence), in pictures without"
         " people towards 0; labels teach boxes and landmarks |",
         f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (precision"
@@ -77,8 +80,8 @@ def card(
         ),
         "",
         "## Figures",
-        "Held-out scenes, at their stored size; the threshold was chosen there. AP at IoU 0.5 by face height in pixels;"
-        " landmarks: mean distance to the teacher's in % of the face's size.",
+        "Float32, held-out scenes, at their stored size; the threshold was chosen there. AP at IoU 0.5 by face height"
+        " in pixels; landmarks: mean distance to the teacher's in % of the face's size.",
         "",
         "| " + " | ".join(RANGES) + " | landmarks |",
         "|---|---|---|---|---|",

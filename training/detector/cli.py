@@ -1,4 +1,4 @@
-"""``python -m training detector train|export``."""
+"""``python -m training detector train|export|quantize``."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _load(scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int) ->
 @click.option(
     "--begin",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Start with the weights of this last.pt, or of an exported lrface-detector.onnx.",
+    help="Start with the weights of this last.pt, or of an exported float32/lrface-detector.onnx.",
 )
 @click.option("--resume", is_flag=True, help="Continue from last.pt.")
 def train(
@@ -103,8 +103,18 @@ def train(
 def export(
     scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, note: str, models: Path
 ) -> None:
-    """Write models/lrface-detector.onnx, its card and its manifest entry."""
+    """Write models/lrface-detector.onnx, its float32 form, its card and its manifest entry."""
     from training.detector.export import export as write
 
     pictures, _ = _load(scenes, faces, teacher, cache, pastes)
     click.echo(write(checkpoint, pictures, models, note))
+
+
+@detector.command()
+@click.option("--scenes", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of scenes.zip.")
+@click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
+def quantize(scenes: Path, models: Path) -> None:
+    """Write models/lrface-detector.onnx and its manifest entry anew, from its float32 form."""
+    from training.detector.export import quantize_shipped
+
+    click.echo(quantize_shipped(scenes, models))

@@ -1,4 +1,4 @@
-"""Exports the trained detector to ONNX with decoding in the graph, checks it against torch, adds it to the manifest."""
+"""Exports the trained detector to ONNX, decoding in the graph, checks it against torch, quantises it, enters it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import onnx
 import onnxruntime as ort
 import torch
 
+from lrface.models.manifest import Manifest
 from training.common.manifest import WEIGHTS_LICENSE, add_model, sha256
 from training.common.onnx_file import strip
 from training.detector.card import card
@@ -17,10 +18,14 @@ from training.detector.cells import cell_centres, decode, flatten
 from training.detector.decoding import with_decoding
 from training.detector.folding import folded
 from training.detector.network import STRIDES, Detector
+from training.detector.quantize import SAMPLE, quantize, training_scenes, views_of
 from training.detector.scenes import SceneSet
 from training.detector.train import Trainer
 from training.detector.validate import operating_point, predict, validate
 
+NAME = "lrface-detector"
+FLOAT32 = "float32"
+"""Folder in the models' folder of what is trained further, and quantised; the runtime does not open it."""
 OPSET = 18
 MULTIPLE = 32
 PARITY_PX = 1e-2  # of coordinates, which reach thousands of pixels
@@ -82,8 +87,8 @@ def to_onnx(detector: Detector, target: Path) -> dict[str, float]:
 def manifest_entry(digest: str, score_threshold: float) -> dict[str, Any]:
     """The detector's entry in ``models/manifest.json``."""
     return {
-        "name": "lrface-detector", "kind": "detector", "file": "lrface-detector.onnx", "sha256": digest,
-        "license": WEIGHTS_LICENSE, "card": "lrface-detector.md",
+        "name": NAME, "kind": "detector", "file": f"{NAME}.onnx", "sha256": digest,
+        "license": WEIGHTS_LICENSE, "card": f"{NAME}.md",
         "input": {"name": "image", "channels": "BGR", "mean": 0, "scale": 1, "multiple": MULTIPLE},
         "output": {"boxes": "boxes", "scores": "scores", "landmarks": "landmarks"},
         "score_threshold": score_threshold, "pyramid": PYRAMID,
@@ -91,7 +96,7 @@ def manifest_entry(digest: str, score_threshold: float) -> dict[str, Any]:
 
 
 def export(checkpoint: Path, scenes: SceneSet, folder: Path, note: str = "") -> Path:
-    """Export a checkpoint's averaged weights into ``folder`` with manifest entry and card.
+    """Export a checkpoint's averaged weights with manifest entry and card: int8, and float32 in ``folder/float32``.
 
     Args:
         checkpoint: of ``training.detector.train``.
@@ -100,18 +105,38 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, note: str = "") -> 
         note: a sentence about this run for the card.
 
     Returns:
-        The ONNX file.
+        The ONNX file in ``folder``.
     """
     trainer = Trainer.resume(checkpoint)
     network = trainer.averaged.eval()
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / "lrface-detector.onnx"
+    exact, target = folder / FLOAT32 / f"{NAME}.onnx", folder / f"{NAME}.onnx"
+    exact.parent.mkdir(parents=True, exist_ok=True)
     point = operating_point(predict(network, scenes)[0])
     validation = validate(network, scenes)
     network.eval()
-    worst = to_onnx(network, target)
+    worst = to_onnx(network, exact)
+    seen = np.unique(scenes.train)
+    some = np.random.default_rng(0).choice(seen, min(SAMPLE, len(seen)), replace=False)
+    quantize(exact, target, views_of([scenes.image(int(i)) for i in some]))
     digest = sha256(target)
     add_model(manifest_entry(digest, point.threshold), folder)
-    text = card(network, trainer.recipe, trainer.step, digest, worst, validation, point, scenes, note)
-    (folder / "lrface-detector.md").write_text(text)
+    files = {"int8": digest, "float32": sha256(exact)}
+    text = card(network, trainer.recipe, trainer.step, files, worst, validation, point, scenes, note)
+    (folder / f"{NAME}.md").write_text(text)
+    return target
+
+
+def quantize_shipped(scenes: Path, folder: Path) -> Path:
+    """Quantise the float32 file of an earlier export anew, as ``export`` does.
+
+    Args:
+        scenes: folder of ``scenes.zip``.
+        folder: the models' folder; the new hash goes into its manifest. The card is left to be edited.
+
+    Returns:
+        The ONNX file in ``folder``.
+    """
+    target = quantize(folder / FLOAT32 / f"{NAME}.onnx", folder / f"{NAME}.onnx", views_of(training_scenes(scenes)))
+    before = Manifest.load(folder).detector
+    add_model(manifest_entry(sha256(target), before.score_threshold), folder)
     return target

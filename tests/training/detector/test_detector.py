@@ -14,25 +14,30 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 import torch.nn.functional as F
+from fake_detectors import portraits
 from labelled import labels_of
 
 from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
 from lrface.geometry import box_iou
 from lrface.models.manifest import Manifest
+from lrface.models.sessions import open_session
 from lrface.types import Detections
+from training.common.manifest import sha256
 from training.detector import scenes as scenes_module
 from training.detector.augment import Sample, Views, draw, paste_face
 from training.detector.batches import Batches, collate
 from training.detector.cells import cell_centres, decode, encode, flatten
 from training.detector.export import export
 from training.detector.network import MEAN_FACE, STRIDES, Detector
+from training.detector.quantize import quantize, views_of
 from training.detector.recipe import Recipe, rate_at
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, without_bias
 from training.detector.targets import HINT_CHANNELS, TeacherPrediction
 from training.detector.train import Hints, Trainer, loss_of, train
 
 RANDOM = np.random.default_rng(3)
+ROOT = Path(__file__).parents[3]
 COUNT = 30
 PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, portrait=0, paste=0, crowd=0, occluded=0, degraded=0)
 
@@ -342,9 +347,40 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     card = (tmp_path / "models" / entry.card).read_text()
     assert entry.sha256 in card
     assert "seed 1" in card
+    exact = tmp_path / "models" / "float32" / entry.file
+    assert sha256(exact) in card
+    assert target.stat().st_size < 0.5 * exact.stat().st_size
     image = scenes.image(int(scenes.validation[0]))
     found = open_detector(manifest=Manifest.load(tmp_path / "models"), score_threshold=0.01).detect(image)
     assert len(found)
+    with pytest.raises(ValueError, match=target.name):  # int8 is for use: weights to begin with are in float32
+        Trainer(recipe).begin(target, batches)
+    Trainer(recipe).begin(exact, batches)
+
+
+def test_int8_finds_what_float32_finds(tmp_path: Path) -> None:
+    """The network that ships, quantised anew on drawn scenes."""
+    scenes = [Painter.scene(640)[0] for _ in range(4)] + [Painter.scene(160)[0]]
+    exact = ROOT / "models" / "float32" / "lrface-detector.onnx"
+    small = quantize(exact, tmp_path / "small.onnx", views_of(scenes))
+    session = {path: open_session(path, None) for path in (exact, small)}
+    assert {each.precision for each in session.values()} == {"float32", "int8"}
+    image = portrait_picture()
+    boxes, scores, landmarks = (
+        np.stack(each) for each in zip(*(run.run(None, {"image": image}) for run in session.values()), strict=True)
+    )
+    best = int(scores[0].argmax())
+    assert scores[:, 0, best].min() > 0.6
+    side = float(np.diff(boxes[0, 0, best][[0, 2]])[0])
+    np.testing.assert_allclose(boxes[1, 0, best], boxes[0, 0, best], atol=0.08 * side)
+    np.testing.assert_allclose(landmarks[1, 0, best], landmarks[0, 0, best], atol=0.08 * side)
+    assert np.abs(scores[1] - scores[0]).mean() < 0.01
+
+
+def portrait_picture() -> np.ndarray:
+    """A portrait as the network reads it."""
+    image = portraits()["astronaut"][0][:320, 64:448]
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
 
 
 def test_resumed_as_if_never_stopped_and_begun_with(data: tuple[SceneSet, PasteSet], tmp_path: Path) -> None:
