@@ -24,6 +24,7 @@ from tqdm import tqdm
 from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from benchmarks.tracks import BOTH, frames_of
 from lrface import FaceMatcher
+from lrface.detection import detect_roughly, refine_further
 from lrface.embedding.embedders import embed_faces
 from lrface.geometry import box_iou
 from lrface.inputs.video import Frame, VideoSource
@@ -57,7 +58,8 @@ def follow(
             continue
         searched += 1
         rows = follower.wanted(frame, detections)
-        faces = embed_faces(frame.image, detections[rows], matcher.networks, matcher.calibration.alignment_penalty)
+        wanted = refine_further(matcher.detector, frame.image, detections[rows])
+        faces = embed_faces(frame.image, wanted, matcher.networks, matcher.calibration.alignment_penalty)
         events += follower.update(frame, detections, dict(zip(rows, faces, strict=True)))
         shown.append(list(follower.seen))
     return shown, events + follower.end(), searched
@@ -89,7 +91,10 @@ def measure(
     """The rows of a clip."""
     with FaceMatcher.open(":memory:") as matcher:
         enrol(matcher)
-        found = [matcher.detector.detect(frame.image) for frame in tqdm(frames, desc=label, unit="frame", leave=False)]
+        found = [
+            detect_roughly(matcher.detector, frame.image)
+            for frame in tqdm(frames, desc=label, unit="frame", leave=False)
+        ]
         reference = follow(matcher, frames, found, 1)
         rows = []
         for every in EVERY:

@@ -31,6 +31,7 @@ from benchmarks.detect_every import follow
 from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from benchmarks.tracks import frames_of
 from lrface import FaceMatcher
+from lrface.detection import detect_roughly
 from lrface.geometry import box_iou
 from lrface.models.manifest import Manifest
 from lrface.tracks.tracker import MAX_GAP_S, MotionTracker, Tracker
@@ -145,7 +146,7 @@ def measure(clip: Path, labels: Labels, limit: int) -> list[dict[str, Any]]:
     """The rows of a clip."""
     frames, rows = frames_of(clip, limit=limit), list[dict[str, Any]]()
     with FaceMatcher.open(":memory:") as matcher:
-        found = [matcher.detector.detect(frame.image) for frame in tqdm(frames, desc=clip.stem, unit="frame")]
+        found = [detect_roughly(matcher.detector, frame.image) for frame in tqdm(frames, desc=clip.stem, unit="frame")]
         for name, tracker in TRACKERS.items():
             for every in EVERY:
                 run, _, _ = follow(matcher, frames, found, every, tracker())

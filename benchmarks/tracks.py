@@ -35,7 +35,7 @@ from benchmarks.lfw import scene_crops
 from benchmarks.lib.lfw_data import lfw_faces
 from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
-from lrface.detection import FaceDetector, open_detector
+from lrface.detection import FaceDetector, detect_roughly, open_detector, refine_further
 from lrface.embedding.embedders import embed_faces
 from lrface.errors import LrfaceError
 from lrface.gallery import Contract, Gallery
@@ -157,9 +157,10 @@ def by_track(matcher: FaceMatcher) -> tuple[TrackFollower, Namer]:
     follower = TrackFollower(matcher)
 
     def name(frame: Frame) -> list[tuple[Box, str | None]]:
-        found = matcher.detector.detect(frame.image)
+        found = detect_roughly(matcher.detector, frame.image)
         rows = follower.wanted(frame, found)
-        faces = embed_faces(frame.image, found[rows], matcher.networks, matcher.calibration.alignment_penalty)
+        wanted = refine_further(matcher.detector, frame.image, found[rows])
+        faces = embed_faces(frame.image, wanted, matcher.networks, matcher.calibration.alignment_penalty)
         follower.update(frame, found, dict(zip(rows, faces, strict=True)))
         return [(face.box, face.name) for face in follower.seen]
 

@@ -33,7 +33,7 @@ from benchmarks.lib.plots import plot
 from benchmarks.lib.results import RESULTS, SHARED, hashes, table, write_result
 from lrface import FaceMatcher
 from lrface.alignment import align_faces
-from lrface.detection import FaceDetector, open_detector
+from lrface.detection import FaceDetector, detect_roughly, open_detector, refine_further
 from lrface.detection.landmark_refinement import LandmarkRefiner
 from lrface.embedding.embedders import Networks, embed_faces
 from lrface.inputs.video import Frame, VideoSource
@@ -126,10 +126,13 @@ def by_track(
         with watch.stage("decision"):
             return len(follower.carry(frame))
     with watch.stage("detection"):
-        found = matcher.detector.detect(frame.image)
+        found = detect_roughly(matcher.detector, frame.image)
     with watch.stage("decision"):
         rows = follower.wanted(frame, found)
-        faces = embed_faces(frame.image, found[rows], matcher.networks, matcher.calibration.alignment_penalty)
+    with watch.stage("detection"):
+        wanted = refine_further(matcher.detector, frame.image, found[rows])
+    with watch.stage("decision"):
+        faces = embed_faces(frame.image, wanted, matcher.networks, matcher.calibration.alignment_penalty)
         follower.update(frame, found, dict(zip(rows, faces, strict=True)))
     return len(follower.seen)
 

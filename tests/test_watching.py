@@ -61,6 +61,8 @@ def test_report_and_files(tmp_path, matcher):
     shown = [[ADA, STRANGER], [ADA, STRANGER], [], [BOB], [BOB], [TINY]]
     report = watch(matcher, source(tmp_path, shown), out=tmp_path / "out")
     out = tmp_path / "out" / "run-0001"
+    median, late = report.latency.percentiles()
+    assert 0 < median <= late < 60
     assert (report.frames, report.named, report.unknown, report.too_small) == (6, {"Ada": 2, "Bob": 2}, 2, 1)
     assert (report.named_tracks, report.unknown_tracks) == ({"Ada": 1, "Bob": 1}, 1)
     assert sorted(path.name for path in report.written) == sorted(path.name for path in out.iterdir())

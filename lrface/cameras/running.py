@@ -14,6 +14,7 @@ from lrface.cameras.erasing import RemovedErased
 from lrface.cameras.latency import Latency
 from lrface.cameras.reading import CameraReader
 from lrface.cameras.zones import detections_that_count
+from lrface.detection import detect_roughly, refine_further
 from lrface.embedding.embedders import embed_faces_of
 from lrface.errors import DetectionError, GalleryInUseError, VideoError
 from lrface.inputs.capture import Capture
@@ -182,12 +183,14 @@ def _process(
         each.last_frame_at = clock()
         camera = each.reader.camera
         try:
-            found = matcher.detector.detect(frame.image)
+            found = detect_roughly(matcher.detector, frame.image)
         except DetectionError:  # of this one frame: the next one may be whole
             continue
         found = detections_that_count(found, frame.image.shape[:2], camera.zones, camera.masks, camera.min_face)
         seen.append((each, frame, found, list(each.tracking.wanted(frame, found))))
-    pictures = [(frame.image, found[rows]) for _, frame, found, rows in seen]
+    pictures = [
+        (frame.image, refine_further(matcher.detector, frame.image, found[rows])) for _, frame, found, rows in seen
+    ]
     embedded = embed_faces_of(pictures, matcher.networks, matcher.calibration.alignment_penalty)
     events: list[tuple[_Watched, TrackEvent]] = []
     for (each, frame, found, rows), faces in zip(seen, embedded, strict=True):

@@ -196,7 +196,8 @@ def watch(
     tracks = sum(report.named_tracks.values()) + report.unknown_tracks
     note(
         f"{report.frames} frames: {people}; {report.unknown} unknown faces; {tracks} tracks, "
-        f"{report.unknown_tracks} of them unknown; {report.embedded} faces embedded"
+        f"{report.unknown_tracks} of them unknown; {report.embedded} faces embedded; "
+        f"{report.latency}"
     )
     for path in report.written:
         note(f"wrote {path}")

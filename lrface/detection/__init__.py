@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lrface.models.manifest import Manifest
     from lrface.models.onnxruntime_session import Session
 
-__all__ = ["FaceDetector", "open_detector"]
+__all__ = ["FaceDetector", "detect_roughly", "open_detector", "refine_further"]
 
 YUNET_THRESHOLD = 0.65
 SCRFD_THRESHOLD = 0.4
@@ -27,6 +27,33 @@ class FaceDetector(Protocol):
     def detect(self, image: ImageArray) -> Detections:
         """Finds the faces of a picture, uint8 [h, w, 3] BGR; boxes and landmarks in its pixels."""
         ...
+
+
+def detect_roughly(detector: FaceDetector, image: ImageArray) -> Detections:
+    """Finds the faces of a picture, with landmarks that are good enough to follow them: most faces of a video only are.
+
+    Args:
+        detector: Any.
+        image: uint8 [h, w, 3], BGR.
+    """
+    from lrface.detection.onnx_detector import OnnxDetector
+
+    return detector.detect_roughly(image) if isinstance(detector, OnnxDetector) else detector.detect(image)
+
+
+def refine_further(detector: FaceDetector, image: ImageArray, found: Detections) -> Detections:
+    """Faces of `detect_roughly` with landmarks that are good enough to embed them.
+
+    Args:
+        detector: As given to `detect_roughly`.
+        image: As given to `detect_roughly`.
+        found: All or some of its faces.
+    """
+    from lrface.detection.onnx_detector import OnnxDetector
+
+    if not len(found) or not isinstance(detector, OnnxDetector):
+        return found
+    return detector.refine_further(image, found)
 
 
 def open_detector(

@@ -48,24 +48,28 @@ class LandmarkRefiner:
         """Device and precision, in words."""
         return describe(self._session)
 
-    def refine(self, image: ImageArray, found: Detections) -> Detections:
+    def refine(self, image: ImageArray, found: Detections, passes: int = ITERATIONS) -> Detections:
         """The same faces with better landmarks, and the expected error of these.
 
         Args:
             image: uint8 [h, w, 3], BGR.
             found: Of this picture.
+            passes: Runs of the network; two calls of one and of two passes give what one of three gives.
 
         Raises:
             ModelError: The graph fails, or gives values that are not finite.
         """
-        return Detections(found.boxes, found.scores, *self.refine_landmarks(image, found.landmarks))
+        return Detections(found.boxes, found.scores, *self.refine_landmarks(image, found.landmarks, passes))
 
-    def refine_landmarks(self, image: ImageArray, landmarks: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def refine_landmarks(
+        self, image: ImageArray, landmarks: FloatArray, passes: int = ITERATIONS
+    ) -> tuple[FloatArray, FloatArray]:
         """Better landmarks, and how good they are.
 
         Args:
             image: uint8 [h, w, 3], BGR.
             landmarks: float32 [n, 5, 2], pixels of the picture. Where they form no face, they stay.
+            passes: Runs of the network.
 
         Returns:
             float32 [n, 5, 2], and how far off they are expected to align each face, float32 [n], in eye distances (nan
@@ -75,7 +79,7 @@ class LandmarkRefiner:
             ModelError: The graph fails, or gives values that are not finite.
         """
         landmarks, errors = landmarks.copy(), np.full(len(landmarks), np.nan, np.float32)
-        for _ in range(ITERATIONS):
+        for _ in range(passes):
             matrices, formed = estimate_similarities(landmarks)
             faces = np.flatnonzero(formed)
             for start in range(0, len(faces), BATCH):

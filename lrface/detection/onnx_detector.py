@@ -12,6 +12,7 @@ import numpy as np
 
 from lrface.detection.decode import Decoded, Decoder
 from lrface.detection.input_tensor import InputSpec
+from lrface.detection.landmark_refinement import ITERATIONS
 from lrface.detection.pyramid import (
     EVERYWHERE,
     MIN_FACE,
@@ -135,6 +136,36 @@ class OnnxDetector:
         Raises:
             ModelError: As for `detect`.
         """
+        every = self._unrefined(images)
+        return (
+            every if self.refiner is None else [self.refiner.refine(*each) for each in zip(images, every, strict=True)]
+        )
+
+    def detect_roughly(self, image: ImageArray) -> Detections:
+        """As `detect`, but landmarks are refined in the first pass only; `refine_further` goes on from there.
+
+        Args:
+            image: uint8 [h, w, 3], BGR.
+
+        Raises:
+            ModelError: As for `detect`.
+        """
+        found = self._unrefined([image])[0]
+        return found if self.refiner is None else self.refiner.refine(image, found, 1)
+
+    def refine_further(self, image: ImageArray, found: Detections) -> Detections:
+        """Faces of `detect_roughly` with the landmarks that `detect` gives.
+
+        Args:
+            image: As given to `detect_roughly`.
+            found: All or some of its faces.
+
+        Raises:
+            ModelError: As for `detect`.
+        """
+        return found if self.refiner is None else self.refiner.refine(image, found, ITERATIONS - 1)
+
+    def _unrefined(self, images: Sequence[ImageArray]) -> list[Detections]:
         found: list[list[Decoded]] = [[] for _ in images]
         pyramids = [self._plan(*image.shape[:2]) for image in images]
         sources = list(images)
@@ -228,7 +259,7 @@ class OnnxDetector:
         return points[:, :2].reshape(-1, 4), scores[found], points[:, 2:]
 
     def _merge_views(self, image: ImageArray, parts: list[Decoded]) -> Detections:
-        """One suppression over all views of a picture; the landmarks of what is left are refined."""
+        """One suppression over all views of a picture."""
         height, width = image.shape[:2]
         boxes, scores, landmarks = (np.concatenate(values) for values in zip(*parts, strict=True))
         kept = suppress(boxes, scores, VOTED_NMS_IOU if self.box_voting else NMS_IOU)
@@ -239,8 +270,7 @@ class OnnxDetector:
             box, points = boxes[kept], landmarks[kept]
         box = np.clip(box, 0, [width, height, width, height])
         solid = (box[:, 2:] - box[:, :2] >= 1).all(axis=1)
-        found = Detections.from_arrays(box[solid], scores[kept[solid]], points[solid])
-        return found if self.refiner is None else self.refiner.refine(image, found)
+        return Detections.from_arrays(box[solid], scores[kept[solid]], points[solid])
 
 
 def _resized(image: ImageArray, size: tuple[int, int]) -> ImageArray:

@@ -11,7 +11,7 @@ import pytest
 from fake_detectors import portraits
 
 from lrface.alignment import CROP, TEMPLATE, estimate_similarity
-from lrface.detection import open_detector
+from lrface.detection import detect_roughly, open_detector, refine_further
 from lrface.detection.landmark_refinement import (
     CONTEXT,
     INPUT_SIDE,
@@ -84,6 +84,37 @@ def test_each_iteration_starts_where_the_last_ended() -> None:
     np.testing.assert_array_equal(refined.boxes, found.boxes)
     assert refined.landmark_errors is not None
     assert np.isnan(refined.landmark_errors).tolist() == [False, False, True]
+
+
+def test_faces_that_are_only_followed_are_refined_once_and_those_to_embed_as_in_a_photo() -> None:
+    detector = open_detector()
+    two = np.hstack([portraits()[name][0][:400, :400] for name in ("astronaut", "hopper")])
+    runs: list[int] = []  # faces in each run of the network
+    predict = detector.refiner.predict
+    detector.refiner.predict = lambda crops: (runs.append(len(crops)), predict(crops))[1]
+    photo = detector.detect(two)
+    assert runs == [len(photo)] * ITERATIONS
+    assert len(photo) == 2
+    runs.clear()
+    followed = detect_roughly(detector, two)
+    assert runs == [len(photo)]
+    np.testing.assert_array_equal(followed.boxes, photo.boxes)
+    for rows in ([], [len(photo) - 1], list(range(len(photo)))):
+        wanted = refine_further(detector, two, followed[rows])
+        np.testing.assert_allclose(wanted.landmarks, photo.landmarks[rows], atol=1e-3)
+        np.testing.assert_allclose(wanted.landmark_errors, photo.landmark_errors[rows], atol=1e-4)
+
+
+def test_a_detector_of_the_users_own_needs_no_second_step() -> None:
+    found = Detections.from_arrays(np.array([[0, 0, 9, 9]]), [0.9], face(9, 4, 4)[None])
+
+    class Own:
+        def detect(self, image: np.ndarray) -> Detections:
+            return found
+
+    image = np.zeros((20, 20, 3), np.uint8)
+    assert detect_roughly(Own(), image) is found
+    assert refine_further(Own(), image, found) is found
 
 
 def test_many_faces_go_in_batches_and_no_face_in_none() -> None:
