@@ -6,7 +6,7 @@ search sees it, the same encrypted, and what a process that searches notices of 
 how long the memory takes to give all templates once, and the disk to write one page: no search of float32 and no
 change that is on the disk can be faster. Everything runs in a process of its own, on one thread.
 
-    pip install pymilvus milvus-lite                       # else that part is left out
+    pip install pymilvus milvus-lite                       # for the parts with Milvus
     python -m benchmarks.gallery                           # 10 k, 100 k and 1 M people: half an hour, 8 GB of memory
     python -m benchmarks.gallery --people 10000 --out /tmp
 """
@@ -28,22 +28,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.lib.gallery_peers import faiss_exact, faiss_hnsw, milvus_lite
+from benchmarks.lib.gallery_peers import faiss_exact, faiss_hnsw, milvus_installed, milvus_lite, patiently, server
 from benchmarks.lib.results import RESULTS, write_result
 from benchmarks.lib.timing import milliseconds, resident_mib, time_batches
 from lrface.decisions.calibration import Calibration
 from lrface.enrolment.checking import check_gallery
 from lrface.gallery import Contract, Gallery, PhotoTemplate
+from lrface.gallery.opening import open_store
 from lrface.gallery.reading import StoredPerson
 from lrface.gallery.records import Details
 from lrface.gallery.settings import Settings
-from lrface.gallery.store import Store
 from lrface.models.manifest import Manifest
 
 DIM, K, SEED = 256, 5, 25
 PROBES, COSINE = 256, 0.5
 KEY = bytes(range(32))
 CHECK_UP_TO = 100_000  # people: its time grows with the square
+MILVUS_UP_TO = 10_000  # people: milvus-lite, which stands for a server, is not made for more
 CONTRACT = Contract(
     "benchmark",
     DIM,
@@ -79,14 +80,18 @@ def load(folder: Path, name: str) -> NDArray[Any]:
 
 def fill(folder: Path, key: bytes | None) -> dict[str, Any]:
     """Writes everybody into a gallery, in one transaction."""
+    store = open_store(gallery_path(folder, key), CONTRACT, key=key)
+    store.fill(everybody(folder), Settings(), None)
+    store.close()
+    return {"file_mib": gallery_path(folder, key).stat().st_size / 2**20}
+
+
+def everybody(folder: Path) -> list[StoredPerson]:
     people = []
     for i, vector in enumerate(load(folder, "people")):
         photo = PhotoTemplate(f"{i:064x}", 100.0, vector, 0.9)
         people.append(StoredPerson(0, f"{i:08x}-0000-4000-8000-000000000000", f"p{i}", Details(), (photo,), (), b""))
-    store = Store(gallery_path(folder, key), CONTRACT, key=key)
-    store.fill(people, Settings(), None)
-    store.close()
-    return {"file_mib": gallery_path(folder, key).stat().st_size / 2**20}
+    return people
 
 
 def gallery_path(folder: Path, key: bytes | None) -> Path:
@@ -125,6 +130,32 @@ def ours(folder: Path, times: int, key: bytes | None) -> dict[str, Any]:
             record["memory_after_batches_mib"] = resident_mib() - before
             found = [int(matches[0].name.removeprefix("p")) for matches in first]
             record["missed"] = float(np.mean(np.array(found) != mates))
+    return record
+
+
+def ours_in_milvus(folder: Path, times: int) -> dict[str, Any]:
+    """The same in Milvus, of which milvus-lite is the server."""
+    probes, mates, photos = load(folder, "probes"), load(folder, "mates"), extra_photos(folder, times)
+    with server(folder / "gallery") as (uri, memory):
+        url = f"{uri.replace('http', 'milvus')}/benchmark"
+        patiently(lambda: Gallery.open(url, CONTRACT).close())
+        start = time.perf_counter()
+        store = open_store(url, CONTRACT)
+        store.fill(everybody(folder), Settings(), None)
+        store.close()
+        record: dict[str, Any] = {"open_s": time.perf_counter() - start}
+        with Gallery.open(url, CONTRACT) as gallery:
+            found = [int(matches[0].name.removeprefix("p")) for matches in gallery.search(probes, K)]
+            record |= {"missed": float(np.mean(np.array(found) != mates)), "memory_mib": memory()}
+            record |= time_batches(lambda n: gallery.search(probes[:n], K), times)
+
+            def add(i: int) -> None:
+                gallery.add(f"new {i}", [photos[i]])
+
+            def remove(i: int) -> None:
+                gallery.remove(f"new {i}")
+
+            record |= milliseconds("add", add, times) | milliseconds("remove", remove, times)
     return record
 
 
@@ -245,6 +276,8 @@ def measure(people: int, times: int, folder: Path, hnsw: bool = True) -> list[di
     if hnsw:
         add("faiss, HNSW", alone(faiss_hnsw, folder, times, K))
     add("milvus-lite", alone(milvus_lite, folder, min(times, 10), K))
+    if people <= MILVUS_UP_TO and milvus_installed():
+        add("lrface in milvus-lite", alone(ours_in_milvus, folder, min(times, 10)))
     return rows
 
 

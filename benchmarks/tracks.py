@@ -39,7 +39,7 @@ from lrface.detection import FaceDetector, detect_roughly, open_detector, refine
 from lrface.embedding.embedders import embed_faces
 from lrface.errors import LrfaceError
 from lrface.gallery import Contract, Gallery
-from lrface.gallery.index import SearchIndex
+from lrface.gallery.protocol import SearchedPeople
 from lrface.gallery.records import PhotoTemplate
 from lrface.inputs.video import Frame, VideoSource
 from lrface.matcher import FaceMatcher
@@ -115,7 +115,7 @@ def lfw_tracks(matcher: FaceMatcher, archive: Path, widths: Sequence[int], draws
     return rows
 
 
-def _enrolled(contract: Contract, people: Mapping[str, FloatArray]) -> SearchIndex:
+def _enrolled(contract: Contract, people: Mapping[str, FloatArray]) -> SearchedPeople:
     """People by name, with the embeddings of their photos [n, dim]."""
     with Gallery.open(":memory:", contract) as gallery:
         for name, vectors in people.items():
@@ -132,7 +132,7 @@ def lfw_views(matcher: FaceMatcher, archive: Path, names: list[str], points: Any
     return [View(each.vector, each.quality, float(round(width)), each.network) for each in embedded if each is not None]
 
 
-def _decide(matcher: FaceMatcher, views: Sequence[View], index: SearchIndex, fpir: float) -> TrackDecision:
+def _decide(matcher: FaceMatcher, views: Sequence[View], index: SearchedPeople, fpir: float) -> TrackDecision:
     fused = matcher.calibration.tracks.get(views[0].network)
     template = fuse_views(views if fused else [max(views, key=lambda view: view.weight)])
     matches = index.candidates(template.vector[None], CANDIDATES)[0]

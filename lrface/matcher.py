@@ -22,7 +22,7 @@ from lrface.enrolment.enroller import Enroller
 from lrface.enrolment.reports import EnrolmentReport, PhotoReport
 from lrface.errors import GalleryError
 from lrface.gallery import Contract, Gallery, Match, Person
-from lrface.gallery.index import SearchIndex
+from lrface.gallery.protocol import SearchedPeople
 from lrface.inputs.images import Source, read_image
 from lrface.inputs.sources import is_picture
 from lrface.models.manifest import Manifest
@@ -79,7 +79,8 @@ class FaceMatcher:
         """Opens a gallery with its models.
 
         Args:
-            gallery: The file. ":memory:" for one that is not kept.
+            gallery: The file, or the URL of a collection in Milvus, `milvus://host:19530/staff`. ":memory:" for one
+                that is not kept.
             models: A folder with manifest.json, models and calibration.json; None for the bundled one.
             detector: An object with `detect`, what `open_detector` takes, or None for the bundled one.
             device: "cpu", "cuda", "cuda:<n>", "coreml", "openvino", "openvino:gpu", "openvino:npu"; never a silent
@@ -226,8 +227,8 @@ class FaceMatcher:
 
         Args:
             face: Embedded by one of the networks.
-            matches: The people closest to it, of each number of photos (`SearchIndex.candidates`).
-            population: The enrolled people (`SearchIndex.population`).
+            matches: The people closest to it, of each number of photos (`SearchedPeople.candidates`).
+            population: The enrolled people (`SearchedPeople.population`).
             fpir: Share of strangers that may be named; None for the matcher's.
         """
         name = similarity = threshold = None
@@ -353,7 +354,7 @@ class FaceMatcher:
     def _embed(self, image: ImageArray, detections: Detections) -> list[Face]:
         return embed_faces(image, detections, self.networks, self.calibration.alignment_penalty)
 
-    def _rate(self, index: SearchIndex) -> float:
+    def _rate(self, index: SearchedPeople) -> float:
         """The share of strangers that may be named among these people."""
         if self._fpir is not None:
             return self._fpir

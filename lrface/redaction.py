@@ -30,6 +30,7 @@ _PLAIN = re.compile(
     r"(?:\.(?:m3u8|mpd|sdp|cgi|amp|smp|mp4|mjpe?g|jpe?g|ts|flv))?",
     re.IGNORECASE,
 )
+_COLLECTION = re.compile(r"[A-Za-z_]\w{0,199}", re.ASCII)  # of a gallery in Milvus: it has a name, and no key
 _LONG = re.compile(rf"\S{{{MAX_WORD + 1},}}")
 _JOINERS = "\u200c\u200d"  # letters of Persian and Indian names, and of emoji, need them
 _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters by their category, yet nothing is drawn
@@ -52,7 +53,8 @@ def redact(text: str) -> str:
         while (at := line.find("@", end)) >= 0 and not _URL.search(line, end, at + 1):
             end = at + 1 + _end(before[-1:], line[at + 1 :])  # the password holds what looks like the end of a URL
         _, credentials, url = line[:end].rpartition("@")
-        done += [before, start, f"{HIDDEN}@" if credentials else "", _without_keys(url)]
+        plain = _COLLECTION if start.lower().startswith("milvus") else _PLAIN
+        done += [before, start, f"{HIDDEN}@" if credentials else "", _without_keys(url, plain)]
         text = rest[end:]
     return "".join(done) + text
 
@@ -100,7 +102,7 @@ def _end(quote: str, text: str) -> int:
     return found.start() if found else len(text)
 
 
-def _without_keys(url: str) -> str:
+def _without_keys(url: str, plain: re.Pattern[str]) -> str:
     """Host, port and the harmless segments of what follows a URL's scheme and credentials."""
     address, mark, _ = re.match(r"([^?#]*)([?#]?)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]
     host, *segments = re.split(r"[/\\]", address)
@@ -111,7 +113,7 @@ def _without_keys(url: str) -> str:
     else:
         parts = [host[: named.end()] + (HIDDEN if rest else "")]
     for segment in segments:
-        kept = segment if _PLAIN.fullmatch(segment) else HIDDEN
+        kept = segment if plain.fullmatch(segment) else HIDDEN
         if not (kept == HIDDEN and parts[-1] == HIDDEN):
             parts.append(kept)
     return "/".join(parts) + ("?" + HIDDEN if mark else "")

@@ -64,16 +64,21 @@ def _faiss(index: Any, folder: Path, times: int, k: int) -> dict[str, Any]:
     return record | {"missed": missed(index.search(probes, k)[1][:, 0], np.load(folder / "mates.npy"))}
 
 
+def milvus_installed() -> bool:
+    """Whether a server of Milvus can be started here."""
+    return all(map(importlib.util.find_spec, ("milvus_lite", "pymilvus")))
+
+
 def milvus_lite(folder: Path, times: int, k: int) -> dict[str, Any] | None:
     """milvus-lite as a server process, by pymilvus, exact (FLAT, inner product); None if they are not installed."""
-    if not all(map(importlib.util.find_spec, ("milvus_lite", "pymilvus"))):
+    if not milvus_installed():
         return None
     from pymilvus import DataType, MilvusClient
 
     vectors, probes = np.load(folder / "people.npy", mmap_mode="r"), np.load(folder / "probes.npy")
     extra = np.load(folder / "extra.npy")
-    with _server(folder / "milvus") as (uri, memory):
-        client = _patiently(lambda: MilvusClient(uri=uri))
+    with server(folder / "milvus") as (uri, memory):
+        client = patiently(lambda: MilvusClient(uri=uri))
         start = time.perf_counter()
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
@@ -120,7 +125,7 @@ def _until(client: Any, vector: NDArray[np.float32], done: Callable[[int], bool]
 
 
 @contextmanager
-def _server(data: Path) -> Iterator[tuple[str, Callable[[], float]]]:
+def server(data: Path) -> Iterator[tuple[str, Callable[[], float]]]:
     """The server's address, and how many MiB of memory it has."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -135,7 +140,7 @@ def _server(data: Path) -> Iterator[tuple[str, Callable[[], float]]]:
             process.wait(30)
 
 
-def _patiently(call: Callable[[], Any]) -> Any:
+def patiently(call: Callable[[], Any]) -> Any:
     """What a call gives once it raises nothing: the server takes a while to start."""
     end = time.monotonic() + SERVER_START_S
     while True:

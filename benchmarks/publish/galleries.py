@@ -45,7 +45,7 @@ def gallery_section(result: dict[str, Any]) -> str:
     return (
         "## Galleries as they grow\n\n"
         f"Protocol: {result['protocol']}. A probe's cosine with its own person is {result['cosine']:g}. Missed: the"
-        " share of probes whose own person is not found first. Opening, of faiss and milvus-lite, is building the"
+        " share of probes whose own person is not found first. Opening, of faiss and Milvus, is building the"
         f" index. Processor: {result['machine']['cpu']}. Command: `python -m benchmarks.gallery`.\n\n"
         + table(
             [
@@ -98,8 +98,8 @@ def _on_paper(rows: list[Row]) -> str:
         f" and {gib:,.0f} GiB of memory, which is {machines} machines of {MACHINE_GIB} GiB. If each searches its share"
         f" on one core, a query takes {alone:,.0f} ms alone and {batch:,.0f} ms of each machine's core in batches of"
         f" 256, and opening takes {opened:,.0f} s. One machine of {MACHINE_GIB} GiB holds about {fits / 1e6:,.0f}"
-        " million people. lrface searches on one machine: beyond that, a vector database that spreads over several"
-        " (Milvus and others) has to hold the templates."
+        " million people. Beyond that the gallery has to be in Milvus, which spreads over several machines"
+        " ([galleries](galleries.md))."
     )
 
 

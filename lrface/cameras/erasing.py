@@ -10,7 +10,7 @@ from lrface.gallery.audit import REMOVALS, AuditEntry
 
 if TYPE_CHECKING:
     from lrface.gallery import Gallery
-    from lrface.gallery.index import SearchIndex
+    from lrface.gallery.protocol import SearchedPeople
     from lrface.outputs.event_sinks import EventSinks
 
 
@@ -45,7 +45,7 @@ class RemovedErased:
 
     def __init__(self, gallery: Gallery, sinks: EventSinks) -> None:
         self._gallery, self._sinks = gallery, sinks
-        self._index: SearchIndex | None = None
+        self._index: SearchedPeople | None = None
         self._last: tuple[int, str] | None = None
 
     def follow(self) -> None:

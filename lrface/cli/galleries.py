@@ -6,12 +6,11 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_options
+from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_options, service_folder
 from lrface.cli.output import note, say, say_json
 from lrface.errors import EnrolmentError, GalleryError
 
@@ -189,7 +188,7 @@ def erase_in_service(opened: Gallery, gallery: str, data: str | None) -> None:
 
     Args:
         opened: The gallery.
-        gallery: Its file.
+        gallery: Its file or URL.
         data: The service's folder; None for the one beside the gallery, if there is one.
 
     Raises:
@@ -197,8 +196,8 @@ def erase_in_service(opened: Gallery, gallery: str, data: str | None) -> None:
     """
     from lrface.serve.instep import FILE, erase_removed
 
-    folder = Path(f"{gallery}.service" if data is None else data)
-    if data is None and not (folder / FILE).is_file():
+    folder = service_folder(gallery, data)
+    if folder is None or (data is None and not (folder / FILE).is_file()):
         return
     gone = erase_removed(opened, folder)
     if gone is None:

@@ -177,10 +177,10 @@ def crops(gallery: str, keep: str) -> None:
 def export(gallery: str, target: str, as_csv: bool) -> None:
     """Write everybody in GALLERY into the new file TARGET: a zip file of JSON that `import` reads."""
     from lrface.gallery.archive import export_gallery, write_csv
-    from lrface.gallery.store import Store
+    from lrface.gallery.opening import open_store
 
     check_gallery(gallery)
-    store = Store(gallery, None, create=False)
+    store = open_store(gallery, None, create=False)
     try:
         count = write_csv(store, target) if as_csv else export_gallery(store, target)
     finally:

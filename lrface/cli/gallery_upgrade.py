@@ -9,6 +9,7 @@ import click
 from lrface.cli.galleries import gallery
 from lrface.cli.options import GALLERY, MODELS, check_gallery
 from lrface.cli.output import note, say
+from lrface.errors import GalleryError
 
 
 @gallery.command("upgrade")
@@ -32,10 +33,16 @@ def gallery_upgrade(gallery: str, photos: tuple[str, ...], remove_missing: bool,
     from lrface.embedding.embedders import Embedder
     from lrface.enrolment.upgrade import upgrade_gallery
     from lrface.gallery import Contract
+    from lrface.gallery.opening import is_on_server
     from lrface.gallery.store import Store
     from lrface.models.manifest import Manifest
 
     check_gallery(gallery)
+    if is_on_server(gallery):
+        raise GalleryError(
+            "a collection in Milvus is of one model for ever: `lrface gallery export` it, import that into a file, "
+            "upgrade the file, export it again and import that into a new collection"
+        )
     manifest = Manifest.load(models)
     store = Store(gallery, None, create=False)
     try:

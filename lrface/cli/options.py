@@ -89,8 +89,29 @@ def matcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def service_folder(gallery: str, data: str | None) -> Path | None:
+    """The folder of the service that uses a gallery: as given, else the one beside the gallery's file.
+
+    Args:
+        gallery: Its path or URL.
+        data: What was given; None for nothing.
+
+    Returns:
+        None for a gallery on a server, beside which there is no folder.
+    """
+    from lrface.gallery.opening import is_on_server
+
+    if data is not None:
+        return Path(data)
+    return None if is_on_server(gallery) else Path(f"{gallery}.service")
+
+
 def check_gallery(path: str) -> None:
-    """Refuses a gallery that is not there, before one is made by a mistyped name."""
+    """Refuses a gallery that is not there, before one is made by a mistyped name. Of a server it is asked later."""
+    from lrface.gallery.opening import is_on_server
+
+    if is_on_server(path):
+        return
     if "://" in path:
         raise GalleryError(f"{path} is no gallery: the gallery comes first, then the picture or video")
     if path != ":memory:" and not Path(path).exists():

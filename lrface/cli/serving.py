@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lrface.cli.options import matcher_options
+from lrface.cli.options import matcher_options, service_folder
 from lrface.cli.output import note
 from lrface.errors import LrfaceError
 
@@ -73,7 +73,10 @@ def serve(
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lrface-demo-")))
             gallery, settings = str(folder / "demo.gallery"), demo_settings(folder)
         else:
-            folder = Path(f"{gallery}.service" if data is None else data)
+            beside = service_folder(str(gallery), data)
+            if beside is None:
+                raise click.UsageError("a gallery in Milvus has no folder beside it: say where tracks are kept, --data")
+            folder = beside
             settings = None if cameras is None else load_settings(cameras)
         options = ServeOptions(folder, host, port, certificate, secret, insecure)
         matcher = stack.enter_context(open_matcher(gallery, must_exist=False))

@@ -13,7 +13,7 @@ from lrface.decisions.rates import DEFAULT_FPIR
 from lrface.embedding.templates import fuse
 from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, HUBNESS_PEOPLE
 from lrface.gallery import Gallery, Match, PhotoTemplate
-from lrface.gallery.index import SearchIndex
+from lrface.gallery.protocol import SearchedPeople
 from lrface.gallery.reading import StoredPerson
 from lrface.types import FloatArray, one_in
 
@@ -111,7 +111,7 @@ def fix(gallery: Gallery, findings: Sequence[Finding]) -> int:
 
 
 class _Checker:
-    def __init__(self, index: SearchIndex, calibration: Calibration, fpir: float) -> None:
+    def __init__(self, index: SearchedPeople, calibration: Calibration, fpir: float) -> None:
         self.index, self._calibration, self._fpir = index, calibration, fpir
         self._population = index.population
 
@@ -190,16 +190,15 @@ class _Checker:
         """How many other people reach the threshold that one stranger in a hundred reaches."""
         if len(self.index) <= HUBNESS_PEOPLE:
             return [0] * len(batch)
-        near = np.zeros(len(batch), np.int64)
-        for photos, found in self.index.similarities(vectors.T).items():
-            limits = [self._stranger(photo, photos) for _, photo in batch]
-            near += np.count_nonzero(found >= np.array(limits, np.float32), axis=0)
+        near = self.index.reaching(
+            vectors, lambda photos: np.array([self._stranger(photo, photos) for _, photo in batch], np.float32)
+        )
         own = [
             float(fuse(np.sum([p.embedding for p in person.photos], axis=0)[None])[0] @ photo.embedding)
             >= self._stranger(photo, len(person.photos))
             for person, photo in batch
         ]
-        return [int(count) - mine for count, mine in zip(near, own, strict=True)]
+        return [count - mine for count, mine in zip(near, own, strict=True)]
 
     def _stranger(self, photo: PhotoTemplate, photos: int) -> float:
         """The similarity to a person of so many photos that one stranger in a hundred reaches."""

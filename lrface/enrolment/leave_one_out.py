@@ -11,7 +11,7 @@ import numpy as np
 from lrface.decisions.calibration import Calibration, Population
 from lrface.embedding.templates import fuse
 from lrface.gallery import Gallery, Match, PhotoTemplate
-from lrface.gallery.index import SearchIndex
+from lrface.gallery.protocol import SearchedPeople
 
 T = TypeVar("T")
 PEOPLE, PHOTOS = 200, 5
@@ -96,7 +96,7 @@ def leave_one_out(gallery: Gallery, calibration: Calibration, rates: Sequence[fl
     ]
 
 
-def _compared(gallery: Gallery, index: SearchIndex) -> Iterator[tuple[PhotoTemplate, str, list[Match]]]:
+def _compared(gallery: Gallery, index: SearchedPeople) -> Iterator[tuple[PhotoTemplate, str, list[Match]]]:
     """Photos, whose they are, and the people closest to them; one's own as similar as without that photo."""
     searched = set(index.names)
     able = [each for each in gallery.people() if each.photos > 1 and each.name in searched]

@@ -8,7 +8,7 @@ import numpy as np
 
 from lrface.decisions.calibration import Calibration
 from lrface.embedding.templates import fuse
-from lrface.gallery.index import SearchIndex
+from lrface.gallery.protocol import SearchedPeople
 from lrface.types import FloatArray, one_in
 
 SAME_FACE = 1e-3
@@ -31,11 +31,11 @@ class EnrolmentGate:
         calibration: What similarities mean.
     """
 
-    def __init__(self, index: SearchIndex, calibration: Calibration) -> None:
+    def __init__(self, index: SearchedPeople, calibration: Calibration) -> None:
         self._calibration = calibration
         self.renew(index)
 
-    def renew(self, index: SearchIndex) -> None:
+    def renew(self, index: SearchedPeople) -> None:
         """Goes on with the gallery's people of now, in whom those that `add` told of are contained."""
         self._index, self._population = index, index.population
         self._late: list[tuple[str, int, FloatArray]] = []  # name, photos, template
@@ -117,9 +117,11 @@ class EnrolmentGate:
         def reached(photos: int, similarity: float) -> bool:
             return similarity >= self._threshold(native_px, photos, HUBNESS_FMR)
 
+        def limit(photos: int) -> FloatArray:
+            return np.full(1, self._threshold(native_px, photos, HUBNESS_FMR), np.float32)
+
         near = sum(reached(photos, found) for other, photos, found in late if other != name)
-        for photos, similarities in self._index.similarities(vector).items():
-            near += int(np.count_nonzero(similarities >= self._threshold(native_px, photos, HUBNESS_FMR)))
+        near += self._index.reaching(vector[None], limit)[0]
         return near - sum(reached(photos, found) for other, photos, found in nearest if other == name)
 
     def _threshold(self, native_px: float, photos: int, fmr: float) -> float:

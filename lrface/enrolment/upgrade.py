@@ -15,7 +15,6 @@ from lrface.embedding.embedders import Embedder
 from lrface.enrolment.portraits import Portrait, cut_portrait
 from lrface.errors import GalleryError, LrfaceError
 from lrface.gallery import Contract, PhotoTemplate
-from lrface.gallery.reading import StoredPerson
 from lrface.gallery.store import Store
 from lrface.inputs.images import read_image
 from lrface.inputs.sources import read_source
@@ -70,7 +69,7 @@ def upgrade_gallery(
     """
     from tqdm import tqdm
 
-    people = [person for person in store.read(_itself).people.values() if person is not None]
+    people = store.contents().people
     if store.contract == contract:
         return UpgradeReport(len(people), 0)
     wanted = {photo.sha256 for person in people for photo in person.photos if not photo.crop}
@@ -92,10 +91,6 @@ def upgrade_gallery(
         raise GalleryError(_told(missing, lost))
     store.upgrade(contract, templates, remove_missing)
     return UpgradeReport(len(people) - len(missing), len(templates), tuple(lost), tuple(missing))
-
-
-def _itself(person: StoredPerson) -> StoredPerson:
-    return person
 
 
 def _files_by_hash(folders: Iterable[str | PathLike[str]], store: Store, wanted: set[str]) -> dict[str, Path]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lrface.gallery.contract import Contract
+from lrface.gallery.gallery import Gallery
 from lrface.gallery.index import Match
-from lrface.gallery.local import Gallery
 from lrface.gallery.names import normalise_name
 from lrface.gallery.person import Person
 from lrface.gallery.reading import DamagedEntry

@@ -20,10 +20,11 @@ import numpy as np
 from lrface.errors import GalleryError, LrfaceError
 from lrface.gallery.contract import Contract
 from lrface.gallery.names import normalise_name
+from lrface.gallery.opening import is_on_server, open_store
+from lrface.gallery.protocol import GalleryStore
 from lrface.gallery.reading import StoredPerson
 from lrface.gallery.records import UUID, Damage, Details, PhotoTemplate, read_vector, usable_photo
 from lrface.gallery.settings import Settings
-from lrface.gallery.store import Store
 from lrface.models.safe_files import open_regular
 from lrface.redaction import csv_cell
 from lrface.types import FloatArray
@@ -33,7 +34,7 @@ _HEADER, _PEOPLE = "gallery.json", "people.jsonl"
 _LONGEST_LINE = 2**26  # bytes of a person; more is no gallery of ours
 
 
-def export_gallery(store: Store, target: str | PathLike[str]) -> int:
+def export_gallery(store: GalleryStore, target: str | PathLike[str]) -> int:
     """Writes everybody into a new file, readable by its owner only; returns how many people.
 
     Raises:
@@ -42,14 +43,13 @@ def export_gallery(store: Store, target: str | PathLike[str]) -> int:
     name = os.fsdecode(target)
     if store.cipher.encrypts:
         raise GalleryError("an encrypted gallery is not exported in the clear: copy it with `lrface gallery snapshot`")
-    changes = store.read(_itself)
-    people = [person for person in changes.people.values() if person is not None]
-    settings = changes.settings
+    contents = store.contents()
+    people, settings = contents.people, contents.settings
     header = {
         "format": FORMAT,
         "version": VERSION,
         "contract": json.loads(store.contract.to_json()),
-        "fpir": changes.state.fpir,
+        "fpir": contents.fpir,
         "groups": {name: asdict(group) for name, group in settings.groups.items()},
         "keep_crops": settings.keep_crops,
         "people": len(people),
@@ -86,7 +86,7 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
         GalleryError: Not an export, of a newer version or damaged; or the target is there already.
     """
     name, path = os.fsdecode(source), os.fsdecode(target)
-    if os.path.lexists(path):
+    if not is_on_server(path) and os.path.lexists(path):
         is_export = os.path.isfile(path) and zipfile.is_zipfile(path)
         order = ", whose path comes after the export's" if is_export else ""
         raise GalleryError(f"{path} is there already: an export is imported into a new gallery{order}")
@@ -111,7 +111,7 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
         raise GalleryError(f"cannot read {name} ({error.strerror or error}): check the path") from error
     except _DAMAGE as error:
         raise GalleryError(f"{name} is no whole export ({str(error)[:200]}): export the gallery again") from error
-    store = Store(path, contract)
+    store = open_store(path, contract)
     try:
         store.fill(people, settings, None if fpir is None else float(fpir))
     finally:
@@ -119,7 +119,7 @@ def import_gallery(source: str | PathLike[str], target: str | PathLike[str]) -> 
     return len(people)
 
 
-def write_csv(store: Store, target: str | PathLike[str]) -> int:
+def write_csv(store: GalleryStore, target: str | PathLike[str]) -> int:
     """Writes a table of who is enrolled into a new file, readable by its owner only; returns how many people.
 
     Raises:
@@ -138,10 +138,6 @@ def write_csv(store: Store, target: str | PathLike[str]) -> int:
     except (OSError, ValueError) as error:
         raise GalleryError(f"cannot write {name} ({getattr(error, 'strerror', error)}): choose another path") from error
     return len(people)
-
-
-def _itself(person: StoredPerson) -> StoredPerson:
-    return person
 
 
 def _record(person: StoredPerson) -> dict[str, Any]:

@@ -75,12 +75,21 @@ def actor() -> str:
     return "".join(c if c.isprintable() else "?" for c in given)[:100]
 
 
+Values = tuple[int, str, str, str, int | None, str, str]
+"""Number, time, actor, action, row, person and detail of an entry."""
+
+
+def made(last: tuple[int, bytes], action: str, row: int | None, person: str, detail: str) -> tuple[Values, bytes]:
+    """The entry after the last one, by its number and hash: its values and hash."""
+    values = last[0] + 1, now(), actor(), action, row, person, detail
+    return values, linked(last[1], values)
+
+
 def append(
     connection: sqlite3.Connection, last: tuple[int, bytes], action: str, row: int | None, person: str, detail: str
 ) -> tuple[int, bytes]:
     """Adds an entry after the last one; returns its number and hash."""
-    values = last[0] + 1, now(), actor(), action, row, person, detail
-    link = _hash(last[1], values)
+    values, link = made(last, action, row, person, detail)
     connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*values, link))
     return values[0], link
 
@@ -102,7 +111,7 @@ def chain_fault(connection: sqlite3.Connection, generation: int, head: bytes) ->
     for *values, stored in connection.execute("SELECT * FROM audit ORDER BY seq"):
         number += 1
         try:
-            link = _hash(link, tuple(values))
+            link = linked(link, tuple(values))
         except (TypeError, AttributeError, ValueError):
             return f"entry {number} of the audit log is damaged"
         if values[0] != number or link != stored:
@@ -126,7 +135,8 @@ def changed_rows(connection: sqlite3.Connection, after: int) -> set[int]:
     return {int(row) for (row,) in connection.execute(query, (after,))}
 
 
-def _hash(before: bytes, values: tuple[int, str, str, str, int | None, str, str]) -> bytes:
+def linked(before: bytes, values: Values) -> bytes:
+    """The hash of an entry, over its values and the hash of the one before."""
     number, at, who, action, row, person, detail = values
     texts = (at, who, action, "" if row is None else str(row), person, detail)
     return digest(before, number.to_bytes(8, "little"), *(text.encode() for text in texts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from lrface.decisions.calibration import Population
 from lrface.decisions.expectation import Enrolled
-from lrface.decisions.rates import fmr_for
 from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
 from lrface.gallery.blocks import Block, Entries, append, found_places, take_out
@@ -24,7 +23,7 @@ from lrface.gallery.scan import closest
 from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 
-_EQUAL = 1e-6  # cosines of one and the same vector, summed up in another order
+EQUAL = 1e-6  # cosines of one and the same vector, summed up in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,18 +289,20 @@ class SearchIndex:
         """See `Gallery.search`."""
         return [sorted(found, key=lambda match: -match.similarity)[:k] for found in self.candidates(embeddings, k)]
 
-    def similarities(self, vector: FloatArray) -> dict[int, FloatArray]:
-        """Cosines of one probe with all people: float32 [people] by number of photos."""
-        return {
-            photos: np.concatenate([block.templates[:count] @ vector for block, count in blocks])
-            for photos, blocks in self._shelves.items()
-        }
+    def reaching(self, embeddings: FloatArray, limit: Callable[[int], FloatArray]) -> list[int]:
+        """See `SearchedPeople.reaching`."""
+        counts = np.zeros(len(embeddings), np.int64)
+        for photos, blocks in self._shelves.items():
+            limits = limit(photos)
+            for block, count in blocks:
+                counts += np.count_nonzero(block.templates[:count] @ embeddings.T >= limits, axis=0)
+        return [int(count) for count in counts]
 
     def _match(self, block: Block, place: int, similarity: float, photos: int, probe: FloatArray) -> Match | None:
         fpir, among = None, 0
         extra = self._extras.get(int(block.rows[place])) if self._extras else None
         if extra is not None:
-            if extra.negatives is not None and float((extra.negatives @ probe).max()) > similarity + _EQUAL:
+            if extra.negatives is not None and float((extra.negatives @ probe).max()) > similarity + EQUAL:
                 return None
             fpir, among = self._rate(extra.groups)
         digits = block.ids[place].tobytes().hex()  # five people a face: uuid.UUID takes several times as long
@@ -309,14 +310,7 @@ class SearchIndex:
         return Match(block.names[place], similarity, photos, identity, fpir, among)
 
     def _rate(self, groups: Sequence[str]) -> tuple[float | None, int]:
-        """The rate of the person's groups, and of how many people; of several the strictest."""
-        rates = []
-        for name in groups:
-            group = self.settings.groups.get(name)
-            if group is not None and group.fpir is not None and group.is_valid(self.today):
-                size = self._group_sizes.get(name, 1)
-                rates.append((fmr_for(group.fpir, size), group.fpir, size))
-        return min(rates)[1:] if rates else (None, 0)
+        return self.settings.strictest(groups, self.today, lambda name: self._group_sizes.get(name, 1))
 
     def _blocks(self) -> Iterable[tuple[Block, int]]:
         return chain.from_iterable(self._shelves.values())

@@ -32,13 +32,28 @@ class Refusal:
     quality: float | None = None
     copy_of: str = ""
 
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps([self.reason[:_LONGEST], self.native_px, self.quality, self.copy_of])
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Refusal | None:
+        """Reads what `to_json` wrote; None for something else."""
+        try:
+            reason, px, quality, copy_of = json.loads(text)
+        except (ValueError, TypeError, RecursionError):
+            return None
+        numbers = isinstance(px, float | int) and isinstance(quality, float | int | None)
+        if not (isinstance(reason, str) and len(reason) <= _LONGEST and isinstance(copy_of, str) and numbers):
+            return None
+        return cls(reason, float(px), quality, copy_of)
+
 
 def write_refusals(connection: sqlite3.Connection, cipher: Cipher, judge: str, refusals: Mapping[str, Refusal]) -> None:
     """Remembers refusals by the photos' hashes, and forgets those of other judges; in a transaction."""
     connection.execute("DELETE FROM refusals WHERE judge <> ?", (judge,))
     for sha256, refusal in refusals.items():
-        text = json.dumps([refusal.reason[:_LONGEST], refusal.native_px, refusal.quality, refusal.copy_of])
-        key, said = cipher.lookup(sha256), cipher.seal(text.encode())
+        key, said = cipher.lookup(sha256), cipher.seal(refusal.to_json().encode())
         connection.execute(
             "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)", (key, judge, said, _checksum(key, judge, said))
         )
@@ -51,13 +66,9 @@ def read_refusal(connection: sqlite3.Connection, cipher: Cipher, judge: str, sha
     if row is None or row[0] != judge or not isinstance(row[1], bytes) or row[2] != _checksum(key, *row[:2]):
         return None
     try:
-        reason, px, quality, copy_of = json.loads(cipher.unseal(row[1]))
-    except (ValueError, TypeError, RecursionError, WrongKey):
+        return Refusal.from_json(cipher.unseal(row[1]))
+    except WrongKey:
         return None
-    numbers = isinstance(px, float | int) and isinstance(quality, float | int | None)
-    if not (isinstance(reason, str) and len(reason) <= _LONGEST and isinstance(copy_of, str) and numbers):
-        return None
-    return Refusal(reason, float(px), quality, copy_of)
 
 
 def forget_refusals(connection: sqlite3.Connection) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from lrface.decisions.rates import check_fpir
+from lrface.decisions.rates import check_fpir, fmr_for
 from lrface.errors import GalleryError, LrfaceError
 
 
@@ -67,6 +67,22 @@ class Settings:
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError, LrfaceError) as error:
             raise GalleryError(f"the gallery's settings are damaged ({str(error)[:200]}): restore a copy") from error
         return settings
+
+    def strictest(self, groups: Sequence[str], today: dt.date, size: Callable[[str], int]) -> tuple[float | None, int]:
+        """The rate of somebody in these groups, and by how many people it is shared; of several the strictest.
+
+        Args:
+            groups: Names.
+            today: For which groups must be valid.
+            size: Gives how many people of a group are searched.
+        """
+        rates = []
+        for name in groups:
+            group = self.groups.get(name)
+            if group is not None and group.fpir is not None and group.is_valid(today):
+                people = size(name)
+                rates.append((fmr_for(group.fpir, people), group.fpir, people))
+        return min(rates)[1:] if rates else (None, 0)
 
     def with_group(self, name: str, group: Group | None) -> Settings:
         """With one group added, changed or (None) taken away."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lrface.errors import GalleryError
@@ -12,19 +12,27 @@ from lrface.gallery import audit
 from lrface.gallery.contract import Contract
 from lrface.gallery.reading import PHOTO_COLUMNS, DamagedEntry, Moment, StoredPerson, find_person, negative_checksum
 from lrface.gallery.records import UUID, Details, PersonRow, PhotoTemplate, photo_checksum, photo_values, total
-from lrface.gallery.refusals import Refusal, forget_refusals, write_refusals
-from lrface.gallery.rows import delete_negative, insert_negative, insert_person, insert_photo, seal_person
-from lrface.gallery.settings import Group, Settings, check_day, check_group
+from lrface.gallery.refusals import forget_refusals
+from lrface.gallery.rows import delete_negative, insert_negative, insert_person, insert_photo
+from lrface.gallery.rules import (
+    checked_details,
+    import_fault,
+    joined_details,
+    name_taken,
+    not_empty,
+    photo_taken,
+    photo_to_remove,
+    same_person,
+)
+from lrface.gallery.settings import Settings
 from lrface.gallery.state import State, read_settings, read_state, write_contract, write_settings, write_state
 from lrface.gallery.storefile import Change
-from lrface.gallery.storereader import StoreReader
+from lrface.gallery.storenotes import STORED, StoreNotes
 from lrface.gallery.transactions import gallery_errors
 from lrface.types import FloatArray
 
-_STORED = "sha256, native_px, quality, added, embedding, crop"  # PHOTO_COLUMNS without the checksum
 
-
-class Store(StoreReader):
+class Store(StoreNotes):
     """People and photos in one file. Thread-safe; several processes may share the file.
 
     Wherever a person is asked for (`who`), the name or the id does.
@@ -85,7 +93,7 @@ class Store(StoreReader):
                 if insert_photo(self._connection, self.cipher, person, stored):
                     added += 1
                 elif (owner := self.owner(photo.sha256)) != name:
-                    raise GalleryError(f"a photo of {name} is enrolled as {owner!r} already: keep it in one place")
+                    raise photo_taken(name, owner)
             change.photos = added
             self._seal(change, person)
             if added:
@@ -113,15 +121,9 @@ class Store(StoreReader):
         """
         with self._writing() as change:
             person = self._find(who)
-            photos = self._read(person).photos
-            found = [photo.sha256 for photo in photos if sha256 and photo.sha256.startswith(sha256.lower())]
-            if len(found) != 1:
-                which = "no photo" if not found else f"{len(found)} photos"
-                raise GalleryError(f"{who} has {which} {sha256!r}: `lrface gallery show` lists them")
-            if len(photos) == 1:
-                raise GalleryError(f"it is the only photo of {who}: remove the person, or add another photo first")
+            found = photo_to_remove(who, self._read(person).photos, sha256)
             change.before.append(person.checksum)
-            self._connection.execute("DELETE FROM photos WHERE sha256 = ?", found)
+            self._connection.execute("DELETE FROM photos WHERE sha256 = ?", (found,))
             self._seal(change, person)
             change.photos = -1
             change.tell("photo removed", person.row, person.id)
@@ -137,7 +139,7 @@ class Store(StoreReader):
             details = self._read(person).details
             other = find_person(self._connection, "name", self.cipher.lookup(name))
             if other is not None and other.row != person.row:
-                raise GalleryError(f"{name!r} is somebody else already: merge them, or choose another name")
+                raise name_taken(name)
             change.before.append(person.checksum)
             renamed = replace(person, name=self.cipher.lookup(name))
             if self.cipher.encrypts:
@@ -156,11 +158,11 @@ class Store(StoreReader):
         with self._writing() as change:
             source, target = self._find(who), self._find(into)
             if source.row == target.row:
-                raise GalleryError(f"{who!r} and {into!r} are the same person: nothing to merge")
+                raise same_person(who, into)
             old, kept = self._read(source), self._read(target)
             change.before += [source.checksum, target.checksum]
             for photo in self._connection.execute(
-                f"SELECT id, {_STORED} FROM photos WHERE person_id = ?", (source.row,)
+                f"SELECT id, {STORED} FROM photos WHERE person_id = ?", (source.row,)
             ).fetchall():
                 self._connection.execute(
                     "UPDATE photos SET person_id = ?, checksum = ? WHERE id = ?",
@@ -174,15 +176,7 @@ class Store(StoreReader):
                     (target.row, negative_checksum(target.id, blob), number),
                 )
             self._connection.execute("DELETE FROM people WHERE id = ?", (source.row,))
-            a, b = old.details, kept.details
-            days = [day for day in (a.retain_until, b.retain_until) if day]
-            details = replace(
-                b,
-                tags=tuple(sorted({*a.tags, *b.tags})),
-                groups=tuple(sorted({*a.groups, *b.groups})),
-                metadata={**a.metadata, **b.metadata},
-                retain_until=min(days, default=None),
-            )
+            details = joined_details(old.details, kept.details)
             self._seal(change, target, details)
             change.people = -1
             change.tell(audit.MERGED, source.row, source.id)
@@ -197,17 +191,7 @@ class Store(StoreReader):
         with self._writing() as change:
             person = self._find(who)
             details = change_details(self._read(person).details)
-            unknown = set(details.groups) - set(read_settings(self._connection, self.path).groups)
-            if unknown:
-                raise GalleryError(f"there is no group {min(unknown)!r}: make it with `lrface gallery group` first")
-            if details.retain_until is not None:
-                check_day(details.retain_until)
-            try:
-                text = details.to_json()
-            except (TypeError, ValueError, RecursionError) as error:
-                raise GalleryError(f"the metadata are no JSON object ({error}): give text, numbers, lists") from error
-            if len(text) > 2**16:
-                raise GalleryError("tags and metadata of a person are longer than 64 KiB: keep them elsewhere")
+            checked_details(details, read_settings(self._connection, self.path))
             change.before.append(person.checksum)
             self._seal(change, person, details)
             change.tell(action, person.row, person.id)
@@ -253,63 +237,6 @@ class Store(StoreReader):
                     self._delete(person, change, audit.EXPIRED)
                     gone.append(person.id)
             return gone
-
-    def remember_refusals(self, judge: str, refusals: Mapping[str, Refusal]) -> None:
-        """Keeps why photos were refused, by their hashes.
-
-        Raises:
-            GalleryError: The file cannot be written.
-        """
-        with self._lock, gallery_errors(self.path), self._transaction():
-            write_refusals(self._connection, self.cipher, judge, refusals)
-
-    def log(self, action: str, detail: str) -> None:
-        """Adds an entry to the audit log."""
-        with self._writing() as change:
-            change.tell(action, detail=detail)
-
-    def set_fpir(self, fpir: float) -> None:
-        """Keeps the rate chosen for the gallery.
-
-        Raises:
-            GalleryError: The file cannot be written.
-        """
-        with self._writing() as change:
-            change.fpir = fpir
-            change.tell("fpir chosen", detail=f"{fpir:g}")
-
-    def set_group(self, name: str, group: Group | None) -> None:
-        """Makes or changes a group; None deletes it, if nobody is in it.
-
-        Raises:
-            GalleryError: Somebody is in it, or the file cannot be written.
-        """
-        if group is not None:
-            check_group(group)
-        with self._writing() as change:
-            settings = read_settings(self._connection, self.path)
-            if group is None:
-                inside = [p.name for p in self._summaries() if name in p.details.groups]
-                if name not in settings.groups or inside:
-                    why = f"{inside[0]!r} is in it: take everybody out first" if inside else "there is none"
-                    raise GalleryError(f"the group {name!r} cannot be deleted: {why}")
-            write_settings(self._connection, settings.with_group(name, group))
-            change.tell("group changed" if group else "group deleted")
-
-    def set_keep_crops(self, keep: bool) -> None:
-        """Whether crops of photos enrolled from now on are kept; False deletes those that were.
-
-        Raises:
-            GalleryError: The file cannot be written.
-        """
-        with self._writing() as change:
-            settings = read_settings(self._connection, self.path)
-            if settings.keep_crops == keep:
-                return
-            write_settings(self._connection, replace(settings, keep_crops=keep))
-            change.tell("crops are kept" if keep else "crops deleted, no more are kept")
-            if not keep:
-                self._drop_crops(change)
 
     def upgrade(self, contract: Contract, templates: dict[str, PhotoTemplate], remove_missing: bool = False) -> None:
         """Replaces every template and the contract in one transaction; photos that are not given are deleted.
@@ -357,7 +284,7 @@ class Store(StoreReader):
         """
         with self._writing() as change:
             if self._connection.execute("SELECT count(*) FROM people").fetchone()[0]:
-                raise GalleryError(f"somebody is in {self.path} already: import into a new gallery")
+                raise not_empty(self.path)
             proof = read_settings(self._connection, self.path).key_proof
             write_settings(self._connection, replace(settings, key_proof=proof))
             change.fpir = fpir
@@ -367,22 +294,16 @@ class Store(StoreReader):
                 try:
                     row = insert_person(self._connection, self.cipher, person.name, details, person.id)
                 except sqlite3.IntegrityError as error:
-                    raise GalleryError(f"{person.name!r} is there twice: it is no export of ours") from error
+                    raise import_fault(repr(person.name)) from error
                 for photo in person.photos:
                     if not insert_photo(self._connection, self.cipher, row, photo):
-                        raise GalleryError(f"a photo of {person.name!r} is there twice: it is no export of ours")
+                        raise import_fault(f"a photo of {person.name!r}")
                 for vector in person.negatives:
                     insert_negative(self._connection, self.cipher, row, vector)
                 change.people += 1
                 change.photos += len(person.photos)
                 self._seal(change, row)
                 change.tell("person imported", row.row, row.id, f"{len(person.photos)} photos")
-
-    def _seal(self, change: Change, person: PersonRow, details: Details | None = None) -> None:
-        """Gives a person, perhaps with other details, the checksum that belongs to the rows that are there."""
-        if details is not None:
-            person = replace(person, details=self.cipher.seal(details.to_json()))
-        change.after.append(seal_person(self._connection, person))
 
     def _delete(self, person: PersonRow, change: Change, action: str) -> int:
         query = "SELECT count(*) FROM photos WHERE person_id = ?"
@@ -395,13 +316,3 @@ class Store(StoreReader):
         identity = person.id if UUID.fullmatch(str(person.id)) else ""
         change.tell(action, person.row, identity, f"{photos} photos")
         return photos
-
-    def _drop_crops(self, change: Change) -> None:
-        for person, photos in self._people_with_photos():
-            change.before.append(person.checksum)
-            for number, _ in photos:
-                stored = self._connection.execute(f"SELECT {_STORED} FROM photos WHERE id = ?", (number,)).fetchone()
-                checksum = photo_checksum(person.id, *(*stored[:-1], b""))
-                self._connection.execute("UPDATE photos SET crop = x'', checksum = ? WHERE id = ?", (checksum, number))
-            self._seal(change, person)
-            change.tell("crops deleted", person.row, person.id)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lrface.errors import GalleryError
 from lrface.gallery import audit
 from lrface.gallery.audit import AuditEntry
 from lrface.gallery.names import normalise_name
@@ -23,6 +22,7 @@ from lrface.gallery.reading import (
 )
 from lrface.gallery.records import NO_DETAILS, UUID, Damage, Details, PersonRow, read_details
 from lrface.gallery.refusals import Refusal, read_refusal
+from lrface.gallery.rules import nobody_called
 from lrface.gallery.settings import Settings
 from lrface.gallery.state import read_settings, read_state
 from lrface.gallery.storefile import StoreFile
@@ -46,6 +46,21 @@ class PersonSummary:
     name: str
     details: Details
     photos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All of a gallery, of one moment.
+
+    Attributes:
+        people: With all photos, in the order of enrolment.
+        settings: Groups and the rest.
+        fpir: The rate chosen for the gallery; None where nobody chose.
+    """
+
+    people: tuple[StoredPerson, ...]
+    settings: Settings
+    fpir: float | None
 
 
 class StoreReader(StoreFile):
@@ -84,6 +99,16 @@ class StoreReader(StoreFile):
             if self._pages is not None:
                 self._pages.start()
         return changes
+
+    def contents(self) -> Contents:
+        """Everybody with all photos, and what was chosen for the gallery; all in memory at once.
+
+        Raises:
+            GalleryError: The file cannot be read, or somebody is damaged.
+        """
+        found = self.read(_itself)
+        people = tuple(person for person in found.people.values() if person is not None)
+        return Contents(people, found.settings, found.state.fpir)
 
     def verify(self) -> list[DamagedEntry]:
         """What is damaged, in people or in the audit log; empty for a whole gallery.
@@ -193,7 +218,7 @@ class StoreReader(StoreFile):
             name = normalise_name(who)
             person = find_person(self._connection, "name", self.cipher.lookup(name))
             if person is None:
-                raise GalleryError(f"nobody called {name!r} is in {self.path}: see `lrface gallery list`")
+                raise nobody_called(name, self.path)
         return person
 
     def _read(self, person: PersonRow) -> StoredPerson:
@@ -232,3 +257,7 @@ class StoreReader(StoreFile):
             photos.setdefault(row, []).append((number, sha256))
         rows = self._connection.execute("SELECT id, uuid, name, details, checksum FROM people ORDER BY id").fetchall()
         return [(PersonRow(*row), photos.get(row[0], [])) for row in rows]
+
+
+def _itself(person: StoredPerson) -> StoredPerson:
+    return person

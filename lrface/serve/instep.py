@@ -21,7 +21,7 @@ from lrface.serve.store import ServiceStore
 
 if TYPE_CHECKING:
     from lrface.gallery import Gallery
-    from lrface.gallery.index import SearchIndex
+    from lrface.gallery.protocol import SearchedPeople
 
 FILE = "service.db"
 """Name of the service's file in its folder."""
@@ -51,7 +51,7 @@ class InStep:
     ) -> None:
         self._store, self._gallery, self._forget = store, gallery, forget
         self.lock = threading.RLock()
-        self._index: SearchIndex | None = None
+        self._index: SearchedPeople | None = None
 
     def follow(self) -> int:
         """Does what the gallery's log says since the last time; costs next to nothing where it says nothing.

@@ -11,7 +11,7 @@ from lrface.gallery import Person
 
 if TYPE_CHECKING:
     from lrface.gallery import Gallery
-    from lrface.gallery.index import SearchIndex
+    from lrface.gallery.protocol import SearchedPeople
 
 
 class Names:
@@ -26,7 +26,7 @@ class Names:
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
         self._lock = threading.Lock()
-        self._index: SearchIndex | None = None
+        self._index: SearchedPeople | None = None
         self._names: list[str] = []
 
     def current(self) -> list[str]:

@@ -20,7 +20,7 @@ from lrface.tracks.tracker import MotionTracker, Tracker
 from lrface.types import Detections, Face, Identification, Reason
 
 if TYPE_CHECKING:
-    from lrface.gallery.index import SearchIndex
+    from lrface.gallery.protocol import SearchedPeople
     from lrface.inputs.video import Frame
     from lrface.matcher import FaceMatcher
 
@@ -67,7 +67,7 @@ class TrackFollower:
         self._strangers = Strangers() if strangers is None else strangers
         self._tracker: Tracker = MotionTracker() if tracker is None else tracker
         self._tracks: dict[int, Track] = {}
-        self._index: SearchIndex | None = None
+        self._index: SearchedPeople | None = None
         self._undecided: set[int] = set()
         self._row_tracks: list[Track] = []
         self._row_widths: list[float] = []

@@ -12,7 +12,7 @@ from lrface.decisions.expectation import TRACK_VIEWS
 from lrface.embedding.templates import fuse
 from lrface.enrolment.leave_one_out import PEOPLE, evenly
 from lrface.gallery import Gallery, Match, PhotoTemplate
-from lrface.gallery.index import SearchIndex
+from lrface.gallery.protocol import SearchedPeople
 from lrface.tracks.decision import CANDIDATES, can_fuse, decide_track
 from lrface.tracks.template import TrackTemplate, View, fuse_views
 
@@ -80,7 +80,7 @@ def tracks_left_out(
 
 
 def _compared(
-    gallery: Gallery, index: SearchIndex, network: str, count: int
+    gallery: Gallery, index: SearchedPeople, network: str, count: int
 ) -> Iterator[tuple[TrackTemplate, str, list[Match]]]:
     """Tracks, whose they are, and the people closest to them; one's own as similar as without these photos."""
     searched = set(index.names)

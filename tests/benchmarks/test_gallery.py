@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.gallery import KEY, check, fill, make_people, ours, two_processes
+from benchmarks.gallery import KEY, check, fill, make_people, ours, ours_in_milvus, two_processes
 from benchmarks.lib.gallery_peers import faiss_exact, faiss_hnsw
 
 
@@ -27,3 +27,10 @@ def test_who_is_enrolled_by_another_process_is_found(tmp_path: Path) -> None:
     record = two_processes(tmp_path, 3)
     assert record["searches"] > 3
     assert record["seen_after_max_ms"] < 60_000
+
+
+def test_the_same_people_are_found_in_milvus(tmp_path: Path) -> None:
+    make_people(300, tmp_path)
+    record = ours_in_milvus(tmp_path, 2)
+    assert record["missed"] == 0
+    assert min(value for name, value in record.items() if name.endswith("_ms")) > 0

@@ -18,9 +18,14 @@ from lrface.gallery.settings import Group
 KEY = bytes(range(32))
 
 
-@pytest.fixture(params=["plain", "encrypted"])
-def key(request: pytest.FixtureRequest) -> bytes | None:
-    return KEY if request.param == "encrypted" else None
+@pytest.fixture(params=["plain", "encrypted", "milvus"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def key(kind: str) -> bytes | None:
+    return KEY if kind == "encrypted" else None
 
 
 @pytest.fixture
@@ -29,8 +34,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gallery(path: Path, key: bytes | None) -> Iterator[Gallery]:
-    with Gallery.open(path, CONTRACT, key=key) as opened:
+def gallery(request: pytest.FixtureRequest, path: Path, kind: str, key: bytes | None) -> Iterator[Gallery]:
+    place = request.getfixturevalue("milvus").empty("staff") if kind == "milvus" else path
+    with Gallery.open(place, CONTRACT, key=key) as opened:
         opened.add("Ana", [photo(1), photo(2)])
         opened.add("Bob", [photo(3)])
         yield opened
@@ -206,14 +212,18 @@ def test_nothing_of_a_person_is_left_by_whatever_way_it_went(path: Path) -> None
             assert [trace for trace in traces if trace in content] == [], file.name
 
 
-def test_a_snapshot_is_a_gallery_of_one_moment(gallery: Gallery, key: bytes | None, tmp_path: Path) -> None:
-    gallery.snapshot(tmp_path / "copy")
-    gallery.remove("Ana")
-    with Gallery.open(tmp_path / "copy", CONTRACT, key=key) as copy:
-        assert [p.name for p in copy.people()] == ["Ana", "Bob"]
-        assert copy.verify() == []
-    with pytest.raises(GalleryError, match="there already"):
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_snapshot_is_a_gallery_of_one_moment(path: Path, key: bytes | None, tmp_path: Path) -> None:
+    with Gallery.open(path, CONTRACT, key=key) as gallery:
+        gallery.add("Ana", [photo(1), photo(2)])
+        gallery.add("Bob", [photo(3)])
         gallery.snapshot(tmp_path / "copy")
+        gallery.remove("Ana")
+        with Gallery.open(tmp_path / "copy", CONTRACT, key=key) as copy:
+            assert [p.name for p in copy.people()] == ["Ana", "Bob"]
+            assert copy.verify() == []
+        with pytest.raises(GalleryError, match="there already"):
+            gallery.snapshot(tmp_path / "copy")
 
 
 def test_an_encrypted_file_tells_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

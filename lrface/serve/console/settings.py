@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from lrface.decisions.expectation import WIDTHS, expected_missed, expected_tracks_missed, networks_at
 from lrface.enrolment.leave_one_out import RATES, Recognition, leave_one_out
-from lrface.gallery.index import SearchIndex
+from lrface.gallery.protocol import SearchedPeople
 from lrface.serve.access import Role
 from lrface.serve.console.rendering import Console, fields_of, identity_of
 from lrface.serve.problems import Problem
@@ -54,7 +54,7 @@ class Cost:
 class _Compared:
     """What was found for an index; a later index is another object."""
 
-    index: SearchIndex
+    index: SearchedPeople
     rates: tuple[float, ...]
     found: list[Recognition]
     tracks: dict[float, dict[int, TrackRecognition]]

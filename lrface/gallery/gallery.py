@@ -1,4 +1,4 @@
-"""A gallery on one machine: SQLite is the truth, an index in memory answers searches."""
+"""Who is enrolled: what a program may ask of a gallery, wherever it is kept."""
 
 from __future__ import annotations
 
@@ -9,38 +9,24 @@ from os import PathLike
 from types import TracebackType
 from typing import Any
 
-from lrface.decisions.rates import check_fpir
 from lrface.errors import ContractError, GalleryError
-from lrface.gallery.audit import AuditEntry
-from lrface.gallery.ciphers import Cipher
 from lrface.gallery.contract import Contract
-from lrface.gallery.following import IndexFollower
-from lrface.gallery.index import Match, SearchIndex
+from lrface.gallery.index import Match
 from lrface.gallery.keys import Key
 from lrface.gallery.names import normalise_name
+from lrface.gallery.notes import GalleryNotes
+from lrface.gallery.opening import open_followed
 from lrface.gallery.person import Person
 from lrface.gallery.reading import DamagedEntry, StoredPerson
 from lrface.gallery.records import PhotoTemplate, usable_photo
-from lrface.gallery.refusals import Refusal
-from lrface.gallery.settings import Group, Settings
-from lrface.gallery.store import Store
 from lrface.types import FloatArray
 
 
-class Gallery:
-    """People and their templates. Thread-safe; several processes may share the file.
+class Gallery(GalleryNotes):
+    """People and their templates, in a file or in Milvus. Thread-safe; several processes may share it.
 
     Wherever a person is asked for (`who`), the name or the id does.
     """
-
-    def __init__(self, store: Store) -> None:
-        try:
-            _ = store.contract.level
-        except ContractError:
-            store.close()
-            raise
-        self._store = store
-        self._index = IndexFollower(store)
 
     @property
     def contract(self) -> Contract:
@@ -59,19 +45,20 @@ class Gallery:
         """Opens a gallery.
 
         Args:
-            path: The file, or ":memory:".
+            path: The file, ":memory:", or the URL of a collection in Milvus: `milvus://host:19530/staff`.
             contract: The loaded models' (`Contract.of(manifest)`); None to open an existing gallery as it is.
-            create: Whether to make the file where there is none; without a contract it is never made.
+            create: Whether to make the file, or with the first change the collection, where there is none; without a
+                contract it is never made.
             key: 32 bytes, or a function that gives them, by which names, templates and crops are encrypted. None for
                 the one that the environment names (`LRFACE_GALLERY_KEY`, `LRFACE_GALLERY_KEY_FILE`), else a gallery
-                that is not encrypted.
+                that is not encrypted. Not for Milvus, which cannot search what is encrypted.
 
         Raises:
-            GalleryError: Not a gallery, damaged, of a newer lrface, of another key, or not accessible; or there is no
-                file, and none is to be made.
+            GalleryError: Not a gallery, damaged, of a newer lrface, of another key, or not accessible; or there is
+                none, and none is to be made.
             ContractError: Made with other models.
         """
-        return cls(Store(path, contract, create, key))
+        return cls(*open_followed(path, contract, create, key))
 
     def add(self, name: str, photos: Sequence[PhotoTemplate]) -> int:
         """Enrols photos of a person, all of them or none; when it returns, they are on the disk.
@@ -204,43 +191,6 @@ class Gallery:
         """
         self._index.write(lambda: self._store.remove_negative(who, embedding))
 
-    def groups(self) -> Mapping[str, Group]:
-        """The groups by name.
-
-        Raises:
-            GalleryError: The file cannot be read.
-        """
-        return self._store.settings().groups
-
-    def set_group(self, name: str, group: Group | None) -> None:
-        """Makes or changes a group; None deletes one in which nobody is.
-
-        Raises:
-            EnrolmentError: The name is not usable.
-            GalleryError: Not a rate or a day, somebody is in it, or the file cannot be written.
-        """
-        clean = normalise_name(name)
-        self._index.write(lambda: self._store.set_group(clean, group))
-
-    @property
-    def settings(self) -> Settings:
-        """What was chosen for the gallery.
-
-        Raises:
-            GalleryError: The file cannot be read.
-        """
-        return self._store.settings()
-
-    def set_keep_crops(self, keep: bool) -> None:
-        """Whether the aligned crops of photos enrolled from now on are kept, so that other models can embed them.
-
-        False deletes those that were kept.
-
-        Raises:
-            GalleryError: The file cannot be written.
-        """
-        self._index.write(lambda: self._store.set_keep_crops(keep))
-
     def compact(self) -> None:
         """Rewrites the file without the space of deleted people (the disk must have room for a copy).
 
@@ -309,29 +259,7 @@ class Gallery:
         Raises:
             GalleryError: The file cannot be read, or somebody is damaged.
         """
-        return [person for person in self._store.read(lambda person: person).people.values() if person is not None]
-
-    @property
-    def cipher(self) -> Cipher:
-        """What encrypts names, templates and crops; for what else is kept of the people."""
-        return self._store.cipher
-
-    def audit_log(self, after: int = 0, before: int | None = None, most: int | None = None) -> list[AuditEntry]:
-        """Who did what when, the oldest first; without names, templates or hashes of photos.
-
-        Args:
-            after: Only entries with a higher number.
-            before: Only entries with a lower number.
-            most: Of these the last ones, so many.
-
-        Raises:
-            GalleryError: The file cannot be read.
-        """
-        return self._store.audit_log(after, before, most)
-
-    def log(self, action: str, detail: str = "") -> None:
-        """Adds an entry to the audit log for a change that is kept elsewhere; both texts name nobody."""
-        self._index.write(lambda: self._store.log(action, detail))
+        return list(self._store.contents().people)
 
     def owner(self, sha256: str) -> str | None:
         """The person for whom a photo is enrolled; None for a photo that is not.
@@ -340,50 +268,6 @@ class Gallery:
             GalleryError: The file cannot be read.
         """
         return self._store.owner(sha256)
-
-    def stored_hash(self, sha256: str) -> str:
-        """A photo's hash as `photos` lists it: a keyed hash of it in an encrypted gallery."""
-        return self._store.cipher.lookup(sha256)
-
-    def refusal(self, sha256: str, judge: str, name: str) -> Refusal | None:
-        """Why a photo of a person was refused earlier; None for nothing that still holds.
-
-        Args:
-            sha256: Of the photo.
-            judge: Of what enrolment is by now: networks, detector, version.
-            name: The person's.
-
-        Raises:
-            GalleryError: The file cannot be read.
-        """
-        return self._store.refusal(sha256, judge, name)
-
-    def remember_refusals(self, judge: str, refusals: Mapping[str, Refusal]) -> None:
-        """Keeps why photos were refused, by their hashes, until somebody is removed or another judge says something.
-
-        Raises:
-            GalleryError: The file cannot be written.
-        """
-        self._index.write(lambda: self._store.remember_refusals(judge, refusals))
-
-    @property
-    def fpir(self) -> float | None:
-        """The share of strangers that may be named, as chosen for this gallery; None where nobody chose.
-
-        Raises:
-            GalleryError: The file cannot be read, or holds something else.
-        """
-        return self.search_index().fpir
-
-    def set_fpir(self, fpir: float) -> None:
-        """Keeps the share of strangers that may be named; thresholds follow from it, and from the people of the moment.
-
-        Raises:
-            ArgumentError: It is not above 0 and below 1.
-            GalleryError: The file cannot be written.
-        """
-        check_fpir(fpir)
-        self._index.write(lambda: self._store.set_fpir(fpir))
 
     def search(self, embeddings: FloatArray, k: int = 5) -> list[list[Match]]:
         """The people closest to each probe, by cosine.
@@ -405,14 +289,6 @@ class Gallery:
                 "gallery's models"
             )
         return self.search_index().search(embeddings, k)
-
-    def search_index(self) -> SearchIndex:
-        """The people of this moment, as searched; brought up to date if this or another process has written since.
-
-        While another thread or process holds the file, or while it is missing or half copied (for `GRACE_S` seconds),
-        the last one is used; a warning is logged.
-        """
-        return self._index.current()
 
     def __len__(self) -> int:
         """How many people are enrolled."""

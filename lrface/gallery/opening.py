@@ -1,0 +1,57 @@
+"""Where a gallery is: a file on this machine, or a collection in Milvus. Nothing else decides it."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from lrface.errors import ContractError
+from lrface.gallery.contract import Contract
+from lrface.gallery.following import IndexFollower
+from lrface.gallery.keys import Key
+from lrface.gallery.protocol import GalleryStore, PeopleFollower
+from lrface.gallery.store import Store
+
+if TYPE_CHECKING:
+    from lrface.gallery.milvus.store import MilvusStore
+
+_SCHEMES = ("milvus://", "milvus+tls://")
+
+
+def is_on_server(path: str | PathLike[str]) -> bool:
+    """Whether a gallery's path is the URL of a collection in Milvus."""
+    return os.fsdecode(path).lower().startswith(_SCHEMES)
+
+
+def open_store(
+    path: str | PathLike[str], contract: Contract | None, create: bool = True, key: Key | None = None
+) -> GalleryStore:
+    """Opens what keeps a gallery; see `Gallery.open`."""
+    return _open_milvus(path, contract, create, key) if is_on_server(path) else Store(path, contract, create, key)
+
+
+def open_followed(
+    path: str | PathLike[str], contract: Contract | None, create: bool, key: Key | None
+) -> tuple[GalleryStore, PeopleFollower]:
+    """Opens what keeps a gallery, and what follows its people.
+
+    Raises:
+        ContractError: Also for a gallery of several networks, of an earlier version.
+    """
+    if is_on_server(path):
+        there = _open_milvus(path, contract, create, key)
+        return there, there
+    store = Store(path, contract, create, key)
+    try:
+        _ = store.contract.level
+    except ContractError:
+        store.close()
+        raise
+    return store, IndexFollower(store)
+
+
+def _open_milvus(path: str | PathLike[str], contract: Contract | None, create: bool, key: Key | None) -> MilvusStore:
+    from lrface.gallery.milvus.store import MilvusStore
+
+    return MilvusStore.open(os.fsdecode(path), contract, create, key)
