@@ -30,7 +30,8 @@ class MilvusServer:
 
     def client(self) -> MilvusClient:
         """A connection that knows nothing of lrface."""
-        return MilvusClient(uri=f"http://127.0.0.1:{self.port}", timeout=10)
+        seldom = {"grpc.keepalive_permit_without_calls": False}  # else it ends idle connections
+        return MilvusClient(uri=f"http://127.0.0.1:{self.port}", timeout=10, grpc_options=seldom)
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""

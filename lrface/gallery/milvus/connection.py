@@ -9,9 +9,10 @@ that were refused, and who is about to write.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from lrface.errors import GalleryError, GalleryInUseError
 from lrface.gallery.contract import Contract
@@ -25,8 +26,13 @@ _FORMAT, _CONTRACT = "lrface.format", "lrface.contract"
 _PAGE = 1000  # rows that are read at once
 _TEXT = 65535  # bytes that a field of text holds
 _NO_COLLECTION, _NOT_LOADED = 100, 101
+_LATE, _REFUSED, _UNAVAILABLE, _GONE = "late", "refused", "unavailable", "gone"
+_PAUSE_S = 0.2  # before a call is repeated
+# pymilvus asks an idle server every 10 s whether it is there; many end the connection of one who asks so often.
+_CHANNEL = {"grpc.keepalive_time_ms": 60_000, "grpc.keepalive_permit_without_calls": False}
 
 Row = dict[str, Any]
+_T = TypeVar("_T")
 
 
 class Connection:
@@ -48,7 +54,9 @@ class Connection:
         self._failures = (MilvusException, grpc.RpcError, ConnectionError)
         self._client: Any = None
         with self._errors():
-            self._client = MilvusClient(uri=address.uri, token=address.token, timeout=CALL_S)
+            self._client = self._twice(
+                lambda: MilvusClient(uri=address.uri, token=address.token, timeout=CALL_S, grpc_options=_CHANNEL)
+            )
 
     def close(self) -> None:
         """Ends the connection."""
@@ -196,12 +204,22 @@ class Connection:
 
         with self._errors():
             try:
-                return once()
+                return self._twice(once)
             except self._failures as error:
                 if getattr(error, "code", None) != _NOT_LOADED or what in ("load_collection", "has_collection"):
                     raise
             self._client.load_collection(name, timeout=LONG_S)  # the server was started anew, or somebody released it
             return once()
+
+    def _twice(self, call: Callable[[], _T]) -> _T:
+        """Calls it again after a broken connection. To write the same rows of a turn twice is to write them once."""
+        try:
+            return call()
+        except self._failures as error:
+            if _reasons(error) & {_UNAVAILABLE, _LATE} != {_UNAVAILABLE}:
+                raise
+        time.sleep(_PAUSE_S)
+        return call()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -218,26 +236,36 @@ class Connection:
             ) from error
 
     def _error(self, error: Exception) -> GalleryError:
-        where, said = f"gallery {self.address}", _short(error)
-        code = getattr(error, "code", None)
-        code = code() if callable(code) else code
-        name = str(getattr(code, "name", ""))
-        lowered = said.lower()
-        if "DEADLINE" in name or "timeout" in lowered or "deadline" in lowered:
+        where, said, reasons = f"gallery {self.address}", _short(error), _reasons(error)
+        if _LATE in reasons:
             return GalleryInUseError(
                 f"{where}: the server did not answer in time: check it, and what was stored, then try again"
             )
-        if name in ("UNAUTHENTICATED", "PERMISSION_DENIED") or "auth" in lowered or "permission" in lowered:
+        if _REFUSED in reasons:
             return GalleryError(
                 f"{where}: the server refuses this user: give user and password in the URL, or a token in {TOKEN}"
             )
-        if name == "UNAVAILABLE" or "connect" in lowered or "unavailable" in lowered:
+        if _UNAVAILABLE in reasons:
             return GalleryError(
                 f"{where}: no connection to the server: check that it runs, host and port, and for TLS milvus+tls://"
             )
-        if code == _NO_COLLECTION or "not exist" in lowered or "not found" in lowered:
+        if _GONE in reasons:
             return GalleryError(f"{where}: the collection is not there any more: enrol again, or restore a backup")
         return GalleryError(f"{where}: the server said: {said}: check the server; the change may not be stored")
+
+
+def _reasons(error: BaseException) -> set[str]:
+    """What kind of failure it is, by its code, else by its words: pymilvus has one code for many."""
+    code = getattr(error, "code", None)
+    code = code() if callable(code) else code
+    name, said = str(getattr(code, "name", "")), _short(error).lower()
+    words = {
+        _LATE: name == "DEADLINE_EXCEEDED" or "timeout" in said or "deadline" in said,
+        _REFUSED: name in ("UNAUTHENTICATED", "PERMISSION_DENIED") or "auth" in said or "permission" in said,
+        _UNAVAILABLE: name == "UNAVAILABLE" or "connect" in said or "unavailable" in said,
+        _GONE: code == _NO_COLLECTION or "not exist" in said or "not found" in said,
+    }
+    return {reason for reason, holds in words.items() if holds}
 
 
 def _short(error: BaseException) -> str:
