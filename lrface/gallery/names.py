@@ -33,7 +33,7 @@ def normalise_name(name: str) -> str:
         raise EnrolmentError(f"a name cannot be a {type(name).__name__}: pass text")
     clean = _spelling(name)
     if fault := name_fault(clean):
-        raise EnrolmentError(f"the name {_start(clean)!a} {fault}: choose another spelling")
+        raise EnrolmentError(f"the name {_start(clean)!r} {fault}: choose another spelling")
     return clean
 
 

@@ -28,6 +28,8 @@ def make_app(service: Service) -> ASGIApp:
         problem = _problem_of(request, error)
         accepts = request.headers.get("accept", "")
         if "text/html" in accepts and not request.url.path.startswith("/v1/"):
+            if isinstance(error, HTTPException) and error.status_code == 404:
+                problem = Problem(404, "there is no such page: choose one of those above")
             return console.failed(request, problem)
         return problem.response(request.scope["state"]["request_id"])
 

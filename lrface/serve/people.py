@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrface.enrolment.reports import PhotoReport
-from lrface.errors import EnrolmentError, GalleryError
+from lrface.errors import EnrolmentError, GalleryError, GalleryInUseError
 from lrface.gallery import Person, normalise_name
+from lrface.gallery.records import UUID
 from lrface.serve.problems import Problem
 from lrface.serve.trackrecords import StoredTrack
 from lrface.tracks.decision import CANDIDATES, TrackDecision, decide_track
@@ -45,7 +46,12 @@ def person_of(service: Service, who: str) -> Person:
     try:
         return service.matcher.gallery.person(who)
     except GalleryError as error:
-        raise Problem(404, str(error)) from error
+        if isinstance(error, GalleryInUseError):
+            raise
+        called = "of this id" if UUID.fullmatch(who) else f"called {who[:200]!r}"
+        raise Problem(
+            404, f"nobody {called} is enrolled (any more): see who is, on the page People or at /v1/people"
+        ) from error
 
 
 def enrol(

@@ -176,7 +176,8 @@ class Watcher:
         def stream_event(camera: Camera, event: StreamEvent) -> None:
             answers = event.kind == StreamEventKind.CONNECTED
             _log.info("%s: %s", camera.name, event.message)
-            self._frames.tell(camera.name, answers, event.message)
+            _, _, what = event.message.partition(": ")  # the camera's name says where, not the URL of its source
+            self._frames.tell(camera.name, answers, what or event.message)
             receivers.camera_answers(camera.name, answers)
 
         try:

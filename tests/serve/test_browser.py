@@ -220,7 +220,7 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
     walk.check("console-history")
 
     walk.go("Settings")
-    page.get_by_label("One stranger in").fill("500")
+    page.get_by_label("One stranger in so many").fill("500")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Saved.").wait_for()
     walk.check("console-settings")

@@ -250,8 +250,8 @@ def test_upload_says_of_each_photo_why_it_was_taken_or_refused(
     answer = client.post("/people", data={"name": "Dora"}, files=files, headers=headers)
     assert answer.status_code == 200, answer.text
     text = re.sub(r"\s+", " ", answer.text)
-    assert re.search(r"good.png</th><td>enrolled", text)
-    assert re.search(r"empty.png</th><td>refused</td><td>[^<]{10,}", text)
+    assert re.search(r"good.png</bdi></th><td>enrolled", text)
+    assert re.search(r"empty.png</bdi></th><td>refused</td><td>[^<]{10,}", text)
     assert "1 photo taken of 2" in text
 
     refused = client.post("/people", data={"name": "Emil"}, files=files[1:], headers=headers)
@@ -316,9 +316,9 @@ def test_somebody_enrolled_later_is_found_in_earlier_tracks(browser: tuple[httpx
     answer = client.post("/people", data={"name": "Carla"}, files=files, headers=headers).text
     person = watched.http.get("/v1/people/Carla").json()["id"]
     try:
-        assert "Carla was here before" in answer
+        assert "<bdi>Carla</bdi> was here before" in answer
         page = client.get("/review").text  # the review says so, too, and offers the name
-        assert "Looks like Carla, who was not enrolled then" in page
+        assert "Looks like <bdi>Carla</bdi>, who was not enrolled then" in page
         assert 'value="Carla" required' in page
         tracks = re.findall(r'name="track" value="(\d+)"', answer)
         assert len(tracks) >= 2
@@ -329,18 +329,41 @@ def test_somebody_enrolled_later_is_found_in_earlier_tracks(browser: tuple[httpx
         watched.http.delete(f"/v1/people/{person}")
 
 
+def test_two_browsers_do_not_name_one_track_twice(browser: tuple[httpx.Client, str], watched: Server) -> None:
+    client, csrf = browser
+    seen = watched.http.get("/v1/tracks?unknown=true&camera=hall&limit=500").json()["tracks"]
+    track = next(each["id"] for each in seen if not each["open"] and each["crops"])
+    fields = {"csrf_token": csrf, "track": str(track), "what": "name"}
+    first, again, other = (
+        client.post("/review", data={**fields, "person": name}, headers={"Accept": "text/html"})
+        for name in ("Ana", "Ana", "Fritz")
+    )
+    try:
+        assert (first.status_code, again.status_code, other.status_code) == (303, 303, 409)
+        assert "was named Ana meanwhile, so nothing was changed" in other.text
+        assert client.post("/review", data={**fields, "what": "ignore"}).status_code == 409
+        found = watched.http.get(f"/v1/tracks/{track}").json()
+        assert (found["name"], found["label"]) == ("Ana", None)
+        assert watched.http.get("/v1/people/Fritz").status_code == 404
+    finally:
+        for answer in (again, first):
+            action = answer.headers["location"].partition("=")[2]
+            assert client.post(f"/review/undo/{action}", data={"csrf_token": csrf}).status_code == 303
+    assert watched.http.get(f"/v1/tracks/{track}").json()["name"] is None
+
+
 def test_settings_are_chosen_in_words(browser: tuple[httpx.Client, str], watched: Server) -> None:
     client, csrf = browser
     page = client.get("/settings").text
     assert re.search(r"<td>\d+ of (\d+)</td>.*Tracks: the last \1 that are kept", page, re.DOTALL)
     assert "Enrol a second photo of somebody" in page
-    expected = [[int(share) for share in re.findall(r"<td>(\d+) %</td>", row)] for row in page.split("<tr>")[3:]]
+    expected = [[int(share) for share in re.findall(r"<td>(\d+)&nbsp;%</td>", row)] for row in page.split("<tr>")[3:]]
     assert [len(row) for row in expected[:5]] == [5] * 5  # faces of 12 to 48 px
     assert expected[0] < expected[4]  # fewer strangers, more people who stay unknown
     assert "100 other people" in page
     assert watched.enrol("Ana", tiny_models.png(tiny_models.portrait("Ana", 1)), force="true").status_code == 201
     page = client.get("/settings").text  # what each choice costs follows the gallery
-    assert page.count("<td>2 of 2 (100 %)</td>") == 5
+    assert page.count("<td>2 of 2 (100&nbsp;%)</td>") == 5
     assert "Photos: 2 of 1 person, each compared as if it alone were not enrolled." in page
     fields = {"csrf_token": csrf, "one_in": "250", "known_days": "10", "unknown_days": "1.5"}
     assert client.post("/settings", data=fields).status_code == 303

@@ -36,12 +36,14 @@ class Row:
     """A line of the timeline.
 
     Attributes:
-        label: Person and camera.
+        name: Of the person, or "unknown".
+        camera: Where.
         named: Whether the person has a name.
         bars: Left edge and width of each track in percent, and its words.
     """
 
-    label: str
+    name: str
+    camera: str
     named: bool
     bars: tuple[tuple[float, float, str], ...]
 
@@ -131,7 +133,7 @@ def timeline(tracks: Sequence[StoredTrack], start: float, end: float) -> list[Ro
         return round(left, 3), round(min(width, 100 - left), 3), words
 
     return [
-        Row(f"{name}, {camera}", own[0].name is not None, tuple(bar(track) for track in own))
+        Row(name, camera, own[0].name is not None, tuple(bar(track) for track in own))
         for (name, camera), own in list(lines.items())[:_ROWS]
     ]
 

@@ -190,7 +190,8 @@ def clock(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time: "12 s", "3 min", "2 h 5 min"."""
+    """A length of time: "12 s", "3 min", "2 h 5 min"; none where the machine's clock was set back meanwhile."""
+    seconds = max(0.0, seconds)
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -91,10 +91,12 @@ def routes(console: Console) -> list[BaseRoute]:
         fields, who = await fields_of(request), identity_of(request)
         tracks, name = track_ids(fields), str(fields.get("person", "")).strip()
         if fields.get("what") == "ignore":
+            await service.read(_check_unknown, service, tracks, name)
             action = await service.change(who, label_tracks, service, tracks, "ignored")
         elif not name:
             raise Problem(422, "who is it? Write a name, or choose one of the list")
         else:
+            await service.read(_check_unknown, service, tracks, name)
             named = await service.work(who, name_tracks, service, tracks, name, "learn" in fields)
             action = named.action
         return RedirectResponse(f"/review?done={action.id}", 303)
@@ -177,6 +179,22 @@ def known_by_now(service: Service, groups: Sequence[Group]) -> dict[int, str]:
         if decision.name is not None:
             found[track] = decision.name
     return found
+
+
+def _check_unknown(service: Service, tracks: Sequence[int], who: str) -> None:
+    """Refuses to name tracks anew that were unknown when the page was loaded, and are not any more.
+
+    Raises:
+        Problem: The camera, or somebody in another browser, has named one of them otherwise meanwhile.
+    """
+    for track in tracks:
+        found = service.store.track(track)
+        if found is not None and found.person is not None and who not in (found.person, found.name):
+            raise Problem(
+                409,
+                f"one of these pictures was named {found.name} meanwhile, so nothing was changed: load the page again "
+                "(a wrong name is corrected on the page Who was here)",
+            )
 
 
 def _names(gallery: Gallery, actions: Sequence[StoredAction]) -> dict[str, str]:
