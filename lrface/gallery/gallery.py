@@ -75,7 +75,7 @@ class Gallery(GalleryNotes):
         Raises:
             EnrolmentError: The name is not usable.
             ContractError: A template has another dimension than the gallery's.
-            GalleryError: Nothing to add, a photo of somebody else, or the file cannot be written (a full disk);
+            GalleryError: Nothing to add, a photo of somebody else, or it cannot be written (a full disk);
                 nothing is stored then.
         """
         clean = normalise_name(name)
@@ -88,13 +88,14 @@ class Gallery(GalleryNotes):
     def remove(self, who: str) -> int:
         """Deletes a person and every template; the bytes in the file are overwritten with zeros.
 
-        Copies that SQLite made of them while it moved rows may be left: `compact` leaves none.
+        Copies that SQLite made of them while it moved rows may be left: `compact` leaves none. In Milvus their bytes
+        are left until it has compacted its files.
 
         Returns:
             How many photos were enrolled.
 
         Raises:
-            GalleryError: There is no such person, or the file cannot be written.
+            GalleryError: There is no such person, or it cannot be written.
         """
         return self._index.write(lambda: self._store.remove(who))
 
@@ -165,7 +166,7 @@ class Gallery(GalleryNotes):
         """Deletes everybody whose last day is over; returns their ids.
 
         Raises:
-            GalleryError: The file cannot be written.
+            GalleryError: It cannot be written.
         """
         return self._index.write(lambda: self._store.expire((today or dt.date.today()).isoformat()))
 
@@ -194,13 +195,15 @@ class Gallery(GalleryNotes):
     def compact(self) -> None:
         """Rewrites the file without the space of deleted people (the disk must have room for a copy).
 
+        Milvus is asked to do so with its own files; when it deletes the old ones is its own choice.
+
         Raises:
-            GalleryError: The file cannot be written.
+            GalleryError: It cannot be written.
         """
         self._store.compact()
 
     def snapshot(self, target: str | PathLike[str]) -> None:
-        """Copies the gallery of this moment into a new file, also while others write.
+        """Copies the gallery of this moment into a new file, also while others write. Not one in Milvus.
 
         Raises:
             GalleryError: The target is there already, or cannot be written.
@@ -211,7 +214,7 @@ class Gallery(GalleryNotes):
         """Compares every row with its checksum, and gives what is damaged; empty for a whole gallery.
 
         Raises:
-            GalleryError: The file cannot be read at all.
+            GalleryError: It cannot be read at all.
         """
         return self._store.verify()
 
@@ -219,7 +222,7 @@ class Gallery(GalleryNotes):
         """Deletes the people whose rows are damaged, so that all others can be used again; gives what was damaged.
 
         Raises:
-            GalleryError: The file cannot be written.
+            GalleryError: It cannot be written.
         """
         return self._index.write(self._store.remove_damaged)
 
@@ -231,7 +234,7 @@ class Gallery(GalleryNotes):
             most: Of these the first ones, so many; None for all.
 
         Raises:
-            GalleryError: The file cannot be read.
+            GalleryError: It cannot be read.
         """
         self.search_index()  # which compares all checksums
         return [Person.of(p.id, p.name, p.photos, p.details) for p in self._store.people(after, most)]
@@ -257,7 +260,7 @@ class Gallery(GalleryNotes):
         """Everybody with all photos, in the order of enrolment; all in memory at once.
 
         Raises:
-            GalleryError: The file cannot be read, or somebody is damaged.
+            GalleryError: It cannot be read, or somebody is damaged.
         """
         return list(self._store.contents().people)
 
@@ -265,7 +268,7 @@ class Gallery(GalleryNotes):
         """The person for whom a photo is enrolled; None for a photo that is not.
 
         Raises:
-            GalleryError: The file cannot be read.
+            GalleryError: It cannot be read.
         """
         return self._store.owner(sha256)
 
@@ -281,7 +284,7 @@ class Gallery(GalleryNotes):
 
         Raises:
             ContractError: Another dimension.
-            GalleryError: The file cannot be read, or a template is damaged.
+            GalleryError: It cannot be read, or a template is damaged.
         """
         if embeddings.shape[1:] != (self.contract.dim,):
             raise ContractError(

@@ -23,7 +23,7 @@ class GalleryNotes:
         """The groups by name.
 
         Raises:
-            GalleryError: The file cannot be read.
+            GalleryError: It cannot be read.
         """
         return self._store.settings().groups
 
@@ -32,7 +32,7 @@ class GalleryNotes:
 
         Raises:
             EnrolmentError: The name is not usable.
-            GalleryError: Not a rate or a day, somebody is in it, or the file cannot be written.
+            GalleryError: Not a rate or a day, somebody is in it, or it cannot be written.
         """
         clean = normalise_name(name)
         self._index.write(lambda: self._store.set_group(clean, group))
@@ -42,7 +42,7 @@ class GalleryNotes:
         """What was chosen for the gallery.
 
         Raises:
-            GalleryError: The file cannot be read.
+            GalleryError: It cannot be read.
         """
         return self._store.settings()
 
@@ -52,7 +52,7 @@ class GalleryNotes:
         False deletes those that were kept.
 
         Raises:
-            GalleryError: The file cannot be written.
+            GalleryError: It cannot be written.
         """
         self._index.write(lambda: self._store.set_keep_crops(keep))
 
@@ -70,7 +70,7 @@ class GalleryNotes:
             most: Of these the last ones, so many.
 
         Raises:
-            GalleryError: The file cannot be read.
+            GalleryError: It cannot be read.
         """
         return self._store.audit_log(after, before, most)
 
@@ -91,7 +91,7 @@ class GalleryNotes:
             name: The person's.
 
         Raises:
-            GalleryError: The file cannot be read.
+            GalleryError: It cannot be read.
         """
         return self._store.refusal(sha256, judge, name)
 
@@ -99,7 +99,7 @@ class GalleryNotes:
         """Keeps why photos were refused, by their hashes, until somebody is removed or another judge says something.
 
         Raises:
-            GalleryError: The file cannot be written.
+            GalleryError: It cannot be written.
         """
         self._index.write(lambda: self._store.remember_refusals(judge, refusals))
 
@@ -108,7 +108,7 @@ class GalleryNotes:
         """The share of strangers that may be named, as chosen for this gallery; None where nobody chose.
 
         Raises:
-            GalleryError: The file cannot be read, or holds something else.
+            GalleryError: It cannot be read, or holds something else.
         """
         return self.search_index().fpir
 
@@ -117,7 +117,7 @@ class GalleryNotes:
 
         Raises:
             ArgumentError: It is not above 0 and below 1.
-            GalleryError: The file cannot be written.
+            GalleryError: It cannot be written.
         """
         check_fpir(fpir)
         self._index.write(lambda: self._store.set_fpir(fpir))

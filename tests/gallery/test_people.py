@@ -53,9 +53,9 @@ def test_a_new_name_leaves_the_id(gallery: Gallery) -> None:
         gallery.rename("Ana María", "Bob")
 
 
-@pytest.mark.parametrize("key", [None, bytes(32)])
-def test_people_come_in_pages(tmp_path: Path, key: bytes | None) -> None:
-    with Gallery.open(tmp_path / "a.gallery", CONTRACT, key=key) as opened:
+def test_people_come_in_pages(request: pytest.FixtureRequest, path: Path, kind: str, key: bytes | None) -> None:
+    place = request.getfixturevalue("milvus").empty("staff") if kind == "milvus" else path
+    with Gallery.open(place, CONTRACT, key=key) as opened:
         for seed, name in enumerate(("Émile", "Bo", "ana", "Zoë", "Ana", "Čapek")):
             opened.add(name, [photo(seed), photo(seed + 100)])
         everybody = opened.people()

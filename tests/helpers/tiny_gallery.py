@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 
 from lrface.gallery import Contract, Gallery, PhotoTemplate
@@ -27,6 +30,14 @@ def vector(seed: int, near: int | None = None) -> np.ndarray:
 
 def photo(seed: int, near: int | None = None) -> PhotoTemplate:
     return PhotoTemplate(f"{seed:064x}", 100.0, vector(seed * 100 + 32, near))
+
+
+def soon(call: Callable[[], object], wanted: object) -> None:
+    """What another process has changed is seen within a second."""
+    end = time.monotonic() + 1
+    while (found := call()) != wanted and time.monotonic() < end:
+        time.sleep(0.02)
+    assert found == wanted
 
 
 def names(gallery: Gallery, probe: np.ndarray, k: int = 5) -> list[str]:

@@ -16,6 +16,7 @@ from lrface.gallery.index import EQUAL, Match
 from lrface.gallery.milvus.connection import MOST, Connection, Row
 from lrface.gallery.milvus.rows import group_mark
 from lrface.gallery.milvus.state import State
+from lrface.gallery.names import name_fault
 from lrface.gallery.records import Damage, Details
 from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
@@ -185,10 +186,7 @@ class MilvusIndex:
             return []
         templates = np.array([row["vector"] for row in rows], np.float32)
         if not (np.abs(np.linalg.norm(templates, axis=1) - 1) < 1e-3).all():
-            raise GalleryError(
-                f"gallery {self._connection.address} is damaged (a template is not of unit length): run `lrface "
-                "gallery verify`"
-            )
+            raise self._damaged("a template is not of unit length")
         cosines = templates @ probe
         order = np.argsort(-cosines, kind="stable").tolist()
         return [(float(cosines[place]), rows[place]) for place in order]
@@ -198,11 +196,13 @@ class MilvusIndex:
         negatives = self._negatives([str(row["person"]) for _, row in nearest if row["negatives"]])
         matches = []
         for similarity, row in nearest:
-            identity = str(row["person"])
+            identity, name = str(row["person"]), str(row["name"])
+            if fault := name_fault(name):
+                raise self._damaged(f"the name of {identity} {fault}")
             if identity in negatives and float((negatives[identity] @ probe).max()) > similarity + EQUAL:
                 continue
             fpir, among = self._rate(row)
-            matches.append(Match(str(row["name"]), similarity, photos, identity, fpir, among))
+            matches.append(Match(name, similarity, photos, identity, fpir, among))
         return matches
 
     def _negatives(self, ids: list[str]) -> dict[str, FloatArray]:
@@ -223,10 +223,14 @@ class MilvusIndex:
         try:
             groups = Details.from_json(str(row["text"]).encode()).groups
         except Damage as error:
-            raise GalleryError(
-                f"gallery {self._connection.address} is damaged ({error}): run `lrface gallery verify`"
-            ) from error
+            raise self._damaged(str(error)) from error
         return self.settings.strictest(groups, self.today, self._size)
+
+    def _damaged(self, what: str) -> GalleryError:
+        return GalleryError(
+            f"gallery {self._connection.address} is damaged ({what}): `lrface gallery verify` tells who is, and with "
+            "--remove-damaged deletes them"
+        )
 
     def _size(self, group: str) -> int:
         """How many people of a group are searched."""

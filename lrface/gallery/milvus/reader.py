@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import datetime as dt
 import json
@@ -21,7 +22,7 @@ from lrface.gallery.milvus.index import MilvusIndex
 from lrface.gallery.milvus.rows import FIELDS, STATE, by_person, mark, person_of, photo_key
 from lrface.gallery.milvus.state import FIELDS as STATE_FIELDS
 from lrface.gallery.milvus.state import Entry, State
-from lrface.gallery.names import normalise_name
+from lrface.gallery.names import name_fault, normalise_name
 from lrface.gallery.protocol import SearchedPeople
 from lrface.gallery.reading import DamagedEntry, StoredPerson, damage_error
 from lrface.gallery.records import UUID, Damage, Details, total
@@ -30,7 +31,9 @@ from lrface.gallery.rules import nobody_called
 from lrface.gallery.settings import Settings
 from lrface.gallery.storereader import Contents, PersonSummary
 
+FRESH_S = 0.3  # what was seen so recently is not asked for again, except after an own change
 _TRIES = 5  # at reading everybody while others write
+_SUMMARY = ("person", "name", "text", "photos")
 _ENTRIES = 5000  # of the audit log, read at once
 
 T = TypeVar("T")
@@ -51,20 +54,29 @@ class MilvusReader:
         self._there = there
         self._lock, self._writers = threading.Lock(), threading.RLock()
         self._index: MilvusIndex | None = None
+        self._asked = 0.0  # when, by the monotonic clock, `_index` was compared with the server's state
+        self._pages: tuple[bytes, list[tuple[str, str]]] = (b"", [])  # everybody's name and id, by name; of which state
 
     def current(self) -> SearchedPeople:
-        """The people of this moment, as searched; the same object while nothing has changed."""
+        """The people of this moment, as searched; the same object while nothing has changed.
+
+        What others have changed is seen after `FRESH_S` seconds at the latest: a camera asks for each frame, and a
+        cluster takes a tenth of a second and more to answer from the newest state.
+        """
         with self._lock:
-            state, last = self._state(), self._index
-            today = dt.date.today()
+            last, today, now = self._index, dt.date.today(), time.monotonic()
+            if last is not None and last.today == today and now - self._asked < FRESH_S:
+                return last
+            state = self._state()
             if last is None or last.state.head != state.head or last.today != today:
                 self._index = last = MilvusIndex(self._connection, state, self.contract.dim, today)
+            self._asked = now
             return last
 
     def close(self) -> None:
         """Ends the connection."""
         with self._lock:
-            self._index = None
+            self._index, self._asked = None, 0.0
             self._connection.close()
 
     def contents(self) -> Contents:
@@ -76,16 +88,27 @@ class MilvusReader:
         return Contents(tuple(found), state.settings, state.fpir)
 
     def people(self, after: str = "", most: int | None = None) -> list[PersonSummary]:
-        """People by name. A page takes as long as everybody: Milvus gives rows in no order."""
-        fields = ("person", "name", "text", "photos")
-        found = (
-            [] if self._is_missing() else [row for part in self._connection.all("photos > 0", fields) for row in part]
-        )
-        chosen = sorted((row for row in found if str(row["name"]) > after), key=lambda row: str(row["name"]))[:most]
-        return [
-            PersonSummary(str(row["person"]), str(row["name"]), self._details(row), int(row["photos"]))
-            for row in chosen
-        ]
+        """People by name. Milvus gives rows in no order: the first page after a change takes as long as everybody."""
+        if self._is_missing():
+            return []
+        if most is None:
+            parts = self._connection.all("photos > 0", _SUMMARY)
+            rows = [row for part in parts for row in part if str(row["name"]) > after]
+        else:
+            names = self._names()
+            first = bisect.bisect_right(names, after, key=lambda pair: pair[0])
+            listed = ", ".join(f'"person {identity}"' for _, identity in names[first : first + most])
+            rows = self._connection.query(f"key in [{listed}] and photos > 0", _SUMMARY) if listed else []
+        found = [PersonSummary(str(r["person"]), self._name(r), self._details(r), int(r["photos"])) for r in rows]
+        return sorted(found, key=lambda person: person.name)
+
+    def _names(self) -> list[tuple[str, str]]:
+        """Everybody's name and id, by name."""
+        head = self._state().head
+        if self._pages[0] != head:
+            parts = self._connection.all("photos > 0", ("person", "name"))
+            self._pages = head, sorted((self._name(row), str(row["person"])) for part in parts for row in part)
+        return self._pages[1]
 
     def person(self, who: str) -> StoredPerson:
         """One person with all photos."""
@@ -189,6 +212,12 @@ class MilvusReader:
         rows = self._connection.query(f'key == "person {identity}"', ["name"])
         return str(rows[0]["name"]) if rows and rows[0]["name"] else None
 
+    def _name(self, row: Row) -> str:
+        name = str(row["name"])
+        if fault := name_fault(name):
+            raise damage_error(self.path, [DamagedEntry(name, str(row["person"]), f"the name {fault}")])
+        return name
+
     def _details(self, row: Row) -> Details:
         try:
             return Details.from_json(str(row["text"]).encode())
@@ -240,8 +269,12 @@ class MilvusReader:
         return None if (number, link) == (state.generation, state.head) else "the end of the audit log is missing"
 
     def write(self, change: Callable[[], T]) -> T:
-        """Calls what changes the gallery; `current` asks the server anyway."""
-        return change()
+        """Calls what changes the gallery, which `current` then looks at anew."""
+        try:
+            return change()
+        finally:
+            with self._lock:
+                self._asked = -FRESH_S
 
 
 def entry_row(entry: Entry) -> Row:
