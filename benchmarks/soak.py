@@ -6,7 +6,7 @@ Simulated cameras give pictures as fast as they are read; each connection ends a
 several faults (it is lost, raises, hangs, changes its size, gives no picture). All of the product's own code runs, but
 not the networks: the detector finds one walking face at most in each frame, and its vector is noise around that of one
 of twenty people, half of them enrolled. Events go to a file and through an outbox to a receiver that fails now and
-then. An hour stands for 90,000 frames (one camera at 25 frames/s).
+then. Ctrl-C ends a run early; what it sampled is written. An hour stands for 90,000 frames (one camera at 25 frames/s).
 """
 
 from __future__ import annotations
@@ -81,10 +81,7 @@ class FlawedCamera:
         return self._chance.random() < 0.9
 
     def read(self) -> tuple[bool, Any]:
-        try:
-            image = next(self._script, None)
-        except RuntimeError:
-            return False, None
+        image = next(self._script, None)
         return image is not None, image
 
     def get(self, prop: int, /) -> float:
@@ -242,6 +239,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = soak(args.frames, args.every or max(10, args.frames // 100), Path(folder))
     seconds = time.monotonic() - started
+    if not rows:
+        raise SystemExit("interrupted before the first sample: nothing to write")
+    write(rows, seconds, args.out)
+
+
+def write(rows: Sequence[Mapping[str, float]], seconds: float, out: Path) -> None:
+    """Prints and writes what a run, also an interrupted one, has sampled."""
+    frames = int(rows[-1]["frames"])
     parts = [rows[i * len(rows) // 4 : (i + 1) * len(rows) // 4] for i in range(4)]
     print(table(
         ["quarter", "memory, MiB", "threads at most", "p50, ms", "p99, ms"],
@@ -250,10 +255,10 @@ def main() -> None:
          for i, part in enumerate(parts)],
     ))  # fmt: skip
     slope = slope_mb_an_hour(rows)
-    print(f"memory: {slope:+.2f} MiB an hour of {HOUR} frames; {args.frames} frames in {seconds:.0f} s")
+    print(f"memory: {slope:+.2f} MiB an hour of {HOUR} frames; {frames:,} frames in {seconds:.0f} s")
     x = [row["frames"] for row in rows]
     path = write_result("soak", {
-        "protocol": f"{args.frames} frames of {CAMERAS} simulated cameras with faults; stand-ins for the networks",
+        "protocol": f"{frames:,} frames of {CAMERAS} simulated cameras with faults; stand-ins for the networks",
         "seed": 0,
         "seconds": seconds,
         "slope_mb_an_hour": slope,
@@ -264,7 +269,7 @@ def main() -> None:
             plot("curves", {key: [x, [row[f"{key}_ms"] for row in rows]] for key in ("p50", "p99")}, "Latency",
                  "latency", xlabel="frames", ylabel="ms"),
         ],
-    }, args.out)  # fmt: skip
+    }, out)  # fmt: skip
     print(f"written: {path}")
 
 

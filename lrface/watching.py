@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrface.cameras.latency import Latency
 from lrface.detection import detect_roughly, refine_further
 from lrface.embedding.embedders import embed_faces
 from lrface.inputs.video import Frame, VideoSource
@@ -23,6 +22,7 @@ from lrface.outputs.run_files import RunFiles
 from lrface.tracks.detection_pace import DetectEvery, DetectionPace
 from lrface.tracks.events import TrackEvent, TrackEventKind
 from lrface.tracks.following import TrackFollower
+from lrface.tracks.latency import Latency
 from lrface.tracks.strangers import DEFAULT_RETENTION_S, Strangers
 from lrface.types import Identification
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lrface.cameras.config import Camera
 from lrface.cameras.erasing import RemovedErased
-from lrface.cameras.latency import Latency
 from lrface.cameras.reading import CameraReader
 from lrface.cameras.zones import detections_that_count
 from lrface.detection import detect_roughly, refine_further
@@ -22,6 +21,7 @@ from lrface.inputs.video import Frame, StreamEvent
 from lrface.outputs.event_sinks import EventSinks
 from lrface.tracks.events import TrackEvent
 from lrface.tracks.following import TrackFollower
+from lrface.tracks.latency import Latency
 from lrface.tracks.strangers import DEFAULT_RETENTION_S, Strangers
 from lrface.types import Detections, Face
 

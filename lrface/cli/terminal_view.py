@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from lrface.cameras.latency import Latency
 from lrface.errors import LrfaceError
 from lrface.redaction import escape
+from lrface.tracks.latency import Latency
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -79,7 +79,7 @@ class LandmarkRefiner:
             ModelError: The graph fails, or gives values that are not finite.
         """
         landmarks, errors = landmarks.copy(), np.full(len(landmarks), np.nan, np.float32)
-        for _ in range(passes):
+        for _ in range(passes if len(landmarks) else 0):
             matrices, formed = estimate_similarities(landmarks)
             faces = np.flatnonzero(formed)
             for start in range(0, len(faces), BATCH):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lrface.cameras.latency import Latency
+from lrface.tracks.latency import Latency
 from lrface.types import Identification, ImageArray
 
 JPEG_QUALITY = 80
