@@ -17,7 +17,7 @@ def gallery_section(result: dict[str, Any]) -> str:
     rows: list[Row] = result["rows"]
     lines = [
         [
-            f"{r['people']:,}", r["what"], f"{r['open_s']:.2f}", f"{r['memory_mib']:,.0f}",
+            f"{r['people']:,}", _what(r), f"{r['open_s']:.2f}", f"{r['memory_mib']:,.0f}",
             *(_searches(r, batch) for batch in (1, 32, 256)), _missed(r),
         ]
         for r in rows if "search_1_ms" in r
@@ -25,6 +25,7 @@ def gallery_section(result: dict[str, Any]) -> str:
     changes = [
         [
             f"{r['people']:,}", r["what"], f"{r['file_mib']:,.0f}", f"{r['open_s']:.2f}",
+            f"{r['first_change_s']:.2f}" if "first_change_s" in r else "",
             *(f"{r[f'{kind}_ms']:.1f} / {r[f'{kind}_p99_ms']:.1f}" for kind in ("add", "remove")),
             f"{r['add_until_seen_ms']:.2f}", f"{r['write_page_ms']:.1f}",
         ]
@@ -56,10 +57,12 @@ def gallery_section(result: dict[str, Any]) -> str:
         )
         + f"\n\nThe memory gives all templates in float32 once in {memory}: no exact search of one probe in float32 can"
         " be faster.\n\nOne person more or less, until the next search sees it. The disk has acknowledged it by then:"
-        " each change waits for several acknowledgements, and the last column says what one takes.\n\n"
+        " each change waits for several acknowledgements, and the last column says what one takes. The first change"
+        " after opening waits until SQLite has checked every page, which runs beside the first searches.\n\n"
         + table(
             [
-                "people", "gallery", "file, MiB", "open, s", "add, ms: median / p99", "remove, ms: median / p99",
+                "people", "gallery", "file, MiB", "open, s", "first change, s", "add, ms: median / p99",
+                "remove, ms: median / p99",
                 "of it the search index, ms", "the disk's acknowledgement, ms",
             ],
             changes,
@@ -75,6 +78,12 @@ def gallery_section(result: dict[str, Any]) -> str:
         + f"\n\n`lrface gallery check` compares everybody with everybody: {checked}.\n\n"
         + _on_paper(rows)
     )  # fmt: skip
+
+
+def _what(row: Row) -> str:
+    if "ef_search" not in row:
+        return str(row["what"])
+    return f"{row['what']} (M {row['M']}, efConstruction {row['ef_construction']}, efSearch {row['ef_search']})"
 
 
 def _searches(row: Row, batch: int) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from lrface.decisions.calibration import Calibration, WidthBand
-from lrface.decisions.rates import DEFAULT_FPIR
+from lrface.decisions.rates import DEFAULT_FPIR, fmr_for
 from lrface.embedding.templates import fuse
 from lrface.enrolment.screening import HUBNESS, HUBNESS_FMR, HUBNESS_PEOPLE
 from lrface.gallery import Gallery, Match, PhotoTemplate
@@ -18,8 +18,7 @@ from lrface.gallery.reading import StoredPerson
 from lrface.types import FloatArray, one_in
 
 _NEAREST = 3  # of each number of photos: the person itself and who resembles the photo most
-_VALUES = 2**24  # similarities held at once
-_LARGEST_BATCH = 256  # photos
+_BATCH = 256  # photos
 
 
 class FindingKind(StrEnum):
@@ -67,7 +66,8 @@ class Finding:
 def check_gallery(gallery: Gallery, calibration: Calibration, progress: bool = False) -> list[Finding]:
     """Lists what may be wrong among the people who are searched today; changes nothing.
 
-    Each photo is compared with everybody, so the time grows with the square of the number of people.
+    Each photo is compared with everybody in 8 bits, so the time grows with the square of the number of people: about a
+    minute for 200,000 photos. Whether it looks like a tenth of them is looked at in a sample first.
 
     Args:
         gallery: Read only.
@@ -87,7 +87,7 @@ def check_gallery(gallery: Gallery, calibration: Calibration, progress: bool = F
     owned = [(person, photo) for person in people for photo in person.photos]
     findings: list[Finding] = []
     with tqdm(total=len(owned), unit="photo", disable=not progress) as bar:
-        for batch in _batches(owned, max(1, min(_LARGEST_BATCH, _VALUES // max(1, len(checker.index))))):
+        for batch in _batches(owned, _BATCH):
             findings += checker.compared(batch)
             bar.update(len(batch))
     for person in people:
@@ -114,18 +114,26 @@ class _Checker:
     def __init__(self, index: SearchedPeople, calibration: Calibration, fpir: float) -> None:
         self.index, self._calibration, self._fpir = index, calibration, fpir
         self._population = index.population
+        self._people = len(index)
+        self._shift = calibration.shift(self._population)
+        # A group's rate is shared by its people, at least one: no threshold in it is lower.
+        groups = [(group.fpir, 1) for group in index.settings.groups.values() if group.fpir is not None]
+        self._rates = [(fpir, self._population.size), *groups]
+        self._strangers: dict[tuple[int, int], float] = {}
+        self._lowest: dict[tuple[int, int], float] = {}
 
     def compared(self, batch: Sequence[tuple[StoredPerson, PhotoTemplate]]) -> Iterator[Finding]:
         """Photos compared with everybody else, and with the quality that is needed."""
         vectors = np.stack([photo.embedding for _, photo in batch])
-        nearest = self.index.candidates(vectors, _NEAREST)
+        bands = [self._band(photo) for _, photo in batch]
+        nearest = self.index.candidates(vectors, _NEAREST, lambda photos: self._least(bands, photos))
         near = self._near(batch, vectors)
         for (person, photo), matches, count in zip(batch, nearest, near, strict=True):
             least = self._band(photo).min_quality
             if photo.quality is not None and photo.quality < least:
                 said = f"quality {photo.quality:.2f}, at least {least:.2f} is needed: replace it with a sharper photo"
                 yield _finding(POOR, person, photo, said, None)
-            others = len(self.index) - any(match.person_id == person.id for match in matches)
+            others = self._people - 1
             if others >= HUBNESS_PEOPLE and count > HUBNESS * others:
                 said = f"it looks like {count} of {others} people: replace it with another photo"
                 yield _finding(HUB, person, photo, said, None)
@@ -187,23 +195,36 @@ class _Checker:
         return others[best] if best >= 0 and margins[best] >= 0 else None
 
     def _near(self, batch: Sequence[tuple[StoredPerson, PhotoTemplate]], vectors: FloatArray) -> list[int]:
-        """How many other people reach the threshold that one stranger in a hundred reaches."""
-        if len(self.index) <= HUBNESS_PEOPLE:
+        """How many other people reach the threshold that one stranger in a hundred reaches; 0 if far from a tenth."""
+        if self._people <= HUBNESS_PEOPLE:
             return [0] * len(batch)
         near = self.index.reaching(
-            vectors, lambda photos: np.array([self._stranger(photo, photos) for _, photo in batch], np.float32)
+            vectors,
+            lambda photos: np.array([self._stranger(photo, photos) for _, photo in batch], np.float32),
+            HUBNESS,
         )
-        own = [
-            float(fuse(np.sum([p.embedding for p in person.photos], axis=0)[None])[0] @ photo.embedding)
-            >= self._stranger(photo, len(person.photos))
-            for person, photo in batch
-        ]
-        return [count - mine for count, mine in zip(near, own, strict=True)]
+        for place in np.flatnonzero(near).tolist():
+            person, photo = batch[place]
+            total = np.sum([each.embedding for each in person.photos], axis=0)[None]
+            near[place] -= float(fuse(total)[0] @ photo.embedding) >= self._stranger(photo, len(person.photos))
+        return near
 
     def _stranger(self, photo: PhotoTemplate, photos: int) -> float:
         """The similarity to a person of so many photos that one stranger in a hundred reaches."""
-        shift = self._calibration.shift(self._population)
-        return float(self._band(photo).curve(photos).threshold(HUBNESS_FMR) + shift)
+        band = self._band(photo)
+        key = id(band), photos
+        if key not in self._strangers:
+            self._strangers[key] = float(band.curve(photos).threshold(HUBNESS_FMR) + self._shift)
+        return self._strangers[key]
+
+    def _least(self, bands: Sequence[WidthBand], photos: int) -> FloatArray:
+        """The lowest similarity from which a photo would be named as anybody with so many photos: float32 [bands]."""
+        for band in bands:
+            if (id(band), photos) not in self._lowest:
+                curve = band.curve(photos)
+                limits = [curve.threshold(fmr_for(*rate)) + self._shift for rate in self._rates]
+                self._lowest[id(band), photos] = float(min(limits))
+        return np.array([self._lowest[id(band), photos] for band in bands], np.float32)
 
     def _band(self, photo: PhotoTemplate) -> WidthBand:
         return self._calibration.band(self._calibration.enrolment, photo.native_px)

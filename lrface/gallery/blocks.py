@@ -14,6 +14,7 @@ from lrface.types import FloatArray
 CAPACITY = 4096
 _FIRST = 64  # rows of a new block; doubled as it fills
 _ZERO, _LARGEST = 128, 127  # codes are 1 to 255
+_NOWHERE = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +89,7 @@ class Block:
         self.checksums = np.zeros((capacity, 16), np.uint8)
         self.lengths = np.zeros(capacity, np.float32)
         self.templates = np.zeros((capacity, dim), np.float32)
+        self.bounds = (0, -1)  # between which all rows are: most blocks need no closer look for a row
         self._codes: Codes | None = None
 
     def _arrays(self) -> tuple[NDArray[Any], ...]:
@@ -104,7 +106,21 @@ class Block:
         for mine, theirs in zip(self._arrays(), made._arrays(), strict=True):
             theirs[: len(places)] = mine[places]
         made.names[: len(places)] = [self.names[place] for place in places.tolist()]
+        made._extend_bounds(made.rows[: len(places)])
         return made
+
+    def places_of(self, wanted: NDArray[np.int64], count: int) -> NDArray[np.intp]:
+        """Where among the first rows those are that are wanted (rising)."""
+        low, high = self.bounds
+        if not len(wanted) or wanted[-1] < low or wanted[0] > high:
+            return _NOWHERE
+        own = self.rows[:count]
+        return np.flatnonzero(own == wanted[0] if len(wanted) == 1 else np.isin(own, wanted))
+
+    def _extend_bounds(self, rows: NDArray[np.int64]) -> None:
+        if len(rows):
+            low, high = self.bounds if self.bounds[0] <= self.bounds[1] else (rows[0], rows[0])
+            self.bounds = min(int(low), int(rows.min())), max(int(high), int(rows.max()))
 
     def codes(self, count: int) -> Codes:
         """The first templates in 8 bits; kept, since most blocks change seldom."""
@@ -119,6 +135,7 @@ class Block:
         self.templates[place], self.lengths[place] = entries.templates[which], entries.lengths[which]
         self.rows[place], self.ids[place] = entries.rows[which], entries.ids[which]
         self.checksums[place], self.names[place] = entries.checksums[which], entries.names[which]
+        self._extend_bounds(entries.rows[which])
 
 
 def append(blocks: Sequence[tuple[Block, int]], entries: Entries) -> tuple[tuple[Block, int], ...]:
@@ -143,10 +160,9 @@ def take_out(blocks: Sequence[tuple[Block, int]], rows: set[int]) -> tuple[tuple
     made: list[tuple[Block, int]] = []
     wanted = np.array(sorted(rows), np.int64)
     for block, count in blocks:
-        own = block.rows[:count]
-        gone = own == wanted[0] if len(wanted) == 1 else np.isin(own, wanted)
-        if gone.any():
-            places = np.flatnonzero(~gone)
+        gone = block.places_of(wanted, count)
+        if len(gone):
+            places = np.delete(np.arange(count), gone)
             block, count = block.copy(places, block.capacity), len(places)
             if made and count and made[-1][1] + count <= CAPACITY // 2:  # no memory and no time for empty rows
                 before, there = made.pop()
@@ -161,6 +177,7 @@ def _joined(first: Block, count: int, second: Block, more: int) -> Block:
     for mine, theirs in zip(second._arrays(), made._arrays(), strict=True):
         theirs[count : count + more] = mine[:more]
     made.names[count : count + more] = second.names[:more]
+    made._extend_bounds(second.rows[:more])
     return made
 
 
@@ -168,9 +185,8 @@ def found_places(
     blocks: Sequence[tuple[Block, int]], rows: Collection[int]
 ) -> Iterator[tuple[Block, NDArray[np.intp]]]:
     """The blocks and the places in them of some people, by their rows in the table of people."""
-    wanted = np.fromiter(rows, np.int64, len(rows))
+    wanted = np.sort(np.fromiter(rows, np.int64, len(rows)))
     for block, count in blocks:
-        own = block.rows[:count]
-        places = np.flatnonzero(own == wanted[0] if len(wanted) == 1 else np.isin(own, wanted))
+        places = block.places_of(wanted, count)
         if len(places):
             yield block, places

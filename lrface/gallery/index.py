@@ -6,6 +6,7 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 
 import numpy as np
@@ -24,6 +25,9 @@ from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 
 EQUAL = 1e-6  # cosines of one and the same vector, summed up in another order
+
+
+_SAMPLE = 4096  # people: a probe like a tenth of all is like fewer than half as many of these once in 10**20 times
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,9 @@ class SearchIndex:
         those = self._extras.changed(people, extras)
         return SearchIndex(self.dim, settings, stored_fpir, self.today, kept, those, (total, squares), sizes)
 
-    def candidates(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
+    def candidates(
+        self, embeddings: FloatArray, k: int, least: Callable[[int], FloatArray] | None = None
+    ) -> list[list[Match]]:
         """For each probe the k closest people of each number of photos.
 
         Among people with as many photos the closer one is always the likelier, so the k likeliest of all are among
@@ -267,15 +273,18 @@ class SearchIndex:
         Args:
             embeddings: float32 [n, dim], unit length.
             k: At least 1.
+            least: Gives for people with so many photos float32 [n]: whoever is less like the probe may be left out.
         """
         found: list[list[Match]] = [[] for _ in range(len(embeddings))]
         if not len(embeddings) or not self._shelves:
             return found
         for photos, blocks in self._shelves.items():
             left, asked = np.arange(len(embeddings)), k
+            limits = None if least is None else least(photos)
             while len(left):
                 short = []
-                for number, nearest in zip(left.tolist(), closest(blocks, embeddings[left], asked), strict=True):
+                own = None if limits is None else limits[left]
+                for number, nearest in zip(left.tolist(), closest(blocks, embeddings[left], asked, own), strict=True):
                     matches = (self._match(*each, photos, embeddings[number]) for each in nearest)
                     allowed = list(islice((match for match in matches if match is not None), k))
                     if len(allowed) < k and len(nearest) == asked:
@@ -289,14 +298,33 @@ class SearchIndex:
         """See `Gallery.search`."""
         return [sorted(found, key=lambda match: -match.similarity)[:k] for found in self.candidates(embeddings, k)]
 
-    def reaching(self, embeddings: FloatArray, limit: Callable[[int], FloatArray]) -> list[int]:
-        """See `SearchedPeople.reaching`."""
-        counts = np.zeros(len(embeddings), np.int64)
-        for photos, blocks in self._shelves.items():
-            limits = limit(photos)
+    def reaching(self, embeddings: FloatArray, limit: Callable[[int], FloatArray], share: float = 0.0) -> list[int]:
+        """See `SearchedPeople.reaching`. A sample tells who may reach the share."""
+        counts, asked = np.zeros(len(embeddings), np.int64), np.arange(len(embeddings))
+        limits = {photos: limit(photos) for photos in self._shelves}
+        if share and len(self) > 2 * _SAMPLE:
+            near = np.zeros(len(embeddings), np.int64)
+            for photos, some in self._sample.items():
+                near += np.count_nonzero(some @ embeddings.T >= limits[photos], axis=0)
+            asked = np.flatnonzero(near > share / 2 * _SAMPLE)
+        for photos, blocks in self._shelves.items() if len(asked) else ():
             for block, count in blocks:
-                counts += np.count_nonzero(block.templates[:count] @ embeddings.T >= limits, axis=0)
+                found = block.templates[:count] @ embeddings[asked].T >= limits[photos][asked]
+                counts[asked] += np.count_nonzero(found, axis=0)
         return [int(count) for count in counts]
+
+    @cached_property
+    def _sample(self) -> dict[int, FloatArray]:
+        """Templates of people drawn by chance, always the same: float32 [n, dim] by number of photos."""
+        drawn = np.sort(np.random.default_rng(0).choice(len(self), _SAMPLE, replace=False))
+        found: dict[int, list[FloatArray]] = {}
+        start = 0
+        for photos, blocks in self._shelves.items():
+            for block, count in blocks:
+                first, end = np.searchsorted(drawn, (start, start + count))
+                found.setdefault(photos, []).append(block.templates[drawn[first:end] - start])
+                start += count
+        return {photos: np.concatenate(parts) for photos, parts in found.items()}
 
     def _match(self, block: Block, place: int, similarity: float, photos: int, probe: FloatArray) -> Match | None:
         fpir, among = None, 0

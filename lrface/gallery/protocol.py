@@ -55,18 +55,28 @@ class SearchedPeople(Protocol):
     def __len__(self) -> int:
         """How many people are searched."""
 
-    def candidates(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
-        """For each probe, float32 [n, dim] of unit length, the k closest people of each number of photos."""
+    def candidates(
+        self, embeddings: FloatArray, k: int, least: Callable[[int], FloatArray] | None = None
+    ) -> list[list[Match]]:
+        """For each probe the k closest people of each number of photos.
+
+        Args:
+            embeddings: float32 [n, dim], unit length.
+            k: At least 1.
+            least: Gives for each probe, float32 [n], and people of so many photos a similarity; who is less similar may
+                be left out, which saves time.
+        """
 
     def search(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
         """For each probe, float32 [n, dim] of unit length, the k closest people, closest first."""
 
-    def reaching(self, embeddings: FloatArray, limit: Callable[[int], FloatArray]) -> list[int]:
+    def reaching(self, embeddings: FloatArray, limit: Callable[[int], FloatArray], share: float = 0.0) -> list[int]:
         """For each probe how many people are as similar as a limit or more, which depends on the number of photos.
 
         Args:
             embeddings: float32 [n, dim], unit length.
             limit: Gives the limit for each probe, float32 [n], for people of so many photos.
+            share: Of all people; where fewer are so similar, the answer may be 0, which saves time.
         """
 
 

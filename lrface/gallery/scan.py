@@ -36,16 +36,19 @@ _PRODUCT = (
 Found = list[tuple[Block, int, float]]
 
 
-def closest(blocks: Sequence[tuple[Block, int]], probes: FloatArray, k: int) -> list[Found]:
+def closest(
+    blocks: Sequence[tuple[Block, int]], probes: FloatArray, k: int, least: FloatArray | None = None
+) -> list[Found]:
     """For each probe the k closest rows of all blocks: block, place in it, cosine; closest first.
 
     Args:
         blocks: With the number of their rows.
         probes: float32 [n, dim], of unit length.
         k: At least 1.
+        least: float32 [n]; rows with a lower cosine may be left out. It saves a quarter of the time.
     """
     if len(probes) >= MANY_PROBES and sum(count for _, count in blocks) >= MANY_PEOPLE:
-        found = _closest_of_many(blocks, np.ascontiguousarray(probes, np.float32), k)
+        found = _closest_of_many(blocks, np.ascontiguousarray(probes, np.float32), k, least)
         if found is not None:
             return found
     return _closest_of_few(blocks, probes, k)
@@ -77,8 +80,8 @@ class _Candidates:
         limits: float32 [probes]; an approximate cosine below cannot belong to one of the k closest.
     """
 
-    def __init__(self, probes: int, k: int, slack: FloatArray) -> None:
-        self.limits = np.full(probes, -np.inf, np.float32)
+    def __init__(self, probes: int, k: int, slack: FloatArray, least: FloatArray | None) -> None:
+        self.limits = np.full(probes, -np.inf, np.float32) if least is None else (least - slack).astype(np.float32)
         self._k, self._slack = k, slack
         nothing = np.zeros(0, np.intp)
         self._parts = [(nothing, nothing, nothing, np.zeros(0, np.float32))]
@@ -86,7 +89,7 @@ class _Candidates:
 
     def begin(self, reached: FloatArray) -> None:
         """The k-th best approximate cosine of each probe in the first block."""
-        self.limits = (reached - self._slack).astype(np.float32)
+        self.limits = np.maximum(self.limits, reached - self._slack).astype(np.float32)
 
     def add(self, number: int, places: NDArray[np.intp], which: NDArray[np.intp], values: FloatArray) -> None:
         """Rows of a block, each with its probe and the approximate cosine."""
@@ -108,7 +111,9 @@ class _Candidates:
         return number[order], place[order], which
 
 
-def _closest_of_many(blocks: Sequence[tuple[Block, int]], probes: FloatArray, k: int) -> list[Found] | None:
+def _closest_of_many(
+    blocks: Sequence[tuple[Block, int]], probes: FloatArray, k: int, least: FloatArray | None
+) -> list[Found] | None:
     """See `closest`; None where 8 bits leave too many candidates."""
     n, (product, largest) = len(probes), _product()
     coded = [block.codes(count) for block, count in blocks]
@@ -118,11 +123,11 @@ def _closest_of_many(blocks: Sequence[tuple[Block, int]], probes: FloatArray, k:
     codes = np.ascontiguousarray(rounded.T.astype(np.int8))
     error = max(each.error for each in coded)
     # A candidate's cosine and the k-th best one may each be off by this.
-    found = _Candidates(n, k, (2 * (error + (1 + error) * missed + _ROUNDING)).astype(np.float32))
+    found = _Candidates(n, k, (2 * (error + (1 + error) * missed + _ROUNDING)).astype(np.float32), least)
     for number, each in enumerate(coded):
         (products,) = product.run(None, {"a": each.values, "b": codes})
         units = scales * each.scale
-        if number == 0 and len(products) > k:
+        if number == 0 and len(products) > k and least is None:
             found.begin(np.partition(products, len(products) - k, axis=0)[-k] * units)
         limits = np.floor(np.maximum(found.limits / units, -(2.0**30))).astype(np.int32)
         places, which = np.divmod(np.flatnonzero(products >= limits), n)

@@ -18,7 +18,7 @@ def test_all_find_the_same_people(tmp_path: Path) -> None:
     assert check(tmp_path)["findings"] == 0
     for half in (False, True):
         assert faiss_exact(tmp_path, 2, 5, half)["missed"] == 0
-    assert faiss_hnsw(tmp_path, 2, 5)["missed"] < 0.1
+    assert [row["missed"] < 0.1 for row in faiss_hnsw(tmp_path, 2, 5)] == [True, True]
 
 
 def test_who_is_enrolled_by_another_process_is_found(tmp_path: Path) -> None:

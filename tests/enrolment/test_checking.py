@@ -89,6 +89,26 @@ def test_a_photo_that_resembles_over_a_tenth_is_found(curves: Calibration, peopl
         assert kinds(hubs) == ([(HUB, "hub", "crowd", False)] if found else [])  # the only photo is not removed
 
 
+def test_many_people_are_checked_like_few(curves: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a large gallery, 8 bits and a sample say first who may be alike: the findings are the same."""
+    rng = np.random.default_rng(0)
+    with Gallery.open(":memory:", CONTRACT) as gallery:
+        for person in range(240):
+            towards = near(person % 2, 0.6 if person < 60 else 0.1, 2 + person % 60).embedding
+            noisy = [towards + 0.04 * rng.standard_normal(DIM) for _ in range(1 + person % 2)]
+            vectors = [(each / np.linalg.norm(each)).astype(np.float32) for each in noisy]
+            photos = [PhotoTemplate(f"{person:03d}{n}", 99.0, vector, 0.9) for n, vector in enumerate(vectors)]
+            gallery.add(f"p{person:03d}", photos)
+        gallery.add("hub", [near(0, 0.95, 1)])
+        few = check_gallery(gallery, curves)
+        monkeypatch.setattr("lrface.gallery.index._SAMPLE", 100)
+        monkeypatch.setattr("lrface.gallery.scan.MANY_PEOPLE", 10)
+        many = check_gallery(gallery, curves)
+    assert {finding.kind for finding in few} == {ALIKE, HUB}
+    assert kinds(many) == kinds(few)
+    assert len([finding for finding in few if finding.kind == ALIKE]) > 20
+
+
 def test_poor_photos_go_but_never_the_last(curves: Calibration) -> None:
     with Gallery.open(":memory:", CONTRACT) as gallery:
         gallery.add("Ana", [near(0, 0.9, 10), near(0, 0.9, 11, quality=0.1)])

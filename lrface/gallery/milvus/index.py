@@ -122,7 +122,9 @@ class MilvusIndex:
         mean_cosine = float((np.square(sums).sum() - squares) / (size * (size - 1)))
         return Population(size, mean_cosine), {photos: count for photos, count in counts.items() if count}
 
-    def candidates(self, embeddings: FloatArray, k: int) -> list[list[Match]]:
+    def candidates(
+        self, embeddings: FloatArray, k: int, least: Callable[[int], FloatArray] | None = None
+    ) -> list[list[Match]]:
         """For each probe, float32 [n, dim] of unit length, the k closest people of each number of photos.
 
         Whoever is less like the probe than one of the own negative examples is, is left out.
@@ -151,7 +153,7 @@ class MilvusIndex:
         """See `Gallery.search`."""
         return [sorted(found, key=lambda match: -match.similarity)[:k] for found in self.candidates(embeddings, k)]
 
-    def reaching(self, embeddings: FloatArray, limit: Callable[[int], FloatArray]) -> list[int]:
+    def reaching(self, embeddings: FloatArray, limit: Callable[[int], FloatArray], share: float = 0.0) -> list[int]:
         """See `SearchedPeople.reaching`. More than 16,384 of one number of photos are not counted."""
         counts = [0] * len(embeddings)
         for photos in self.state.counts:
