@@ -22,7 +22,7 @@ WIDTHS = (12.0, 16.0, 24.0, 32.0, 48.0)
 """In pixels; by them a user learns what a threshold costs."""
 
 TRACK_VIEWS = (4, 8)
-"""Of tracks, in different poses: of somebody who walks by, and of somebody who stays."""
+"""Of tracks: pictures as unlike as photos of one person are; frames in one pose count little more than one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -43,6 +44,8 @@ class Problem(Exception):
             return cls(503, f"{error}: try again", {"Retry-After": "1"})
         if isinstance(error, (ImageError, EnrolmentError, ArgumentError)):
             return cls(422, str(error), **more)
+        if _disk_is_full(error):
+            return cls(507, str(error), {"Retry-After": "60"})
         return cls(409 if isinstance(error, GalleryError) else 500, str(error))
 
     def response(self, request_id: str) -> Response:
@@ -60,3 +63,13 @@ class Problem(Exception):
             **self.more,
         }
         return Response(json_line(body), self.status, self.headers, "application/problem+json")
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, is that of a full disk."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "errno", None) == errno.ENOSPC:
+            return True
+        cause = cause.__cause__
+    return False

@@ -147,7 +147,8 @@ class ServiceFile:
             try:
                 yield self._database
             except BaseException:
-                self._database.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # a full disk has taken the transaction back already
+                    self._database.execute("ROLLBACK")
                 raise
             self._database.execute("COMMIT")
 
@@ -165,8 +166,8 @@ class ServiceFile:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise FileInUseError(f"{self.path} cannot be used ({error}): end the other process") from error
-            raise LrfaceError(
-                f"{self.path} cannot be used ({error}): check the disk and the folder's permissions"
-            ) from error
+            full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+            fix = "free some space" if full else "check the disk and the folder's permissions"
+            raise LrfaceError(f"{self.path} cannot be used ({error}): {fix}") from error
         except (sqlite3.DatabaseError, OSError) as error:
             raise LrfaceError(f"{self.path} cannot be used ({error}): move it away, and a new one is made") from error

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lrface.errors import LrfaceError
 from lrface.serve.access import Access, Identity
 from lrface.serve.store import ServiceStore
 
 IDLE_S = 12 * 3600.0
 LONGEST_S = 7 * 24 * 3600.0
 _MOST = 1000
+_log = logging.getLogger("lrface.serve")
 _WRITE_S = 600.0  # the last use is kept in the file to so many seconds
 
 
@@ -41,6 +44,7 @@ class Sessions:
     def __init__(self, access: Access, store: ServiceStore, clock: Callable[[], float] = time.time) -> None:
         self._access, self._store, self._clock = access, store, clock
         self._lock = threading.Lock()
+        self._to_drop: set[bytes] = set()  # of the file, which could not be written so far
         self._sessions = {
             digest: _Session(user, mark, began, used, used) for digest, user, mark, began, used in store.sessions()
         }
@@ -84,12 +88,20 @@ class Sessions:
 
     def _keep(self, digest: bytes, session: _Session) -> None:
         self._sessions[digest] = session
-        self._store.keep_session(digest, session.user, session.mark, session.began, session.used)
+        try:
+            self._store.keep_session(digest, session.user, session.mark, session.began, session.used)
+        except LrfaceError as error:  # a full disk must not lock out who could free it
+            _log.warning("a session will not outlive the service: %s", error)
 
     def _drop(self, digests: list[bytes]) -> None:
-        known = [digest for digest in digests if self._sessions.pop(digest, None) is not None]
-        if known:
-            self._store.drop_sessions(known)
+        self._to_drop |= {digest for digest in digests if self._sessions.pop(digest, None) is not None}
+        if self._to_drop:
+            try:
+                self._store.drop_sessions(self._to_drop)
+            except LrfaceError as error:
+                _log.warning("sessions that are over are in the file still, which is tried again: %s", error)
+            else:
+                self._to_drop = set()
 
 
 def _digest(cookie: str) -> bytes:

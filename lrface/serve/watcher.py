@@ -146,6 +146,8 @@ class Watcher:
             except Exception as error:  # a fault of ours: it must be seen, and the cameras must be watched again
                 self._error = f"watching failed ({type(error).__name__}): report it"
                 _log.exception("watching failed")
+            for camera in self._frames.names:
+                self._frames.tell(camera, False, "not watched at the moment")
             pause = _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]
             failures += 1
             _log.warning("cameras are not watched: %s; trying again in %.0f s", self._error, pause)
@@ -176,6 +178,8 @@ class Watcher:
         def stream_event(camera: Camera, event: StreamEvent) -> None:
             answers = event.kind == StreamEventKind.CONNECTED
             _log.info("%s: %s", camera.name, event.message)
+            if answers:
+                self._error = None
             _, _, what = event.message.partition(": ")  # the camera's name says where, not the URL of its source
             self._frames.tell(camera.name, answers, what or event.message)
             receivers.camera_answers(camera.name, answers)

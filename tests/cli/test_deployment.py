@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,50 @@ def test_the_dockerfile_has_no_fault_that_hadolint_finds(root: Path) -> None:
         pytest.skip("needs hadolint")
     done = subprocess.run([hadolint, str(root / "deploy" / "Dockerfile")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_it_runs_as_the_container_does(root: Path, tmp_path: Path) -> None:
+    """As an ordinary user, with a file system that cannot be written but for /data and /tmp; then its health check."""
+    bwrap = shutil.which("bwrap")
+    lines = (root / "deploy" / "Dockerfile").read_text("utf-8").splitlines()
+    (health,), (command,) = ([line for line in lines if line.startswith(kind)] for kind in ("HEALTHCHECK", "CMD ["))
+    data, empty = tmp_path / "data", tmp_path / "empty"
+    data.mkdir()
+    empty.mkdir()
+    (data / "cameras.toml").write_text('[[cameras]]\nname = "door"\nsource = "no such clip.avi"\n')
+    pem = ["-keyout", str(data / "key.pem"), "-out", str(data / "cert.pem"), "-subj", "/CN=localhost"]
+    certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *pem]
+    contained = [
+        str(bwrap), "--unshare-user", "--uid", "10001", "--gid", "10001", "--unshare-pid", "--cap-drop", "ALL",
+        "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", str(data), str(data),
+        "--bind", str(empty), "/var/tmp", "--chdir", str(data), "--clearenv", "--setenv", "PYTHONPATH", str(root),
+        "--setenv", "TMPDIR", "/var/tmp", "--setenv", "PYTHONUNBUFFERED", "1", sys.executable,
+    ]  # fmt: skip
+    if bwrap is None or subprocess.run([*contained, "-c", ""], capture_output=True, check=False).returncode:
+        pytest.skip("needs bubblewrap, and the right to use it: apt-get install bubblewrap")
+    subprocess.run(certificate, capture_output=True, check=True)
+    refused = subprocess.run([*contained, "-c", "open('../x', 'w')"], capture_output=True, text=True, check=False)
+    assert "Read-only file system" in refused.stderr
+    # another port: the usual one may be in use here
+    words = [*json.loads(command[4:]), "--port", "0"]
+    with (tmp_path / "log.txt").open("w") as log:
+        service = subprocess.Popen([*contained, "-m", "lrface", "serve", *words], stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 120
+        while not (found := re.search(r"lrface: https://0\.0\.0\.0:(\d+)", (tmp_path / "log.txt").read_text())):
+            assert service.poll() is None, (tmp_path / "log.txt").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        check = json.loads(health[health.index("[") :])
+        assert check[:2] == ["python", "-c"]
+        text = check[2].replace(":8480/", f":{found[1]}/")
+        done = subprocess.run([*contained, "-c", text], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert subprocess.run([*contained, "-c", check[2].replace(":8480/", ":9/")], check=False,
+                              capture_output=True).returncode  # fmt: skip
+    finally:
+        service.terminate()
+        service.wait(60)
 
 
 def test_the_unit_starts_the_service_and_systemd_understands_it(root: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lrface.serve.access import Access, Role
 from lrface.serve.app import make_app
 from lrface.serve.console import safe_target
 from lrface.serve.options import Limits, ServeOptions
+from lrface.serve.problems import Problem
 from lrface.serve.rates import RateLimit
 from lrface.serve.service import Service
 from lrface.serve.sessions import IDLE_S, LONGEST_S, Sessions
@@ -249,3 +250,39 @@ def test_a_damaged_file_of_accounts_is_refused_and_kept(tmp_path, text):
     with pytest.raises(LrfaceError):
         Access(path)
     assert path.read_text() == text
+
+
+def test_a_full_disk_locks_nobody_out(tmp_path, monkeypatch):
+    access, store = Access(tmp_path / "access.json"), ServiceStore(tmp_path / "service.db")
+    access.add_account("ana", Role.ADMIN)
+    sessions = Sessions(access, store)
+    kept = sessions.begin("ana")
+    database = store._database
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")  # what a full disk does
+
+    def fill():
+        for _ in range(1000):
+            store.add_action("user ana", "named", {"person": None, "tracks": [], "note": "x" * 500})
+
+    with pytest.raises(LrfaceError, match="free some space") as full:
+        fill()
+    assert Problem.of(full.value).status == 507
+    cookies = [sessions.begin("ana") for _ in range(100)]
+    assert all(sessions.identity(cookie).name == "ana" for cookie in cookies)
+    assert len(store.sessions()) < 101
+
+    # a session that is over must not come back with the next start, although its end could not be written at first
+    def fail(digests):
+        raise LrfaceError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "drop_sessions", fail)
+        sessions.end(kept)
+    assert sessions.identity(kept) is None
+    database.execute("PRAGMA max_page_count = 1000000")
+    sessions.end(cookies[0])
+    restarted = Sessions(access, store)
+    assert restarted.identity(kept) is None
+    assert restarted.identity(cookies[0]) is None
+    store.close()

@@ -51,6 +51,8 @@ def test_a_watcher_that_fails_is_seen_and_tries_again(matcher, tmp_path, monkeyp
     try:
         until(lambda: service.watcher.state.error is not None)
         assert "outbox" in service.watcher.state.error
+        assert ready(service).status_code == 503
+        assert service.frames.state("door").message == "not watched at the moment"
         outbox.unlink()
         until(lambda: service.store.events())
         until(lambda: service.watcher.state.error is None)

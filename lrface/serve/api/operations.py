@@ -37,7 +37,8 @@ async def ready(call: Call) -> Response:
             service.store.last_event()
         except LrfaceError as error:
             found.append(str(error))
-        if service.watcher is not None and (state := service.watcher.state) and not (state.running or state.ended):
+        state = None if service.watcher is None else service.watcher.state
+        if state is not None and (state.error or not (state.running or state.ended)):
             found.append(f"cameras are not watched: {state.error or 'the watcher has ended'}")
         return found
 
