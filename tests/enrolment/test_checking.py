@@ -105,7 +105,9 @@ def test_many_people_are_checked_like_few(curves: Calibration, monkeypatch: pyte
         monkeypatch.setattr("lrface.gallery.scan.MANY_PEOPLE", 10)
         many = check_gallery(gallery, curves)
     assert {finding.kind for finding in few} == {ALIKE, HUB}
-    assert kinds(many) == kinds(few)
+    # Of two people with one photo each, either may be told first.
+    found = [{(finding.kind, frozenset((finding.name, finding.other))) for finding in each} for each in (few, many)]
+    assert found[0] == found[1]
     assert len([finding for finding in few if finding.kind == ALIKE]) > 20
 
 
