@@ -24,6 +24,7 @@ MOST = 16384  # rows that Milvus gives at once
 FORMAT = "1"
 _FORMAT, _CONTRACT = "lrface.format", "lrface.contract"
 _PAGE = 1000  # rows that are read at once
+_LOOKED_FOR = ("person", "lookup", "photos", "number")
 _TEXT = 65535  # bytes that a field of text holds
 _NO_COLLECTION, _NOT_LOADED = 100, 101
 _LATE, _REFUSED, _UNAVAILABLE, _GONE = "late", "refused", "unavailable", "gone"
@@ -120,6 +121,8 @@ class Connection:
         schema.add_field("vector", Kind.FLOAT_VECTOR, dim=dim)
         index = MilvusClient.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")  # of unit vectors: the cosine
+        for each in ("kind", *(field["field_name"] for field in fields if field["field_name"] in _LOOKED_FOR)):
+            index.add_index(each, index_type="INVERTED")
         more = {"consistency_level": "Strong", "properties": properties, "num_shards": 1}
         try:
             self._call("create_collection", name, schema=schema, index_params=index, timeout=LONG_S, **more)
@@ -186,14 +189,23 @@ class Connection:
         """Writes rows, over those of the same keys, in one request."""
         self._call("upsert", self.address.notes if notes else self.address.collection, list(rows))
 
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        """Deletes the rows of these keys."""
+        self._call("delete", self.address.collection, ids=list(keys))
+
     def delete(self, where: str, notes: bool = False) -> None:
         """Deletes the rows for which an expression holds."""
         self._call("delete", self.address.notes if notes else self.address.collection, filter=where)
 
-    def compact(self) -> None:
-        """Has the server rewrite what holds deleted rows."""
+    def flush(self) -> None:
+        """Has the server write all rows into files of which it makes an index."""
         for name in (self.address.collection, self.address.notes):
             self._call("flush", name, timeout=LONG_S)
+
+    def compact(self) -> None:
+        """Has the server rewrite what holds deleted rows."""
+        self.flush()
+        for name in (self.address.collection, self.address.notes):
             self._call("compact", name, timeout=LONG_S)
 
     def _call(self, what: str, name: str, *values: Any, timeout: float = CALL_S, **more: Any) -> Any:

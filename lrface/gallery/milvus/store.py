@@ -264,6 +264,7 @@ class MilvusStore(MilvusReader):
                 self._connection.put(list(change.rows.values()))
                 change.rows = {}
         # An entry for each person would not fit into one state, and tells no more: the one of the import says how many.
+        self._connection.flush()  # so many rows are searched slowly until they have an index
 
     def remove_damaged(self) -> list[DamagedEntry]:
         """Deletes what `verify` lists, so that all others can be used again; enrol the deleted people anew."""
@@ -306,12 +307,12 @@ class MilvusStore(MilvusReader):
                 yield change
                 if not change.entries:
                     return
-                blank = any(row["kind"] == BLANK for row in change.rows.values())
-                change.state = replace(change.state.told(change.entries), blank=blank)
+                blank = [key for key, row in change.rows.items() if row["kind"] == BLANK]
+                change.state = replace(change.state.told(change.entries), blank=bool(blank))
                 turn.check()
                 self._connection.put([*change.rows.values(), change.state.to_row(self.contract.dim)])
                 if blank:
-                    self._connection.delete(f'kind == "{BLANK}"')
+                    self._connection.delete_keys(blank)
 
     def _complete(self, state: State) -> None:
         """Does what the last change left to be done."""
