@@ -19,7 +19,9 @@ from lrface.embedding.templates import fuse
 from lrface.gallery import Gallery, Match, PhotoTemplate, blocks, scan
 from lrface.gallery.blocks import Entries, append, take_out
 from lrface.gallery.index import PersonTemplates
-from lrface.gallery.settings import Group
+from lrface.gallery.reading import StoredPerson
+from lrface.gallery.records import Details
+from lrface.gallery.settings import Group, Settings
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -224,6 +226,21 @@ def test_many_people_at_once_are_what_they_are_one_by_one(tmp_path: Path, key: b
     }
     assert len(wanted) == 5
     assert found == wanted
+
+
+@pytest.mark.parametrize("key", [None, bytes(32)])
+@pytest.mark.parametrize("details", [Details(), Details(tags=("night",), metadata={"badge": 7})])
+def test_nobody_is_read_one_by_one_for_what_is_usual(tmp_path: Path, key: bytes | None, details: Details) -> None:
+    """Imported people have photos without a time, and of another program's hashes."""
+    people = []
+    for seed in range(5):
+        named = replace(photo(seed), sha256="a" * (1 + seed))
+        people.append(StoredPerson(0, str(uuid.uuid4()), f"p{seed}", details, (named, photo(10 + seed)), (), b""))
+    with Gallery.open(tmp_path / "staff.gallery", CONTRACT, key=key) as gallery:
+        gallery._store.fill(people, Settings(), None)
+        found = gallery._store.read(PersonTemplates.of, in_shelves=True)
+    assert found.people == {}
+    assert [(shelf.photos, list(shelf.entries.names)) for shelf in found.shelves] == [(2, [f"p{n}" for n in range(5)])]
 
 
 WRITER = """
