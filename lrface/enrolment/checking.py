@@ -66,8 +66,8 @@ class Finding:
 def check_gallery(gallery: Gallery, calibration: Calibration, progress: bool = False) -> list[Finding]:
     """Lists what may be wrong among the people who are searched today; changes nothing.
 
-    Each photo is compared with everybody in 8 bits, so the time grows with the square of the number of people: about a
-    minute for 200,000 photos. Whether it looks like a tenth of them is looked at in a sample first.
+    Each photo is compared with everybody in 8 bits, so the time grows with the square of the number of people.
+    Whether it looks like a tenth of them is looked at in a sample first.
 
     Args:
         gallery: Read only.
