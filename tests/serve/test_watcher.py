@@ -14,6 +14,7 @@ from receivers import Receiver, until
 
 from lrface.cameras.config import Camera, Settings, WebhookSettings
 from lrface.errors import LrfaceError
+from lrface.serve.access import Role
 from lrface.serve.app import make_app
 from lrface.serve.options import ServeOptions
 from lrface.serve.people import remove_person
@@ -29,13 +30,17 @@ def matcher(tmp_path, models):
         yield opened
 
 
-def ready(service):
+def get(service, path, **headers):
     async def ask():
         transport = httpx.ASGITransport(make_app(service))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.get("/v1/ready")
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+            return await client.get(path)
 
     return anyio.run(ask)
+
+
+def ready(service):
+    return get(service, "/v1/ready")
 
 
 def test_a_watcher_that_fails_is_seen_and_tries_again(matcher, tmp_path, monkeypatch):
@@ -99,6 +104,9 @@ def test_of_strangers_nothing_is_kept_if_nothing_may_be(matcher, tmp_path):
         for track in service.store.tracks():
             assert (service.store.template(track.id) is None) == (track.name is None)
             assert (track.crops == 0) == (track.name is None)
+        token = service.access.add_token("guard", Role.VIEWER)
+        page = get(service, "/review", Authorization=f"Bearer {token}").text
+        assert "Settings say that nothing of strangers is kept" in page
     finally:
         service.close()
 

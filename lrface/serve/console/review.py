@@ -84,7 +84,8 @@ def routes(console: Console) -> list[BaseRoute]:
         return console.page(
             request, "review.html", groups=page, known=known, total=len(groups), first=first,
             following=first + _GROUPS if first + _GROUPS < len(groups) else 0, shown=_SHOWN,
-            names=offered, actions=done, done=next((each for each in done if str(each.action.id) == wanted), None),
+            strangers=service.unknown_days > 0, names=offered, actions=done,
+            done=next((each for each in done if str(each.action.id) == wanted), None),
         )  # fmt: skip
 
     async def say(request: Request) -> Response:
