@@ -69,7 +69,8 @@ def test_a_page_of_an_encrypted_gallery_decrypts_nobody_else(tmp_path: Path, mon
         gallery.search_index()
         unseal = Aes.unseal
         monkeypatch.setattr(Aes, "unseal", lambda self, value: decrypted.append(1) or unseal(self, value))
-        assert len(names.page("", "Bob", 3)[0]) == 3
-        assert len(names.page("bob", "", 3)[0]) == 2
+        assert len(names.page("", "Bob", 1)[0]) == 1
+        assert len(names.page("bob", "", 1)[0]) == 1
         names.first(40)
-        assert 0 < len(decrypted) < 20  # the details and the photo of five people
+        assert 0 < len(decrypted) < 10  # the details and the photo of two people
+        assert len(names.page("", "", 40)[0]) == 40  # nearly everybody: it is quicker to read them in a row
