@@ -285,16 +285,17 @@ class TrackFollower:
 
     def _identification(self, row: int, track: Track, found: Detections, face: Face | None) -> Identification:
         one, template, shown, width = found[row], track.template, track.shown, self._row_widths[row]
+        landmarks = one.landmarks if face is None else face.landmarks  # of an embedded face they are the better ones
         if template is None or shown is None:
             reason = Reason.TOO_SMALL if width > 0 else Reason.NO_FACE
             level, empty = (0 if face is None else face.level), np.zeros(0, np.float32)
-            return Identification(one.box, one.score, one.landmarks, width, level, empty, None, None, None, reason,
+            return Identification(one.box, one.score, landmarks, width, level, empty, None, None, None, reason,
                                   track=track.number, views=0.0)  # fmt: skip
         network = next(
             (each for each in self._matcher.networks.embedders.values() if each.entry.name == template.network), None
         )
         identification = Identification(
-            one.box, one.score, one.landmarks, width, 0 if network is None else network.level, template.vector,
+            one.box, one.score, landmarks, width, 0 if network is None else network.level, template.vector,
             shown.name, shown.similarity, shown.threshold, shown.reason, shown.candidates, shown.basis,
             shown.gallery_size, quality=template.quality, network=template.network,
         )  # fmt: skip
