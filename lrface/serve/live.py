@@ -14,6 +14,7 @@ from lrface.tracks.latency import Latency
 from lrface.types import Identification, ImageArray
 
 JPEG_QUALITY = 80
+_SILENT_S = 10.0  # without a frame, nobody is in view as far as one can tell
 _RATE_FRAMES = 50  # from whose times frames a second follow
 
 
@@ -126,7 +127,7 @@ class LatestFrames:
         with self._lock:
             for each in self._cameras.values():
                 shown = any(face.person == person for face in each.state.faces)
-                if shown or not each.state.answers:
+                if shown or not _state(each).answers:
                     each.image, each.jpegs = None, {}
                     each.state = replace(each.state, faces=(), ages=())
 
@@ -179,7 +180,10 @@ class LatestFrames:
 
 
 def _state(each: _Latest) -> CameraState:
-    times, fps = each.times, 0.0
-    if len(times) > 1 and time.monotonic() - times[-1] < 10:
+    times, fps, state = each.times, 0.0, each.state
+    silent = time.monotonic() - times[-1] if times else 0.0
+    if len(times) > 1 and silent < _SILENT_S:
         fps = (len(times) - 1) / max(1e-6, times[-1] - times[0])
-    return replace(each.state, fps=fps, latency=each.latency.percentiles())
+    if state.answers and silent >= _SILENT_S:  # a file that has ended, or a camera of which nothing was said yet
+        state = replace(state, answers=False, message=f"no frame since {silent:.0f} s", faces=(), ages=())
+    return replace(state, fps=fps, latency=each.latency.percentiles())

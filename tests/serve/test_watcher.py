@@ -132,3 +132,25 @@ def test_the_last_picture_of_somebody_who_was_removed_is_dropped_although_the_ca
         assert service.store.tracks() == service.store.events(kind="identified") == []
     finally:
         service.close()
+
+
+def test_a_camera_without_frames_is_not_shown_as_well_although_nothing_was_said_of_it(matcher, tmp_path, monkeypatch):
+    """As of a film that has ended, while another camera goes on."""
+    monkeypatch.setattr("lrface.serve.live._SILENT_S", 0.5)
+    ada = tiny_models.scene(("Ada", 20, 20, 32))
+    frames = {"film": paced(ada, 5), "door": paced(ada, 100_000)}
+    (tmp_path / "film.mp4").write_bytes(b"x")
+    cameras = Camera("film", str(tmp_path / "film.mp4")), Camera("door", "rtsp://door/", stall_s=5)
+    service = Service(
+        matcher, Settings(cameras, tmp_path / "outbox"), ServeOptions(tmp_path / "data"),
+        open_capture=lambda source: FakeCapture(frames["film" if "film" in str(source) else "door"]),
+    )  # fmt: skip
+    service.start()
+    try:
+        until(lambda: service.frames.state("film").frames and "no frame since" in service.frames.state("film").message)
+        assert not service.frames.state("film").answers
+        assert service.frames.state("film").faces == ()
+        until(lambda: service.frames.state("door").answers)
+        assert service.frames.jpeg("film") is not None  # the last picture can be looked at still
+    finally:
+        service.close()

@@ -64,6 +64,7 @@ async def live(call: Call) -> Response:
 
     async def parts() -> AsyncIterator[bytes]:
         sent, since = -1, 0.0
+        yield f"--{_BOUNDARY}\r\n".encode()
         while not service.closing.is_set():
             if service.frames.number(name) == sent and since < _STILL_S:
                 await asyncio.sleep(_LOOK_S)
@@ -75,8 +76,9 @@ async def live(call: Call) -> Response:
                 sent = service.frames.number(name)
                 continue
             sent, data = found
-            yield f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-            yield data + b"\r\n"
+            yield f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+            # the boundary comes with the picture: browsers show it only then, and a camera may be silent for long
+            yield data + f"\r\n--{_BOUNDARY}\r\n".encode()
             await asyncio.sleep(_LOOK_S)
 
     return EndlessResponse(service, parts(), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
