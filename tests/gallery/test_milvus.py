@@ -174,6 +174,25 @@ def test_what_a_killed_writer_left_half_done_is_completed(
         assert milvus.client().query("staff", filter='kind == "blank"', output_fields=["key"]) == []
 
 
+def test_a_server_that_dies_within_a_change_leaves_it_open(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request was sent, and no answer came."""
+    gallery.add("Ana", [photo(1)])
+    client = gallery._store._connection._client
+    upsert = client.upsert
+
+    def broken(name: str, rows: list[dict[str, object]], **more: object) -> None:
+        upsert(name, rows, **more)
+        if name == "staff":
+            raise ConnectionError("the connection is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "upsert", broken)
+        with pytest.raises(GalleryError, match="is not known: look, then repeat it"):
+            gallery.add("Bob", [photo(2)])
+    assert gallery.add("Bob", [photo(2)]) == 0  # it was there
+    assert gallery.verify() == []
+
+
 def test_a_turn_that_does_not_end_is_an_error_not_a_hang(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PATIENCE_S", 0.3)
     gallery.add("Ana", [photo(1)])
@@ -232,6 +251,8 @@ def test_a_template_that_is_altered_is_noticed(gallery: Gallery, milvus: MilvusS
     ]
     with pytest.raises(GalleryError, match=r"damaged.*Bob"):
         gallery.photos("Bob")
+    with pytest.raises(GalleryError, match=r"damaged.*Bob"):
+        gallery.add("Bob", [photo(4)])
     assert [entry.name for entry in gallery.remove_damaged()] == ["Bob"]
     assert gallery.verify() == []
     assert [p.name for p in gallery.people()] == ["Ana"]

@@ -123,7 +123,7 @@ class Connection:
         index.add_index("vector", index_type="FLAT", metric_type="IP")  # of unit vectors: the cosine
         for each in ("kind", *(field["field_name"] for field in fields if field["field_name"] in _LOOKED_FOR)):
             index.add_index(each, index_type="INVERTED")
-        more = {"consistency_level": "Strong", "properties": properties, "num_shards": 1}
+        more: Row = {"consistency_level": "Strong", "properties": properties, "num_shards": 1}
         try:
             self._call("create_collection", name, schema=schema, index_params=index, timeout=LONG_S, **more)
         except GalleryError:
@@ -189,6 +189,17 @@ class Connection:
         """Writes rows, over those of the same keys, in one request."""
         self._call("upsert", self.address.notes if notes else self.address.collection, list(rows))
 
+    def commit(self, rows: Sequence[Row]) -> None:
+        """As `put`, and once only: it ends while nobody else can have the turn.
+
+        Raises:
+            GalleryError: As any; and whether the rows are written is not known.
+        """
+        try:
+            self._call("upsert", self.address.collection, list(rows), again=False)
+        except GalleryError as error:
+            raise type(error)(f"{error}; whether this change is stored is not known: look, then repeat it") from error
+
     def delete_keys(self, keys: Sequence[str]) -> None:
         """Deletes the rows of these keys."""
         self._call("delete", self.address.collection, ids=list(keys))
@@ -208,7 +219,9 @@ class Connection:
         for name in (self.address.collection, self.address.notes):
             self._call("compact", name, timeout=LONG_S)
 
-    def _call(self, what: str, name: str, *values: Any, timeout: float = CALL_S, **more: Any) -> Any:
+    def _call(
+        self, what: str, name: str, *values: Any, timeout: float = CALL_S, again: bool = True, **more: Any
+    ) -> Any:
         def once() -> Any:
             if self._client is None:
                 raise GalleryError(f"gallery {self.address}: it was closed, open it again")
@@ -216,7 +229,7 @@ class Connection:
 
         with self._errors():
             try:
-                return self._twice(once)
+                return self._twice(once) if again else once()
             except self._failures as error:
                 if getattr(error, "code", None) != _NOT_LOADED or what in ("load_collection", "has_collection"):
                     raise
@@ -224,7 +237,7 @@ class Connection:
             return once()
 
     def _twice(self, call: Callable[[], _T]) -> _T:
-        """Calls it again after a broken connection. To write the same rows of a turn twice is to write them once."""
+        """Calls it again after a broken connection: to write the same rows twice is to write them once."""
         try:
             return call()
         except self._failures as error:
@@ -259,7 +272,7 @@ class Connection:
             )
         if _UNAVAILABLE in reasons:
             return GalleryError(
-                f"{where}: no connection to the server: check that it runs, host and port, and for TLS milvus+tls://"
+                f"{where}: no connection to the server: check that it runs, host and port, and whether it wants TLS"
             )
         if _GONE in reasons:
             return GalleryError(f"{where}: the collection is not there any more: enrol again, or restore a backup")

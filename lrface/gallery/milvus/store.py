@@ -109,11 +109,13 @@ class MilvusStore(MilvusReader):
                 damaged = next((i for i in self._ids(who) if self._rows(i)), None)
                 if damaged is None:
                     raise
-                return self._remove_damaged(change, [damaged])
-            change.put(person, None, numbers)
-            change.tell(audit.REMOVED, person, f"{len(person.photos)} photos")
+                photos = self._remove_damaged(change, [damaged])
+            else:
+                photos = len(person.photos)
+                change.put(person, None, numbers)
+                change.tell(audit.REMOVED, person, f"{photos} photos")
         self._forget_refusals()
-        return len(person.photos)
+        return photos
 
     def remove_photo(self, who: str, sha256: str) -> None:
         """Deletes one photo of a person, by the first characters of its hash."""
@@ -261,7 +263,7 @@ class MilvusStore(MilvusReader):
                 for person in people[start : start + _MANY]:
                     change.put(None, replace(person, row=change.take_number()), {})
                 change.turn.renew()
-                self._connection.put(list(change.rows.values()))
+                self._connection.commit(list(change.rows.values()))
                 change.rows = {}
         # An entry for each person would not fit into one state, and tells no more: the one of the import says how many.
         self._connection.flush()  # so many rows are searched slowly until they have an index
@@ -310,7 +312,7 @@ class MilvusStore(MilvusReader):
                 blank = [key for key, row in change.rows.items() if row["kind"] == BLANK]
                 change.state = replace(change.state.told(change.entries), blank=bool(blank))
                 turn.check()
-                self._connection.put([*change.rows.values(), change.state.to_row(self.contract.dim)])
+                self._connection.commit([*change.rows.values(), change.state.to_row(self.contract.dim)])
                 if blank:
                     self._connection.delete_keys(blank)
 
