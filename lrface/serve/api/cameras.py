@@ -64,21 +64,20 @@ async def live(call: Call) -> Response:
 
     async def parts() -> AsyncIterator[bytes]:
         sent, since = -1, 0.0
-        yield f"--{_BOUNDARY}\r\n".encode()
         while not service.closing.is_set():
             if service.frames.number(name) == sent and since < _STILL_S:
                 await asyncio.sleep(_LOOK_S)
                 since += _LOOK_S
                 continue
             found = await service.read(service.frames.jpeg, name, call.query.boxes)
-            since = 0.0
+            # browsers show a picture when the next one comes, for which a camera may take long: the first is sent twice
+            since = _STILL_S if sent < 0 and found is not None else 0.0
             if found is None:
                 sent = service.frames.number(name)
                 continue
             sent, data = found
-            yield f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-            # the boundary comes with the picture: browsers show it only then, and a camera may be silent for long
-            yield data + f"\r\n--{_BOUNDARY}\r\n".encode()
+            yield f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+            yield data + b"\r\n"
             await asyncio.sleep(_LOOK_S)
 
     return EndlessResponse(service, parts(), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
