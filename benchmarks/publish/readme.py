@@ -67,7 +67,9 @@ def filled(readme: Path, pages: Path, results: Path) -> dict[Path, str | bytes]:
         results: folder of the benchmarks' JSON.
     """
     benchmarks = pages / "benchmarks.md"
-    drawn = [plot for plot in (PLOT, PEERS_PLOT, *tsne_plots(results).values()) if (results / plot).is_file()]
+    hours = [f"training_hours-{entry['name']}.svg" for entry in read_result("training_hours", results).get("plots", [])]
+    wanted = (PLOT, PEERS_PLOT, *hours, *tsne_plots(results).values())
+    drawn = [plot for plot in wanted if (results / plot).is_file()]
     return {
         readme: between(readme, BEGIN, END, summary(results)),
         benchmarks: between(benchmarks, BEGIN, END, page(results, f"figures/{PLOT}")),

@@ -41,6 +41,7 @@ def page(results: Path, plot: str) -> str:
         *([strangers_section(found)] if (found := read_result("strangers", results)) else []),
         *([gallery_section(found)] if (found := read_result("gallery", results)) else []),
         *([enrolment_section(found)] if (found := read_result("enrolment", results)) else []),
+        *([_training_hours(found)] if (found := read_result("training_hours", results)) else []),
         _methods(required("sweep-methods", results)),
         *pictures(results),
         "## Accuracy by the width of the face\n\n"
@@ -313,4 +314,27 @@ def _devices(result: dict[str, Any]) -> str:
         " of a face, or of a picture of 640x640. The cosine is the least"
         " between the two outputs. edgeface_xs is one of the teachers. Command: `python -m benchmarks.devices`.\n\n"
         + table(["model", "batch", "precision", "onnxruntime, ms", "OpenVINO, ms", "times as fast", "cosine"], lines)
+    )
+
+
+def _training_hours(result: dict[str, Any]) -> str:
+    widths = [width for width in (112, 64, 48, 32, 24, 16, 12, 8) if any(f"cosine_{width}" in r for r in result["ends"])]
+    ahead = [
+        {**r, "run": f"{result['more_hours']:g} hours more, expected", "hours": None} for r in result["expected"]
+    ]
+    networks = dict.fromkeys(r["network"] for r in result["ends"])
+    lines = [
+        [
+            r["network"], r["run"], f"{r['views'] / 1e6:.2f}", "" if r["hours"] is None else f"{r['hours']:.1f}",
+            *(f"{r[f'cosine_{width}']:.3f}" if f"cosine_{width}" in r else "" for width in widths),
+        ]
+        for network in networks for r in (*result["ends"], *ahead) if r["network"] == network
+    ]  # fmt: skip
+    return (
+        "## What more training brings\n\n"
+        f"{result['protocol']} Expected: if what is missing to a cosine of 1 goes on to fall as a power of the views,"
+        " as it did between the ends of the last two runs; a guess, not a measurement."
+        " Command: `python -m benchmarks.training_hours`.\n\n"
+        + table(["network", "end of the run", "million views", "hours", *(f"{width} px" for width in widths)], lines)
+        + "".join(f"\n\n![{p['title']}](figures/training_hours-{p['name']}.svg)" for p in result["plots"])
     )
