@@ -318,10 +318,10 @@ def _devices(result: dict[str, Any]) -> str:
 
 
 def _training_hours(result: dict[str, Any]) -> str:
-    widths = [width for width in (112, 64, 48, 32, 24, 16, 12, 8) if any(f"cosine_{width}" in r for r in result["ends"])]
-    ahead = [
-        {**r, "run": f"{result['more_hours']:g} hours more, expected", "hours": None} for r in result["expected"]
+    widths = [
+        width for width in (112, 64, 48, 32, 24, 16, 12, 8) if any(f"cosine_{width}" in r for r in result["ends"])
     ]
+    ahead = [{**r, "run": f"{result['more_hours']:g} hours more, expected", "hours": None} for r in result["expected"]]
     networks = dict.fromkeys(r["network"] for r in result["ends"])
     lines = [
         [
