@@ -95,9 +95,9 @@ def main() -> None:
             points = [(row["views"] / 1e6, row[f"cosine_{width}"]) for row in rows if f"cosine_{width}" in row]
             if points:
                 lines[f"{width} px"] = [list(axis) for axis in zip(*points, strict=True)]
+        title = f"{network}: cosine to the teachers on validation faces, by the width of the face"
         plots.append(plot(
-            "curves", lines, f"{network}: cosine to the teachers on validation faces, by the width of the face", network,
-            xlabel="million views seen", ylabel="cosine to the teachers",
+            "curves", lines, title, network, xlabel="million views seen", ylabel="cosine to the teachers",
         ))  # fmt: skip
     columns = ["network", "run", "views", "hours", *(f"cosine_{width}" for width in (112, 64, *SHOWN))]
     ends = [row for row, later in zip(found, [*found[1:], {}], strict=True) if row["run"] != later.get("run")]
