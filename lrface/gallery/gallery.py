@@ -9,7 +9,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any
 
-from lrface.errors import ContractError, GalleryError
+from lrface.errors import ArgumentError, ContractError, GalleryError
 from lrface.gallery.contract import Contract
 from lrface.gallery.index import Match
 from lrface.gallery.keys import Key
@@ -231,11 +231,14 @@ class Gallery(GalleryNotes):
 
         Args:
             after: Only those whose name comes after this one.
-            most: Of these the first ones, so many; None for all.
+            most: Of these the first ones, so many, at least 1; None for all.
 
         Raises:
+            ArgumentError: `most` is below 1.
             GalleryError: It cannot be read.
         """
+        if most is not None and most < 1:
+            raise ArgumentError(f"most is {most}: ask for at least one person, or None for all")
         self.search_index()  # which compares all checksums
         return [Person.of(p.id, p.name, p.photos, p.details) for p in self._store.people(after, most)]
 
@@ -277,15 +280,18 @@ class Gallery(GalleryNotes):
 
         Args:
             embeddings: float32 [n, dim], unit length.
-            k: How many people at most.
+            k: How many people at most; at least 1.
 
         Returns:
             For each probe its matches, closest first; empty where nobody is enrolled.
 
         Raises:
+            ArgumentError: `k` is below 1.
             ContractError: Another dimension.
             GalleryError: It cannot be read, or a template is damaged.
         """
+        if k < 1:
+            raise ArgumentError(f"k is {k}: ask for at least one person")
         if embeddings.shape[1:] != (self.contract.dim,):
             raise ContractError(
                 f"probes {embeddings.shape} do not fit a gallery of dimension {self.contract.dim}: embed them with the "

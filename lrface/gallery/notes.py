@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lrface.decisions.rates import check_fpir
+from lrface.errors import ArgumentError
 from lrface.gallery.audit import AuditEntry
 from lrface.gallery.ciphers import Cipher
 from lrface.gallery.names import normalise_name
@@ -67,11 +68,14 @@ class GalleryNotes:
         Args:
             after: Only entries with a higher number.
             before: Only entries with a lower number.
-            most: Of these the last ones, so many.
+            most: Of these the last ones, so many, at least 1; None for all.
 
         Raises:
+            ArgumentError: `most` is below 1.
             GalleryError: It cannot be read.
         """
+        if most is not None and most < 1:
+            raise ArgumentError(f"most is {most}: ask for at least one entry, or None for all")
         return self._store.audit_log(after, before, most)
 
     def log(self, action: str, detail: str = "") -> None:

@@ -43,6 +43,17 @@ def test_search_is_the_exact_cosine_with_each_persons_mean(gallery: Gallery) -> 
         assert [m.similarity for m in found] == pytest.approx([float(probe @ means[n]) for n in expected], abs=1e-5)
 
 
+def test_fewer_than_one_are_not_asked_for(gallery: Gallery) -> None:
+    gallery.add("ana", [photo(1)])
+    for call in (
+        lambda: gallery.search(vector(1)[None], 0),
+        lambda: gallery.people(most=0),
+        lambda: gallery.audit_log(most=-1),
+    ):
+        with pytest.raises(ArgumentError, match="at least one"):
+            call()
+
+
 def test_nobody_enrolled(gallery: Gallery) -> None:
     assert gallery.search(np.stack([vector(1), vector(2)]), 5) == [[], []]
     assert gallery.search(np.zeros((0, DIM), np.float32), 5) == []

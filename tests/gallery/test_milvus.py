@@ -25,7 +25,7 @@ from tiny_gallery import CONTRACT, names, photo, soon, vector
 from lrface.errors import ContractError, GalleryError, GalleryInUseError
 from lrface.gallery import Gallery
 from lrface.gallery.archive import export_gallery, import_gallery
-from lrface.gallery.milvus import turns
+from lrface.gallery.milvus import store, turns
 from lrface.gallery.milvus.connection import Connection
 from lrface.gallery.settings import Group
 
@@ -131,11 +131,11 @@ def test_two_processes_add_photos_to_the_same_people(url: str) -> None:
 
 
 def test_what_was_acknowledged_is_there_when_the_writer_is_killed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LEASE_S", 0.8)
+    monkeypatch.setattr(turns, "LEASE_S", 1.5)
     rng, said = np.random.default_rng(3), []
     with Gallery.open(url, CONTRACT) as gallery:
         for round_ in range(4):
-            child = writer(url, 100 * round_, 90, lease=0.8)
+            child = writer(url, 100 * round_, 90, lease=1.5)
             assert child.stdout is not None
             for _ in range(2 + int(rng.integers(3))):
                 said.append(child.stdout.readline())
@@ -163,7 +163,7 @@ def test_what_a_killed_writer_left_half_done_is_completed(
         for name in ("delete", "delete_keys"):  # nothing after the request is done
             patch.setattr(Connection, name, lambda *_, **__: None)
         gallery.remove("Ana")
-    monkeypatch.setattr(turns, "LEASE_S", 0.5)
+    monkeypatch.setattr(turns, "LEASE_S", 1.5)
     with Gallery.open(url, CONTRACT) as other:
         assert [p.name for p in other.people()] == ["Bob"]
         assert other.owner(photo(1).sha256) is None
@@ -172,6 +172,39 @@ def test_what_a_killed_writer_left_half_done_is_completed(
         assert other.add("Cem", [photo(1)]) == 1  # waits for the claim of the dead one to end
         assert other.verify() == []
         assert milvus.client().query("staff", filter='kind == "blank"', output_fields=["key"]) == []
+
+
+def test_a_writer_that_was_stopped_for_long_deletes_nothing_of_the_next(
+    gallery: Gallery, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its request; meanwhile its turn is over, and the photo is enrolled again."""
+    gallery.add("Ana", [photo(1)])
+    commit = Connection.commit
+    others = iter([lambda other: other.add("Cem", [photo(1)])])
+
+    def stopped(connection: Connection, rows: list[dict[str, object]]) -> None:
+        commit(connection, rows)
+        for call in others:
+            with Gallery.open(url, CONTRACT) as other:
+                call(other)
+
+    monkeypatch.setattr(turns, "LEASE_S", 2.0)
+    monkeypatch.setattr(Connection, "commit", stopped)
+    gallery.remove("Ana")
+    assert gallery.owner(photo(1).sha256) == "Cem"
+    assert gallery.verify() == []
+
+
+def test_a_change_that_is_stored_is_no_error(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is deleted after it can be deleted by the next change."""
+
+    def late(*_: object) -> None:
+        raise GalleryInUseError("no answer")
+
+    gallery.add("Ana", [photo(1)])
+    monkeypatch.setattr(Connection, "delete_keys", late)
+    assert gallery.remove("Ana") == 1
+    assert gallery.people() == []
 
 
 def test_a_server_that_dies_within_a_change_leaves_it_open(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +327,7 @@ def test_an_import_that_was_interrupted_is_begun_again(
     export_gallery(gallery._store, tmp_path / "a.zip")
     copy = milvus.empty("copied")
     with monkeypatch.context() as patch:
+        patch.setattr(store, "_REQUEST", 0)
         patch.setattr(turns.Turn, "renew", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             import_gallery(tmp_path / "a.zip", copy)
@@ -313,6 +347,53 @@ def test_crops_are_kept_and_deleted(gallery: Gallery) -> None:
     gallery.set_keep_crops(False)
     assert [p.crop for p in gallery.photos("Ana")] == [b"", b""]
     assert gallery.verify() == []
+
+
+def test_crops_that_an_interrupted_call_left_are_deleted(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery.set_keep_crops(True)
+    gallery.add("Ana", [replace(photo(1), crop=b"a picture")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            gallery.set_keep_crops(False)
+    gallery.set_keep_crops(False)
+    assert [p.crop for p in gallery.photos("Ana")] == [b""]
+    assert gallery.verify() == []
+
+
+def test_an_import_with_crops_is_sent_in_parts(
+    gallery: Gallery, milvus: MilvusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server refuses a request of more than 64 MiB."""
+    gallery.set_keep_crops(True)
+    for number in range(3):
+        own = [photo(100 * number + i) for i in range(30)]
+        gallery.add(f"p{number}", [replace(each, crop=bytes(40_000)) for each in own])
+    export_gallery(gallery._store, tmp_path / "a.zip")
+    sizes, commit = [], Connection.commit
+
+    def measured(connection: Connection, rows: list[dict[str, str]]) -> None:
+        sizes.append(sum(len(row["blob"]) for row in rows))
+        commit(connection, rows)
+
+    monkeypatch.setattr(Connection, "commit", measured)
+    copy = milvus.empty("copied")
+    assert import_gallery(tmp_path / "a.zip", copy) == 3
+    assert max(sizes) < 2 * 2**20 < sum(sizes)
+    with Gallery.open(copy, CONTRACT) as new:
+        assert [len(p.crop) for person in new.everybody() for p in person.photos] == 90 * [40_000]
+        assert new.verify() == []
+
+
+def test_who_is_searched_is_counted_while_others_enrol(gallery: Gallery) -> None:
+    """Of somebody who is not searched today there are more photos than at the moment of the index."""
+    gallery.add("Ana", [photo(1)])
+    gallery.add("Bob", [photo(2)])
+    gallery.set_retention("Bob", NEVER)
+    index = gallery.search_index()
+    gallery.add("Bob", [photo(3)])
+    assert index.names == ["Ana"]
+    assert index.enrolled.photos[1] >= 1
 
 
 def test_another_day_is_another_list_of_people(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,6 +453,7 @@ def test_a_server_that_dies_is_a_clear_error_and_found_again(tmp_path: Path) -> 
         ("milvus://127.0.0.1:19530/9a", "collection"),
         ("milvus://127.0.0.1:19530/staff__notes", "collection"),
         ("milvus://127.0.0.1:99999999/staff", "port"),
+        ("milvus://secret@127.0.0.1/staff", "LRFACE_MILVUS_TOKEN"),
         ("milvus://root:se?cret@127.0.0.1/staff", "%3F"),
         ("milvus+tls://127.0.0.1:1/staff", "no connection"),
     ],
@@ -419,6 +501,15 @@ def test_collections_that_are_no_gallery(milvus: MilvusServer, url: str) -> None
             Gallery.open(url, CONTRACT)
     finally:
         client.alter_collection_properties("staff", {"lrface.format": "1"})
+
+
+def test_a_collection_that_was_dropped_says_so(milvus: MilvusServer) -> None:
+    """Whatever its name: "auth" is also in the message of a server that wants another password."""
+    with Gallery.open(milvus.empty("authors"), CONTRACT) as gallery:
+        gallery.add("Ana", [photo(1)])
+        milvus.client().drop_collection("authors")
+        with pytest.raises(GalleryError, match="not there any more"):
+            gallery.add("Bob", [photo(2)])
 
 
 def test_without_pymilvus_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,9 @@ def read_address(url: str) -> Address:
         )
     token = os.environ.get(TOKEN, "").strip()
     if parts.username is not None:
-        token = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        if parts.password is None:
+            raise _refused(f"it has a user and no password; a key belongs into {TOKEN}")
+        token = f"{unquote(parts.username)}:{unquote(parts.password)}"
     return Address(host, PORT if port is None else port, collection, parts.scheme.lower().endswith("tls"), token)
 
 

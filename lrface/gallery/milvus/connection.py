@@ -190,7 +190,7 @@ class Connection:
         self._call("upsert", self.address.notes if notes else self.address.collection, list(rows))
 
     def commit(self, rows: Sequence[Row]) -> None:
-        """As `put`, and once only: it ends while nobody else can have the turn.
+        """As `put`, in twice `CALL_S` at most, so that it ends while nobody else can have the turn.
 
         Raises:
             GalleryError: As any; and whether the rows are written is not known.
@@ -231,7 +231,9 @@ class Connection:
             try:
                 return self._twice(once) if again else once()
             except self._failures as error:
-                if getattr(error, "code", None) != _NOT_LOADED or what in ("load_collection", "has_collection"):
+                if not again or getattr(error, "code", None) != _NOT_LOADED:
+                    raise
+                if what in ("load_collection", "has_collection"):
                     raise
             self._client.load_collection(name, timeout=LONG_S)  # the server was started anew, or somebody released it
             return once()
@@ -283,12 +285,14 @@ def _reasons(error: BaseException) -> set[str]:
     """What kind of failure it is, by its code, else by its words: pymilvus has one code for many."""
     code = getattr(error, "code", None)
     code = code() if callable(code) else code
+    if code == _NO_COLLECTION:  # whose name, which is told, may hold one of the words below
+        return {_GONE}
     name, said = str(getattr(code, "name", "")), _short(error).lower()
     words = {
         _LATE: name == "DEADLINE_EXCEEDED" or "timeout" in said or "deadline" in said,
         _REFUSED: name in ("UNAUTHENTICATED", "PERMISSION_DENIED") or "auth" in said or "permission" in said,
         _UNAVAILABLE: name == "UNAVAILABLE" or "connect" in said or "unavailable" in said,
-        _GONE: code == _NO_COLLECTION or "not exist" in said or "not found" in said,
+        _GONE: "not exist" in said or "not found" in said,
     }
     return {reason for reason, holds in words.items() if holds}
 

@@ -115,7 +115,8 @@ class MilvusIndex:
                 for row in part:
                     mean = np.array(row["vector"], np.float64) * float(row["length"])
                     sums, squares = sums - mean, squares - float(np.square(mean).sum())
-                    counts[int(row["photos"])] -= 1
+                    photos = int(row["photos"])
+                    counts[photos] = max(0, counts.get(photos, 0) - 1)  # it may have changed since this moment
         size = sum(counts.values())
         if size < 2:
             return Population(size), counts

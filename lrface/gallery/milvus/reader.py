@@ -35,6 +35,7 @@ FRESH_S = 0.3  # what was seen so recently is not asked for again, except after 
 _TRIES = 5  # at reading everybody while others write
 _SUMMARY = ("person", "name", "text", "photos")
 _ENTRIES = 5000  # of the audit log, read at once
+_SUMMARIES = 1000  # people of a page, read at once
 
 T = TypeVar("T")
 
@@ -97,8 +98,11 @@ class MilvusReader:
         else:
             names = self._names()
             first = bisect.bisect_right(names, after, key=lambda pair: pair[0])
-            listed = ", ".join(f'"person {identity}"' for _, identity in names[first : first + most])
-            rows = self._connection.query(f"key in [{listed}] and photos > 0", _SUMMARY) if listed else []
+            rows = []
+            for start in range(first, min(first + most, len(names)), _SUMMARIES):
+                part = names[start : min(start + _SUMMARIES, first + most)]
+                listed = ", ".join(f'"person {identity}"' for _, identity in part)
+                rows += self._connection.query(f"key in [{listed}] and photos > 0", _SUMMARY)
         found = [PersonSummary(str(r["person"]), self._name(r), self._details(r), int(r["photos"])) for r in rows]
         return sorted(found, key=lambda person: person.name)
 
@@ -175,7 +179,10 @@ class MilvusReader:
         rows = self._connection.query(f'key == "{STATE}"', STATE_FIELDS)
         state = State.of_row(rows[0]) if rows else State()
         if state.filling and not filling:
-            raise GalleryError(f"gallery {self.path}: an import into it was interrupted: import again")
+            raise GalleryError(
+                f"gallery {self.path}: an import into it has not ended: wait for it, or if it was interrupted, import "
+                "again"
+            )
         return state
 
     def _rows(self, identity: str) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +19,7 @@ from lrface.gallery.milvus.address import read_address
 from lrface.gallery.milvus.change import Change
 from lrface.gallery.milvus.connection import Connection
 from lrface.gallery.milvus.reader import MilvusReader, entry_row, refusal_row, without
-from lrface.gallery.milvus.rows import (
-    BLANK,
-    empty_row,
-    mark,
-    photo_key,
-    without_crops,
-)
+from lrface.gallery.milvus.rows import BLANK, empty_row, group_mark, mark, photo_key, without_crops
 from lrface.gallery.milvus.state import State
 from lrface.gallery.milvus.turns import turn_of
 from lrface.gallery.reading import DamagedEntry, StoredPerson
@@ -44,7 +39,8 @@ from lrface.gallery.rules import (
 from lrface.gallery.settings import Group, Settings, check_group
 from lrface.types import FloatArray
 
-_MANY = 200  # people written in one request
+_REQUEST = 2**20  # bytes of templates and crops in one request of an import; a server refuses more than 64 MiB
+_REFUSALS = 2000  # in one request
 
 
 class MilvusStore(MilvusReader):
@@ -202,8 +198,8 @@ class MilvusStore(MilvusReader):
         self._make()
         self._connection.delete(f'kind == "refusal" and judge != "{mark(judge)}"', notes=True)
         rows = [refusal_row(sha256, judge, refusal) for sha256, refusal in refusals.items()]
-        for start in range(0, len(rows), 10 * _MANY):
-            self._connection.put(rows[start : start + 10 * _MANY], notes=True)
+        for start in range(0, len(rows), _REFUSALS):
+            self._connection.put(rows[start : start + _REFUSALS], notes=True)
 
     def log(self, action: str, detail: str) -> None:
         """Adds an entry to the audit log."""
@@ -223,7 +219,8 @@ class MilvusStore(MilvusReader):
         with self._writing() as change:
             settings = change.state.settings
             if group is None:
-                inside = [person.name for person in self.people() if name in person.details.groups]
+                where = f'photos > 0 and array_contains(groups, "{group_mark(name)}")'
+                inside = [str(row["name"]) for row in next(self._connection.all(where, ["name"]), [])]
                 check_group_is_empty(name, settings, inside)
             change.state = replace(change.state, settings=settings.with_group(name, group))
             change.tell("group changed" if group else "group deleted")
@@ -232,15 +229,16 @@ class MilvusStore(MilvusReader):
         """Whether crops of photos enrolled from now on are kept; False deletes those that were."""
         with self._writing() as change:
             settings = change.state.settings
-            if settings.keep_crops == keep:
-                return
-            change.state = replace(change.state, settings=replace(settings, keep_crops=keep))
-            change.tell("crops are kept" if keep else "crops deleted, no more are kept")
+            if settings.keep_crops != keep:
+                change.state = replace(change.state, settings=replace(settings, keep_crops=keep))
+                change.tell("crops are kept" if keep else "crops deleted, no more are kept")
         if keep:
             return
-        rows = self._connection.all('kind == "photo" and blob != ""', ["person"])
+        rows = self._connection.all('kind == "photo" and blob != ""', ["person"])  # also what an earlier call has left
         for identity in sorted({str(row["person"]) for part in rows for row in part}):
             with self._writing() as change:
+                if not self._rows(identity):  # removed since
+                    continue
                 person, numbers = self._find(identity)
                 change.put(person, replace(person, photos=without_crops(person.photos)), numbers)
                 change.tell("crops deleted", person)
@@ -251,20 +249,24 @@ class MilvusStore(MilvusReader):
         for what, values in (("a person", names), ("a photo", photos), ("an id", [p.id for p in people])):
             if len(set(values)) < len(values):
                 raise import_fault(what)
+        size = 0  # of the next request
         with self._writing(filling=True) as change:
             if change.state.people and not change.state.filling:
                 raise not_empty(self.path)
             began = replace(without(change.state), filling=True)
-            self._connection.put([began.to_row(self.contract.dim)])
+            change.turn.check()
+            self._connection.commit([began.to_row(self.contract.dim)])
+            change.turn.check()
             self._connection.delete('person != ""')  # of an import that was interrupted
             change.state = replace(began, filling=False, settings=replace(settings, key_proof=None), fpir=fpir)
             change.tell("gallery imported", None, f"{len(people)} people")
-            for start in range(0, len(people), _MANY):
-                for person in people[start : start + _MANY]:
-                    change.put(None, replace(person, row=change.take_number()), {})
-                change.turn.renew()
-                self._connection.commit(list(change.rows.values()))
-                change.rows = {}
+            for person in people:
+                change.put(None, replace(person, row=change.take_number()), {})
+                size += _size(person)
+                if size > _REQUEST:
+                    change.turn.renew()
+                    self._connection.commit(list(change.rows.values()))
+                    change.rows, size = {}, 0
         # An entry for each person would not fit into one state, and tells no more: the one of the import says how many.
         self._connection.flush()  # so many rows are searched slowly until they have an index
 
@@ -313,8 +315,10 @@ class MilvusStore(MilvusReader):
                 change.state = replace(change.state.told(change.entries), blank=bool(blank))
                 turn.check()
                 self._connection.commit([*change.rows.values(), change.state.to_row(self.contract.dim)])
-                if blank:
-                    self._connection.delete_keys(blank)
+                # By their keys only while nobody else can have put other rows there; else the next change deletes them.
+                if blank and turn.suffices:
+                    with contextlib.suppress(GalleryError):  # the change is stored, whatever becomes of this
+                        self._connection.delete_keys(blank)
 
     def _complete(self, state: State) -> None:
         """Does what the last change left to be done."""
@@ -351,6 +355,12 @@ class MilvusStore(MilvusReader):
     def _forget_refusals(self) -> None:
         """Whoever was refused may be who is removed: hashes of their photos go too."""
         self._connection.delete('kind == "refusal"', notes=True)
+
+
+def _size(person: StoredPerson) -> int:
+    """Bytes of a person's templates and crops, about."""
+    vectors = 1 + len(person.photos) + len(person.negatives)
+    return vectors * person.photos[0].embedding.nbytes + sum(len(photo.crop) for photo in person.photos)
 
 
 def _bytes_of(vector: FloatArray) -> bytes:

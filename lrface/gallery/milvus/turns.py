@@ -34,25 +34,35 @@ class Turn:
         self._key = f"claim {uuid.uuid4().hex}"
         self._renewed, self._number = 0.0, 0
 
+    @property
+    def suffices(self) -> bool:
+        """Whether one more request ends while no other process can have the turn.
+
+        One takes up to twice `CALL_S`: pymilvus sends it again until `CALL_S` are over, and waits as long for the last.
+        """
+        return self._age() <= LEASE_S / 4
+
     def check(self) -> None:
-        """Refuses to write at a time when another process may have the turn.
+        """Sees to it that one more request ends while no other process can have the turn.
 
         Raises:
-            GalleryInUseError: So much time has passed; nothing was stored.
+            GalleryInUseError: So much time has passed that it may be another one's turn.
         """
-        if time.monotonic() - self._renewed > LEASE_S / 2:
-            raise GalleryInUseError(
-                f"gallery {self._connection.address}: a change took too long, nothing of it was stored: try again"
-            )
+        if not self.suffices:
+            self.renew()
 
     def renew(self) -> None:
         """Begins the turn anew, in a change that takes long.
 
         Raises:
-            GalleryInUseError: It is over already.
+            GalleryInUseError: As `check`.
         """
-        self.check()
-        self._claim()
+        if self._age() <= LEASE_S / 2:
+            self._claim()
+        if not self.suffices:
+            raise GalleryInUseError(
+                f"gallery {self._connection.address}: a change took too long, nothing of it was stored: try again"
+            )
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -91,7 +101,7 @@ class Turn:
             dead = [key for (key, _), since in seen.items() if now - since > LEASE_S]
             if dead:
                 self._delete(dead)
-            elif own and not others and now - self._renewed < LEASE_S / 4:
+            elif own and not others and self.suffices:
                 return
             elif now > end:
                 raise GalleryInUseError(
@@ -116,8 +126,11 @@ class Turn:
         with contextlib.suppress(GalleryError):  # else the claim ends by itself
             self._delete([self._key])
 
+    def _age(self) -> float:
+        return time.monotonic() - self._renewed
+
     def _claim(self) -> None:
-        if self._number and time.monotonic() - self._renewed > LEASE_S / 2:  # somebody may be about to delete it
+        if self._number and self._age() > LEASE_S / 2:  # somebody may be about to delete it
             self._delete([self._key])
             self._key = f"claim {uuid.uuid4().hex}"
         self._number += 1
