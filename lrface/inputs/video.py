@@ -168,9 +168,7 @@ class VideoSource:
         time_s = offset_s = 0.0
         try:
             while not self._closed.is_set() and (image := read_frame(capture)) is not None:
-                told_s = capture.get(_POS_MSEC) / 1000
-                if not math.isfinite(told_s):
-                    told_s = 0.0
+                told_s = _seconds_told(capture)
                 if read and told_s + offset_s <= time_s:  # no time stamp, or one that starts again (joined files)
                     offset_s = time_s + 1 / (self.fps or _FALLBACK_FPS) - told_s
                 time_s = max(0.0, told_s + offset_s)
@@ -193,17 +191,17 @@ class VideoSource:
             _check_file(Path(str(self._source)))
         try:
             capture = self._open_capture(self._source)
-            opened = capture.isOpened()
+            values = [capture.get(prop) for prop in (_WIDTH, _HEIGHT, _FPS, _FRAMES)] if capture.isOpened() else None
         except Exception:  # whatever a driver raises; its message may hold the URL, so not even as a cause
-            opened = False
-        if not opened:
+            values = None
+        if values is None:
             raise VideoError(f"{self.name}: {self._why_not()}")
-        width, height, fps, frames = (capture.get(prop) for prop in (_WIDTH, _HEIGHT, _FPS, _FRAMES))
+        width, height, fps, frames = values
         if width * height > MAX_FRAME_PIXELS:
             capture.release()
             raise VideoError(f"{self.name}: frames of {width:.0f}x{height:.0f} are too large; scale the video down")
         self.fps = fps if 0 < fps <= 1000 else None
-        self.frame_count = int(frames) if frames > 0 and not self.live else None
+        self.frame_count = int(frames) if 0 < frames < math.inf and not self.live else None
         return CorrectedCapture(capture, self._aspect, self._rotate)
 
     def _why_not(self) -> str:
@@ -215,6 +213,15 @@ class VideoSource:
 
     def _report(self, kind: StreamEventKind, message: str) -> None:
         self._on_event(StreamEvent(kind, f"{self.name}: {message}"))
+
+
+def _seconds_told(capture: Capture) -> float:
+    """The time stamp of the frame that was read last, as the source says; 0 where it says none."""
+    try:
+        told_s = capture.get(_POS_MSEC) / 1000
+    except Exception:  # whatever a driver raises; its message may hold the URL
+        return 0.0
+    return told_s if math.isfinite(told_s) else 0.0
 
 
 def _check_file(path: Path) -> None:

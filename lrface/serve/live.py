@@ -185,5 +185,5 @@ def _state(each: _Latest) -> CameraState:
     if len(times) > 1 and silent < _SILENT_S:
         fps = (len(times) - 1) / max(1e-6, times[-1] - times[0])
     if state.answers and silent >= _SILENT_S:  # a file that has ended, or a camera of which nothing was said yet
-        state = replace(state, answers=False, message=f"no frame since {silent:.0f} s", faces=(), ages=())
+        state = replace(state, answers=False, message=f"no frame for {silent:.0f} s", faces=(), ages=())
     return replace(state, fps=fps, latency=each.latency.percentiles())

@@ -180,8 +180,7 @@ class Watcher:
             _log.info("%s: %s", camera.name, event.message)
             if answers:
                 self._error = None
-            _, _, what = event.message.partition(": ")  # the camera's name says where, not the URL of its source
-            self._frames.tell(camera.name, answers, what or event.message)
+            self._frames.tell(camera.name, answers, _without_source(event.message))
             receivers.camera_answers(camera.name, answers)
 
         try:
@@ -200,8 +199,13 @@ class Watcher:
                 self._receivers = None
                 receivers.sinks.close()
         for report in reports:
-            why = "the source has ended" if report.error is None else str(report.error)
+            why = "the source has ended" if report.error is None else _without_source(str(report.error))
             self._frames.tell(report.camera, False, why)
+
+
+def _without_source(message: str) -> str:
+    """What happened to a camera, without the URL or path of its source in front: viewers see the camera's name."""
+    return message.partition(": ")[2] or message
 
 
 def with_chosen_zones(camera: Camera, store: ServiceStore) -> Camera:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 
@@ -158,6 +159,30 @@ def injected(tmp_path, script, props=None):
     path = tmp_path / "any.mp4"
     path.write_bytes(b"x")
     return VideoSource(path, open_capture=lambda _: FakeCapture(script, props=props))
+
+
+@pytest.mark.parametrize("get", [RuntimeError(SECRET), math.inf, math.nan], ids=["raises", "infinite", "no number"])
+def test_what_a_driver_cannot_tell_of_a_file(tmp_path, get):
+    """Without time stamps frames come at the usual rate; what does not tell its size is no video."""
+    fails = {cv2.CAP_PROP_POS_MSEC, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT}
+
+    class Capture(FakeCapture):
+        def get(self, prop, /):
+            if prop not in fails:
+                return 0.0
+            if isinstance(get, Exception):
+                raise get
+            return get
+
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    if isinstance(get, Exception):
+        with pytest.raises(VideoError, match="is not a video that can be read") as caught:
+            VideoSource(tmp_path / "clip.mp4", open_capture=lambda _: Capture([picture()]))
+        assert SECRET not in repr(caught.value)
+        fails = {cv2.CAP_PROP_POS_MSEC}
+    source = VideoSource(tmp_path / "clip.mp4", open_capture=lambda _: Capture([picture()] * 3))
+    assert [frame.time_s for frame in source] == pytest.approx([0, 0.04, 0.08])
+    assert source.frame_count is None
 
 
 def test_file_without_a_frame(tmp_path):

@@ -14,8 +14,8 @@ from tiny_gallery import CONTRACT, photo
 from tiny_service import running
 
 from lrface.cameras.erasing import RemovedErased
-from lrface.errors import LrfaceError
-from lrface.gallery import Gallery
+from lrface.errors import GalleryInUseError, LrfaceError
+from lrface.gallery import Gallery, Person
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.outbox import Outbox
 from lrface.outputs.webhook import Webhook
@@ -93,6 +93,24 @@ def test_what_was_changed_while_no_service_ran_is_followed_when_it_starts(path: 
         assert kept(folder, gallery) == {"Ana B.": 4}
         gallery.remove("Ana")
         assert kept(folder, gallery) == {}
+
+
+def test_a_change_is_not_lost_while_somebody_else_uses_the_gallery(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(f"{path}.service")
+    with Gallery.open(path) as gallery:
+        gallery.rename("Ana", "Anais")
+        gallery.merge("Cleo", "Bob")
+
+        def in_use(who: str) -> Person:
+            raise GalleryInUseError("another process writes")
+
+        store = ServiceStore(folder / FILE)
+        with monkeypatch.context() as busy:
+            busy.setattr(gallery, "person", in_use)
+            with pytest.raises(GalleryInUseError):
+                InStep(store, gallery).follow()
+        store.close()
+        assert kept(folder, gallery) == {"Anais": 2, "Bob": 2}
 
 
 def test_with_the_key_of_an_encrypted_gallery_all_of_it_works_and_nothing_is_readable(

@@ -134,6 +134,17 @@ def test_the_last_picture_of_somebody_who_was_removed_is_dropped_although_the_ca
         service.close()
 
 
+def test_why_a_source_ended_is_told_without_its_path(matcher, tmp_path):
+    camera = Camera("film", str(tmp_path / "missing.mp4"))
+    service = Service(matcher, Settings((camera,), tmp_path / "outbox"), ServeOptions(tmp_path / "data"))
+    service.start()
+    try:
+        until(lambda: "no such file" in service.frames.state("film").message)
+        assert str(tmp_path) not in service.frames.state("film").message
+    finally:
+        service.close()
+
+
 def test_a_camera_without_frames_is_not_shown_as_well_although_nothing_was_said_of_it(matcher, tmp_path, monkeypatch):
     """As of a film that has ended, while another camera goes on."""
     monkeypatch.setattr("lrface.serve.live._SILENT_S", 0.5)
@@ -147,7 +158,7 @@ def test_a_camera_without_frames_is_not_shown_as_well_although_nothing_was_said_
     )  # fmt: skip
     service.start()
     try:
-        until(lambda: service.frames.state("film").frames and "no frame since" in service.frames.state("film").message)
+        until(lambda: service.frames.state("film").frames and "no frame for" in service.frames.state("film").message)
         assert not service.frames.state("film").answers
         assert service.frames.state("film").faces == ()
         until(lambda: service.frames.state("door").answers)

@@ -9,6 +9,7 @@ import numpy as np
 from training.common.manifest import MEASURED
 from training.detector.batches import REPLAY
 from training.detector.network import Detector
+from training.detector.quantize import SAMPLE
 from training.detector.recipe import Recipe
 from training.detector.scenes import SCENE_REPEATS, SceneSet
 from training.detector.targets import ENLARGEMENT
@@ -58,8 +59,10 @@ def card(
         f"| parity | float32 ONNX against torch: {parity['pixels']:.0e} px, {parity['score']:.0e} in score |",
         "| score | trained towards YuNet's score of the same cell (Kullback-Leibler divergence), in pictures without"
         " people towards 0; labels teach boxes and landmarks |",
-        f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (precision"
-        f" {point.precision:.3f}, recall {point.recall:.3f}, faces of 8 px and more) |",
+        f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (float32:"
+        f" precision {point.precision:.3f}, recall {point.recall:.3f}, faces of 8 px and more) |",
+        f"| int8 | ranges of the activations from {SAMPLE} training scenes; weights by channel, in 7 bits; biases"
+        " corrected for what rounding the weights adds (`training/detector/quantize.py`) |",
         f"| data | {len(trained):,} scenes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet sites, pictures without"
         f" people and others; {len(scenes.validation)} more are held out) with {faces:,} faces, of the annotation or"
         " found by the teacher, and aligned faces pasted into them. **Research only**: for no set do its sources clear"

@@ -34,10 +34,20 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
             "--teacher", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="YuNet-n."
         ),
         click.option(
-            "--faces", type=click.Path(path_type=Path), required=True, help="Aligned faces: *.parquet or people/."
+            "--faces",
+            type=click.Path(path_type=Path),
+            required=True,
+            envvar="LRFACE_FACES",
+            show_envvar=True,
+            help="Aligned faces: *.parquet or people/.",
         ),
         click.option(
-            "--scenes", type=click.Path(path_type=Path), required=True, help="Folder of scenes.zip and boxes.csv."
+            "--scenes",
+            type=click.Path(path_type=Path),
+            required=True,
+            envvar="LRFACE_SCENES",
+            show_envvar=True,
+            help="Folder of scenes.zip and boxes.csv.",
         ),
     ):
         command = option(command)
@@ -111,10 +121,20 @@ def export(
 
 
 @detector.command()
-@click.option("--scenes", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of scenes.zip.")
+@click.option(
+    "--scenes",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="LRFACE_SCENES",
+    show_envvar=True,
+    help="Folder of scenes.zip.",
+)
 @click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
 def quantize(scenes: Path, models: Path) -> None:
     """Write models/lrface-detector.onnx and its manifest entry anew, from its float32 form."""
     from training.detector.export import quantize_shipped
 
-    click.echo(quantize_shipped(scenes, models))
+    try:
+        click.echo(quantize_shipped(scenes, models))
+    except FileNotFoundError as error:
+        raise click.UsageError(f"{error}: give the folders of scenes.zip and of an earlier export") from error

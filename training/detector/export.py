@@ -127,7 +127,7 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, note: str = "") -> 
 
 
 def quantize_shipped(scenes: Path, folder: Path) -> Path:
-    """Quantise the float32 file of an earlier export anew, as ``export`` does.
+    """Quantise the float32 file of an earlier export anew, on scenes of the training (``export`` may draw others).
 
     Args:
         scenes: folder of ``scenes.zip``.

@@ -63,7 +63,7 @@ async def live(call: Call) -> Response:
     service, name = call.service, _camera(call).name
 
     async def parts() -> AsyncIterator[bytes]:
-        sent, since = -1, 0.0
+        sent, since, first = -1, 0.0, True
         while not service.closing.is_set():
             if service.frames.number(name) == sent and since < _STILL_S:
                 await asyncio.sleep(_LOOK_S)
@@ -71,11 +71,11 @@ async def live(call: Call) -> Response:
                 continue
             found = await service.read(service.frames.jpeg, name, call.query.boxes)
             # browsers show a picture when the next one comes, for which a camera may take long: the first is sent twice
-            since = _STILL_S if sent < 0 and found is not None else 0.0
+            since = _STILL_S if first and found is not None else 0.0
             if found is None:
                 sent = service.frames.number(name)
                 continue
-            sent, data = found
+            (sent, data), first = found, False
             yield f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
             yield data + b"\r\n"
             await asyncio.sleep(_LOOK_S)

@@ -25,6 +25,7 @@ from lrface.serve.console.rendering import (
     track_ids,
 )
 from lrface.serve.grouping import MOST, group_tracks, same_thresholds
+from lrface.serve.people import person_of
 from lrface.serve.problems import Problem
 from lrface.serve.review import NAMED, NOT_THIS_PERSON, label_tracks, name_tracks, not_this_person, undo
 from lrface.serve.trackrecords import StoredAction, StoredTrack
@@ -92,12 +93,12 @@ def routes(console: Console) -> list[BaseRoute]:
         fields, who = await fields_of(request), identity_of(request)
         tracks, name = track_ids(fields), str(fields.get("person", "")).strip()
         if fields.get("what") == "ignore":
-            await service.read(_check_unknown, service, tracks, name)
+            await service.read(check_unknown, service, tracks)
             action = await service.change(who, label_tracks, service, tracks, "ignored")
         elif not name:
             raise Problem(422, "who is it? Write a name, or choose one of the list")
         else:
-            await service.read(_check_unknown, service, tracks, name)
+            await service.read(check_unknown, service, tracks, name)
             named = await service.work(who, name_tracks, service, tracks, name, "learn" in fields)
             action = named.action
         return RedirectResponse(f"/review?done={action.id}", 303)
@@ -182,15 +183,25 @@ def known_by_now(service: Service, groups: Sequence[Group]) -> dict[int, str]:
     return found
 
 
-def _check_unknown(service: Service, tracks: Sequence[int], who: str) -> None:
-    """Refuses to name tracks anew that were unknown when the page was loaded, and are not any more.
+def check_unknown(service: Service, tracks: Sequence[int], who: str | None = None) -> None:
+    """Refuses to name or ignore tracks that were unknown when the page was loaded, and are not any more.
+
+    Args:
+        service: Of which.
+        tracks: Ids.
+        who: Name or id that they may have by now, since they are to get it; None: they are to be ignored.
 
     Raises:
         Problem: The camera, or somebody in another browser, has named one of them otherwise meanwhile.
+        LrfaceError: A file cannot be read.
     """
+    person = None
+    if who is not None:
+        with suppress(Problem):  # a new name
+            person = person_of(service, who).id
     for track in tracks:
         found = service.store.track(track)
-        if found is not None and found.person is not None and who not in (found.person, found.name):
+        if found is not None and found.person not in (None, person):
             raise Problem(
                 409,
                 f"one of these pictures was named {found.name} meanwhile, so nothing was changed: load the page again "

@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 import torch.nn.functional as F
+from click.testing import CliRunner
 from fake_detectors import portraits
 from labelled import labels_of
 
@@ -28,6 +29,7 @@ from training.detector import scenes as scenes_module
 from training.detector.augment import Sample, Views, draw, paste_face
 from training.detector.batches import Batches, collate
 from training.detector.cells import cell_centres, decode, encode, flatten
+from training.detector.cli import detector
 from training.detector.export import export
 from training.detector.network import MEAN_FACE, STRIDES, Detector
 from training.detector.quantize import quantize, views_of
@@ -375,6 +377,13 @@ def test_int8_finds_what_float32_finds(tmp_path: Path) -> None:
     np.testing.assert_allclose(boxes[1, 0, best], boxes[0, 0, best], atol=0.08 * side)
     np.testing.assert_allclose(landmarks[1, 0, best], landmarks[0, 0, best], atol=0.08 * side)
     assert np.abs(scores[1] - scores[0]).mean() < 0.01
+
+
+def test_quantising_without_scenes_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRFACE_SCENES", str(tmp_path / "nothing"))
+    done = CliRunner().invoke(detector, ["quantize", "--models", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "give the folders of scenes.zip and of an earlier export" in done.output
 
 
 def portrait_picture() -> np.ndarray:
