@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from lrface.gallery.records import DIGEST_SIZE, digest
 
 REMOVED, EXPIRED = "person removed", "person removed: retention ended"
-RENAMED, MERGED, MERGED_INTO = "person renamed", "person merged into another", "another person merged into this"
 REMOVALS = (REMOVED, EXPIRED)
-"""Actions that whoever keeps data of people elsewhere must follow; of a merge two entries tell, one after the other."""
+RENAMED, MERGED, MERGED_INTO = "person renamed", "person merged into another", "another person merged into this"
+"""These and the removals are what whoever keeps data of people elsewhere must follow. Of a merge two entries tell."""
 
 _acting: ContextVar[str] = ContextVar("lrface_actor", default="")
 START = bytes(DIGEST_SIZE)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def test_the_dockerfile_copies_what_is_there_and_starts_the_service(root: Path) 
     assert users[-1:] == ["10001"], "the service must not run as root"
     extras = re.search(r'"\.\[([\w,]+)\]"', "\n".join(lines))
     assert extras
-    assert "serve" in extras[1].split(",")
+    assert {"serve", "milvus", "encrypted"} <= set(extras[1].split(","))  # whatever `--gallery` may name
+    known = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(extras[1].split(",")) <= set(known)
 
 
 def test_the_dockerfile_has_no_fault_that_hadolint_finds(root: Path) -> None:

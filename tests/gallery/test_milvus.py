@@ -27,6 +27,7 @@ from lrface.gallery import Gallery
 from lrface.gallery.archive import export_gallery, import_gallery
 from lrface.gallery.milvus import store, turns
 from lrface.gallery.milvus.connection import Connection
+from lrface.gallery.milvus.reader import MilvusReader
 from lrface.gallery.settings import Group
 
 NEVER = "2000-01-01"
@@ -290,6 +291,30 @@ def test_a_template_that_is_altered_is_noticed(gallery: Gallery, milvus: MilvusS
     assert gallery.verify() == []
     assert [p.name for p in gallery.people()] == ["Ana"]
     assert gallery.search_index().population.size == 1
+
+
+def test_a_damaged_person_is_removed_like_any_other(
+    gallery: Gallery, milvus: MilvusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log says who is gone, so that a service erases what it has kept. Nobody whole is taken for damaged."""
+    gallery.add("Ana", [photo(1)])
+    gallery.add("Bob", [photo(2), photo(3)])
+    bob = gallery.person("Bob").id
+    client = milvus.client()
+    (row,) = client.query("staff", filter='name == "Bob"', output_fields=["*"])
+    client.upsert("staff", [{**row, "vector": [float(v) for v in vector(5)]}])
+    assert gallery.remove("Bob") == 2
+    assert [(e.action, e.person) for e in gallery.audit_log(most=1)] == [("person removed", bob)]
+    assert gallery.verify() == []
+
+    def late(*_: object) -> None:
+        raise GalleryInUseError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MilvusReader, "_find", late)
+        with pytest.raises(GalleryInUseError):
+            gallery.remove("Ana")
+    assert [person.name for person in gallery.people()] == ["Ana"]
 
 
 def test_an_altered_log_is_noticed(gallery: Gallery, milvus: MilvusServer) -> None:

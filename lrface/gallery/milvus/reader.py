@@ -189,6 +189,15 @@ class MilvusReader:
         """All rows of a person, of one moment."""
         return self._connection.query(f'person == "{identity}"', FIELDS)
 
+    def _is_damaged(self, identity: str) -> bool:
+        """Whether rows are there of which no whole person is made."""
+        rows = self._rows(identity)
+        try:
+            person_of(rows, self.contract.dim)
+        except (Damage, LookupError):
+            return bool(rows)
+        return False
+
     def _find(self, who: str) -> tuple[StoredPerson, dict[str, int]]:
         """A person, and the place of each photo and negative example in the order of enrolment."""
         for identity in self._ids(who):

@@ -102,10 +102,11 @@ class MilvusStore(MilvusReader):
             try:
                 person, numbers = self._find(who)
             except GalleryError:
-                damaged = next((i for i in self._ids(who) if self._rows(i)), None)
+                damaged = next((i for i in self._ids(who) if self._is_damaged(i)), None)
                 if damaged is None:
                     raise
                 photos = self._remove_damaged(change, [damaged])
+                change.entries.append((audit.REMOVED, None, damaged, f"{photos} photos"))
             else:
                 photos = len(person.photos)
                 change.put(person, None, numbers)
