@@ -59,9 +59,12 @@ class RemovedErased:
             if index is self._index:
                 return
             if self._last is None:
+                entries = self._gallery.audit_log(
+                    most=1
+                )  # first: who is removed from here on is found at the next look
                 missing = {person for person in self._sinks.people() if not self._is_there(person)}
-                entries = self._gallery.audit_log() if missing else self._gallery.audit_log(most=1)
-                removed = {entry.person for entry in entries if entry.action in REMOVALS} & missing
+                log = self._gallery.audit_log() if missing else []
+                removed = {entry.person for entry in log if entry.action in REMOVALS} & missing
             else:
                 entries = entries_since(self._gallery, *self._last)
                 removed = {entry.person for entry in entries if entry.action in REMOVALS}

@@ -115,8 +115,8 @@ class LatestFrames:
         """Takes note of what happened to a camera."""
         with self._lock:
             each = self._cameras[camera]
-            faces = each.state.faces if answers else ()
-            each.state = replace(each.state, answers=answers, message=message, faces=faces)
+            faces, ages = (each.state.faces, each.state.ages) if answers else ((), ())
+            each.state = replace(each.state, answers=answers, message=message, faces=faces, ages=ages)
 
     def forget_person(self, person: str) -> None:
         """Drops the frames that may show somebody who was removed: those with their name, and those of dead cameras.

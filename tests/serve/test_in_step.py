@@ -13,6 +13,7 @@ from shell import lrface, refused
 from tiny_gallery import CONTRACT, photo
 from tiny_service import running
 
+from lrface.cameras.config import Camera, Settings
 from lrface.cameras.erasing import RemovedErased
 from lrface.errors import GalleryInUseError, LrfaceError
 from lrface.gallery import Gallery, Person
@@ -21,6 +22,7 @@ from lrface.outputs.outbox import Outbox
 from lrface.outputs.webhook import Webhook
 from lrface.serve.instep import FILE, InStep, erase_removed
 from lrface.serve.options import ServeOptions
+from lrface.serve.people import remove_person
 from lrface.serve.service import Service
 from lrface.serve.store import ServiceStore
 
@@ -177,6 +179,46 @@ def test_what_waits_for_receivers_is_erased_too(tmp_path: Path, models: Path) ->
     assert b"Bob" in outbox_bytes(tmp_path)
     lrface("gallery", "remove", tmp_path / "staff.gallery", "Bob", "--data", tmp_path / "data")
     assert b"Bob" not in outbox_bytes(tmp_path)
+
+
+def test_what_waits_from_a_run_with_cameras_is_erased_by_a_service_without(tmp_path: Path, models: Path) -> None:
+    with tiny_models.open_matcher(tmp_path / "staff.gallery", models) as matcher:
+        matcher.enroll("Ana", tiny_models.png(tiny_models.portrait("Ana")))
+        settings = Settings((Camera("door", "rtsp://door/"),), tmp_path / "outbox")
+        Service(matcher, settings, ServeOptions(tmp_path / "data")).close()
+        with Outbox(tmp_path / "outbox") as outbox:
+            outbox.put(["away"], [event(1, person=matcher.gallery.person("Ana").id, name="Ana")])
+        service = Service(matcher, None, ServeOptions(tmp_path / "data"))
+        try:
+            remove_person(service, "Ana")
+        finally:
+            service.close()
+    assert b"Ana" not in outbox_bytes(tmp_path)
+
+
+def test_whoever_is_removed_during_the_first_look_is_found_at_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gallery.open(tmp_path / "staff.gallery", CONTRACT) as gallery, Outbox(tmp_path / "outbox") as outbox:
+        gallery.add("Ana", [photo(1)])
+        outbox.put(["away"], [event(1, person=gallery.person("Ana").id, name="Ana")])
+    sinks = EventSinks(outbox=tmp_path / "outbox", transports=[Webhook(f"http://127.0.0.1:{free_port()}/")])
+    with sinks, Gallery.open(tmp_path / "staff.gallery") as gallery, Gallery.open(tmp_path / "staff.gallery") as other:
+        person = gallery.person
+
+        def removed_after(who: str) -> Person:
+            found = person(who)
+            other.remove(who)
+            other.add("Bob", [photo(2)])
+            return found
+
+        erased = RemovedErased(gallery, sinks)
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(gallery, "person", removed_after)
+            erased.follow()
+        assert b"Ana" in outbox_bytes(tmp_path)
+        erased.follow()
+        assert b"Ana" not in outbox_bytes(tmp_path)
 
 
 def test_what_waited_is_erased_when_a_run_begins_and_while_it_lasts(tmp_path: Path) -> None:

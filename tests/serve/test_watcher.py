@@ -123,6 +123,7 @@ def test_the_last_picture_of_somebody_who_was_removed_is_dropped_although_the_ca
     try:
         until(lambda: service.store.tracks() and service.store.tracks()[0].name == "Ada")
         until(lambda: not service.frames.state("door").answers)
+        assert service.frames.state("door").faces == service.frames.state("door").ages == ()
         assert service.frames.jpeg("door") is not None
         (tmp_path / "outbox").write_text("this is no outbox")
         with pytest.raises(LrfaceError, match="cannot use the outbox"):  # whoever removes somebody is told
