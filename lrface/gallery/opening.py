@@ -1,4 +1,4 @@
-"""Where a gallery is: a file on this machine, or a collection in Milvus. Nothing else decides it."""
+"""Opens a gallery by its path: a file on this machine, or the URL of a collection in Milvus."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from milvus_server import MilvusServer
+from pymilvus.exceptions import MilvusException
 from shell import ENVIRONMENT, lrface, refused
 from tiny_gallery import CONTRACT, names, photo, soon, vector
 
@@ -225,6 +226,38 @@ def test_a_server_that_dies_within_a_change_leaves_it_open(gallery: Gallery, mon
             gallery.add("Bob", [photo(2)])
     assert gallery.add("Bob", [photo(2)]) == 0  # it was there
     assert gallery.verify() == []
+
+
+def test_a_change_that_the_server_refuses_is_not_stored(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery.add("Ana", [photo(1)])
+    client = gallery._store._connection._client
+    upsert = client.upsert
+
+    def refusing(name: str, rows: list[dict[str, object]], **more: object) -> None:
+        if name == "staff":
+            raise MilvusException(7, "PrivilegeUpsert: permission deny to lrface")
+        upsert(name, rows, **more)
+
+    monkeypatch.setattr(client, "upsert", refusing)
+    with pytest.raises(GalleryError, match="the server refuses this user") as error:
+        gallery.add("Bob", [photo(2)])
+    assert "not known" not in str(error.value)
+
+
+def test_closed_by_another_thread(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a camera searches."""
+    gallery.add("Ana", [photo(1)])
+    index = gallery.search_index()
+    client = gallery._store._connection._client
+    search = client.search
+
+    def closing(*values: object, **more: object) -> object:
+        gallery.close()
+        return search(*values, **more)
+
+    monkeypatch.setattr(client, "search", closing)
+    with pytest.raises(GalleryError, match="open it again"):
+        index.search(vector(1)[None], 1)
 
 
 def test_a_turn_that_does_not_end_is_an_error_not_a_hang(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:

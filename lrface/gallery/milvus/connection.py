@@ -54,6 +54,7 @@ class Connection:
         self.address = address
         self._failures = (MilvusException, grpc.RpcError, ConnectionError)
         self._client: Any = None
+        self._closed = False
         with self._errors():
             self._client = self._twice(
                 lambda: MilvusClient(uri=address.uri, token=address.token, timeout=CALL_S, grpc_options=_CHANNEL)
@@ -61,7 +62,7 @@ class Connection:
 
     def close(self) -> None:
         """Ends the connection."""
-        client, self._client = self._client, None
+        self._closed, client, self._client = True, self._client, None
         if client is not None:
             client.close()
 
@@ -193,11 +194,14 @@ class Connection:
         """As `put`, in twice `CALL_S` at most, so that it ends while nobody else can have the turn.
 
         Raises:
-            GalleryError: As any; and whether the rows are written is not known.
+            GalleryError: As any; it says so where it is not known whether the rows are written.
         """
         try:
             self._call("upsert", self.address.collection, list(rows), again=False)
         except GalleryError as error:
+            why = set() if error.__cause__ is None else _reasons(error.__cause__)
+            if why & {_REFUSED, _GONE} and not why & {_LATE, _UNAVAILABLE}:  # nothing is written
+                raise
             raise type(error)(f"{error}; whether this change is stored is not known: look, then repeat it") from error
 
     def delete_keys(self, keys: Sequence[str]) -> None:
@@ -223,8 +227,8 @@ class Connection:
         self, what: str, name: str, *values: Any, timeout: float = CALL_S, again: bool = True, **more: Any
     ) -> Any:
         def once() -> Any:
-            if self._client is None:
-                raise GalleryError(f"gallery {self.address}: it was closed, open it again")
+            if self._closed:
+                raise self._closed_error()
             return getattr(self._client, what)(name, *values, timeout=timeout, **more)
 
         with self._errors():
@@ -258,9 +262,14 @@ class Connection:
         except self._failures as error:
             raise self._error(error) from error
         except (TypeError, ValueError, AttributeError) as error:  # pymilvus's own checks, and an answer of another kind
+            if self._closed:  # meanwhile, by another thread
+                raise self._closed_error() from error
             raise GalleryError(
                 f"gallery {self.address}: {_short(error)}: is this a Milvus server of 2.5 or later?"
             ) from error
+
+    def _closed_error(self) -> GalleryError:
+        return GalleryError(f"gallery {self.address}: it was closed, open it again")
 
     def _error(self, error: Exception) -> GalleryError:
         where, said, reasons = f"gallery {self.address}", _short(error), _reasons(error)
@@ -278,7 +287,7 @@ class Connection:
             )
         if _GONE in reasons:
             return GalleryError(f"{where}: the collection is not there any more: enrol again, or restore a backup")
-        return GalleryError(f"{where}: the server said: {said}: check the server; the change may not be stored")
+        return GalleryError(f"{where}: the server said: {said}: check the server")
 
 
 def _reasons(error: BaseException) -> set[str]:
