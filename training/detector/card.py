@@ -97,6 +97,7 @@ def card(
         " and many below 8 px. Accuracy by group of people has not been measured; the scenes show mostly East Asian"
         " classrooms and news pictures with masks.",
         "",
-        "Made by `python -m training detector train` and `python -m training detector export`.",
+        "Made by `python -m training detector train` and `python -m training detector export`."
+        " `python -m training detector quantize` makes the int8 file anew.",
     ]
     return "\n".join(lines) + "\n"
