@@ -16,7 +16,7 @@ from lrface.gallery.store import Store
 if TYPE_CHECKING:
     from lrface.gallery.milvus.store import MilvusStore
 
-_SCHEMES = ("milvus://", "milvus+tls://")
+_SCHEMES = ("milvus:/", "milvus+tls:/")  # pathlib leaves one slash of two: that is refused, not taken for a file
 
 
 def is_on_server(path: str | PathLike[str]) -> bool:

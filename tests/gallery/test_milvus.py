@@ -506,6 +506,7 @@ def test_a_server_that_dies_is_a_clear_error_and_found_again(tmp_path: Path) -> 
     ("url", "match"),
     [
         ("milvus:///staff", "no host"),
+        (Path("milvus://127.0.0.1/staff"), "no host"),
         ("milvus://127.0.0.1:19530", "collection"),
         ("milvus://127.0.0.1:19530/a/b", "collection"),
         ("milvus://127.0.0.1:19530/9a", "collection"),
@@ -516,7 +517,7 @@ def test_a_server_that_dies_is_a_clear_error_and_found_again(tmp_path: Path) -> 
         ("milvus+tls://127.0.0.1:1/staff", "no connection"),
     ],
 )
-def test_urls_that_cannot_be_used(url: str, match: str) -> None:
+def test_urls_that_cannot_be_used(url: str | Path, match: str) -> None:
     with pytest.raises(GalleryError, match=match) as error:
         Gallery.open(url, CONTRACT)
     assert "cret" not in str(error.value)
@@ -568,6 +569,25 @@ def test_a_collection_that_was_dropped_says_so(milvus: MilvusServer) -> None:
         milvus.client().drop_collection("authors")
         with pytest.raises(GalleryError, match="not there any more"):
             gallery.add("Bob", [photo(2)])
+
+
+def test_a_collection_that_other_models_made_anew(milvus: MilvusServer) -> None:
+    """While a service has it open: its templates are not compared with the others, nor put among them."""
+    url, client = milvus.empty("remade"), milvus.client()
+    with Gallery.open(url, CONTRACT) as gallery:
+        gallery.add("Ana", [photo(1)])
+        assert names(gallery, vector(132)) == ["Ana"]
+        for name in ("remade", "remade__notes"):
+            client.drop_collection(name)
+        with Gallery.open(url, replace(CONTRACT, space="tiny-2")) as other:
+            other.add("Bob", [photo(2)])
+            time.sleep(0.4)  # by then others' changes are seen
+            for call in (lambda: names(gallery, vector(132)), lambda: gallery.add("Cem", [photo(3)])):
+                with pytest.raises(ContractError, match="which was replaced"):
+                    call()
+            assert [person.name for person in other.people()] == ["Bob"]
+    for name in ("remade", "remade__notes"):
+        client.drop_collection(name)
 
 
 def test_without_pymilvus_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,8 @@ class MilvusReader:
                 return last
             state = self._state()
             if last is None or last.state.head != state.head or last.today != today:
+                if last is not None:
+                    self._check_models()
                 self._index = last = MilvusIndex(self._connection, state, self.contract.dim, today)
             self._asked = now
             return last
@@ -172,6 +174,12 @@ class MilvusReader:
                 self._connection.load()
                 self._there = True
         return not self._there
+
+    def _check_models(self) -> None:
+        """Refuses a collection that was dropped and made anew by other models."""
+        found = self._connection.contract()
+        if found is not None:
+            self.contract.require(found, f"gallery {self.path}, which was replaced,")
 
     def _state(self, filling: bool = False) -> State:
         if self._is_missing():

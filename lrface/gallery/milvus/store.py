@@ -305,6 +305,7 @@ class MilvusStore(MilvusReader):
         """A change, written at the end of the block in one request; told nothing, nothing is written."""
         with self._writers:
             self._make()
+            self._check_models()
             with turn_of(self._connection) as turn:
                 state = self._state(filling)
                 self._complete(state)
