@@ -58,6 +58,7 @@ _HOME = {
     "EnrolmentError": "errors",
     "GalleryError": "errors",
     "GalleryInUseError": "errors",
+    "GalleryServerError": "errors",
     "ImageError": "errors",
     "LrfaceError": "errors",
     "ModelError": "errors",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from lrface.errors import EnrolmentError as EnrolmentError
     from lrface.errors import GalleryError as GalleryError
     from lrface.errors import GalleryInUseError as GalleryInUseError
+    from lrface.errors import GalleryServerError as GalleryServerError
     from lrface.errors import ImageError as ImageError
     from lrface.errors import LrfaceError as LrfaceError
     from lrface.errors import ModelError as ModelError

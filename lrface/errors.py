@@ -42,11 +42,15 @@ class ProviderError(LrfaceError):
 
 
 class GalleryError(LrfaceError):
-    """A gallery file cannot be read or written."""
+    """A gallery cannot be read or written."""
 
 
 class GalleryInUseError(GalleryError):
     """Another process holds a gallery: the same call may succeed later."""
+
+
+class GalleryServerError(GalleryInUseError):
+    """The server that holds a gallery cannot be reached, or fails: the same call may succeed later."""
 
 
 class ContractError(GalleryError):

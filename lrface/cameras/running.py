@@ -15,7 +15,7 @@ from lrface.cameras.reading import CameraReader
 from lrface.cameras.zones import detections_that_count
 from lrface.detection import detect_roughly, refine_further
 from lrface.embedding.embedders import embed_faces_of
-from lrface.errors import DetectionError, GalleryInUseError, VideoError
+from lrface.errors import DetectionError, GalleryInUseError, GalleryServerError, VideoError
 from lrface.inputs.capture import Capture
 from lrface.inputs.video import Frame, StreamEvent
 from lrface.outputs.event_sinks import EventSinks
@@ -198,6 +198,8 @@ def _process(
             events += [
                 (each, event) for event in each.tracking.update(frame, found, dict(zip(rows, faces, strict=True)))
             ]
+        except GalleryServerError:  # whoever watches must be told, and frames must not be lost silently
+            raise
         except GalleryInUseError:  # somebody enrols: the next frame decides
             continue
     return events

@@ -20,7 +20,7 @@ from live_cameras import without_core
 from lrface.cameras.config import Camera
 from lrface.cameras.running import follower_of, watch_cameras
 from lrface.cameras.zones import Zone
-from lrface.errors import DetectionError, GalleryInUseError, VideoError
+from lrface.errors import DetectionError, GalleryInUseError, GalleryServerError, VideoError
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.webhook import Webhook
 from lrface.tracks.strangers import Strangers
@@ -277,6 +277,15 @@ def test_a_gallery_in_use_costs_frames_only(matcher, monkeypatch):
     monkeypatch.setattr(type(matcher.gallery), "search_index", busy)
     run = Run(matcher, {"a": FakeCapture(paced(ADA, 10_000))}, stop=lambda run: run.frames["a"] > 20)
     assert told(run.events, "a") == SEEN["Ada"]
+
+
+def test_a_gallery_whose_server_is_gone_is_told(matcher, monkeypatch):
+    def gone(gallery):
+        raise GalleryServerError("no connection")
+
+    monkeypatch.setattr(type(matcher.gallery), "search_index", gone)
+    with pytest.raises(GalleryServerError):
+        Run(matcher, {"a": FakeCapture(paced(ADA, 10_000))}, stop=lambda run: run.frames["a"] > 20)
 
 
 def test_an_interrupted_run_ends_within_two_seconds_with_all_its_events(matcher, tmp_path):

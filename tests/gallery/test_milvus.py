@@ -23,7 +23,7 @@ from pymilvus.exceptions import MilvusException
 from shell import ENVIRONMENT, lrface, refused
 from tiny_gallery import CONTRACT, names, photo, soon, vector
 
-from lrface.errors import ContractError, GalleryError, GalleryInUseError
+from lrface.errors import ContractError, GalleryError, GalleryInUseError, GalleryServerError
 from lrface.gallery import Gallery
 from lrface.gallery.archive import export_gallery, import_gallery
 from lrface.gallery.milvus import store, turns
@@ -480,9 +480,13 @@ def test_a_server_that_dies_is_a_clear_error_and_found_again(tmp_path: Path) -> 
             gallery.add("Ana", [photo(1)])
             gallery.compact()
             server.kill()
-            for call in (lambda: names(gallery, vector(1)), lambda: gallery.add("Bob", [photo(2)])):
+            for call in (
+                lambda: names(gallery, vector(1)),
+                lambda: gallery.add("Bob", [photo(2)]),
+                lambda: gallery.person("Ana"),  # who must not be taken for removed
+            ):
                 began = time.monotonic()
-                with pytest.raises(GalleryError, match="no connection to the server"):
+                with pytest.raises(GalleryServerError, match="no connection to the server"):
                     call()
                 assert time.monotonic() - began < 30
             with pytest.raises(GalleryError, match="no connection to the server"):

@@ -15,7 +15,7 @@ from tiny_service import running
 
 from lrface.cameras.config import Camera, Settings
 from lrface.cameras.erasing import RemovedErased
-from lrface.errors import GalleryInUseError, LrfaceError
+from lrface.errors import GalleryInUseError, GalleryServerError, LrfaceError
 from lrface.gallery import Gallery, Person
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.outbox import Outbox
@@ -97,14 +97,17 @@ def test_what_was_changed_while_no_service_ran_is_followed_when_it_starts(path: 
         assert kept(folder, gallery) == {}
 
 
-def test_a_change_is_not_lost_while_somebody_else_uses_the_gallery(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [GalleryInUseError, GalleryServerError])
+def test_a_change_is_not_lost_while_the_gallery_cannot_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: type[GalleryInUseError]
+) -> None:
     folder = Path(f"{path}.service")
     with Gallery.open(path) as gallery:
         gallery.rename("Ana", "Anais")
         gallery.merge("Cleo", "Bob")
 
         def in_use(who: str) -> Person:
-            raise GalleryInUseError("another process writes")
+            raise error("not now")
 
         store = ServiceStore(folder / FILE)
         with monkeypatch.context() as busy:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from lrface.errors import GalleryError, GalleryInUseError
+from lrface.errors import GalleryError, GalleryInUseError, GalleryServerError
 from lrface.gallery.contract import Contract
 from lrface.gallery.milvus.address import TOKEN, Address
 
@@ -282,12 +282,12 @@ class Connection:
                 f"{where}: the server refuses this user: give user and password in the URL, or a token in {TOKEN}"
             )
         if _UNAVAILABLE in reasons:
-            return GalleryError(
+            return GalleryServerError(
                 f"{where}: no connection to the server: check that it runs, host and port, and whether it wants TLS"
             )
         if _GONE in reasons:
             return GalleryError(f"{where}: the collection is not there any more: enrol again, or restore a backup")
-        return GalleryError(f"{where}: the server said: {said}: check the server")
+        return GalleryServerError(f"{where}: the server said: {said}: check the server")
 
 
 def _reasons(error: BaseException) -> set[str]:
