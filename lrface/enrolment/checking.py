@@ -64,10 +64,10 @@ class Finding:
 
 
 def check_gallery(gallery: Gallery, calibration: Calibration, progress: bool = False) -> list[Finding]:
-    """Lists what may be wrong among the people who are searched today; changes nothing.
+    """Lists what may be wrong with everybody's photos; changes nothing.
 
-    Each photo is compared with everybody in 8 bits, so the time grows with the square of the number of people.
-    Whether it looks like a tenth of them is looked at in a sample first.
+    Each is compared with all people who are searched today, so the time grows with the square of their number. In a
+    gallery's file that is done in 8 bits first, and in a sample where it is asked whether a photo is like a tenth of all.
 
     Args:
         gallery: Read only.
