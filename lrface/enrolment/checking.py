@@ -67,7 +67,7 @@ def check_gallery(gallery: Gallery, calibration: Calibration, progress: bool = F
     """Lists what may be wrong with everybody's photos; changes nothing.
 
     Each is compared with all people who are searched today, so the time grows with the square of their number. In a
-    gallery's file that is done in 8 bits first, and in a sample where it is asked whether a photo is like a tenth of all.
+    gallery's file that is done in 8 bits first; whether a photo is like a tenth of all, is looked at in a sample first.
 
     Args:
         gallery: Read only.
