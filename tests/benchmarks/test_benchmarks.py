@@ -21,6 +21,7 @@ TRAINED = [
 ]
 SMALL = {
     "lfw": ["--limit", "1", "--sizes", "112", "16", "--scene", "16"],
+    "training_hours": [],
     "levels": ["--limit", "60", "--sizes", "12", "24"],
     "end_to_end": ["--limit", "2", "--widths", "24"],
     "detection": ["--limit", "2"],
