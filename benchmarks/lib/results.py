@@ -45,8 +45,11 @@ def command() -> str:
 
 
 def _without_machine(argument: str) -> str:
-    """An absolute path without the folders of this machine: relative to the checkout, or with its last name only."""
-    option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    """An absolute path, also one after ``NAME=``, without the folders of this machine.
+
+    It becomes relative to the checkout, or keeps its last name only.
+    """
+    option, equals, value = ("", "", argument) if argument.startswith("/") else argument.partition("=")
     path = Path(value)
     if not path.is_absolute():
         return argument

@@ -15,6 +15,7 @@ from benchmarks.lib.results import RESULTS, ROOT, command
     [
         (["--cache", "/srv/of/somebody/cache", "--limit", "3"], "--cache /path/to/cache --limit 3"),
         (["--out=/srv/of/somebody/out"], "--out=/path/to/out"),
+        (["--images", "cars=/srv/of/somebody/cars"], "--images cars=/path/to/cars"),
         (["--models", str(ROOT / "models")], "--models models"),
         (["methods", "--share=0.5", "relative/faces"], "methods --share=0.5 relative/faces"),
     ],
