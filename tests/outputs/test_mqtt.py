@@ -82,18 +82,29 @@ def test_events_states_and_discovery(tmp_path, broker):
 def test_a_broker_that_comes_back_gets_every_event(tmp_path):
     port = free_port()
     told = []
-    transport = Mqtt(Broker("127.0.0.1", port), ["door"], home_assistant=None)
+    heard = threading.Event()  # set while somebody has subscribed, who would miss what is sent before
+    heard.set()
+
+    class Held(Mqtt):
+        def send(self, waiting):
+            return super().send(waiting) if heard.is_set() else (Answer.AWAY, "held back")
+
+    transport = Held(Broker("127.0.0.1", port), ["door"], home_assistant=None)
     with EventSinks(outbox=tmp_path / "outbox", transports=[transport], report=told.append) as sinks:
         sinks.write([event(1)])
         until(lambda: told)
+        heard.clear()
         with mosquitto(tmp_path, port):
             listener = Listener(port)
+            heard.set()
             until(lambda: "lrface/door/event" in listener.got)
         sinks.write([event(2), event(3)])  # the broker was killed
         until(lambda: len(told) >= 3)
         listener.close()
+        heard.clear()
         with mosquitto(tmp_path, port):
             again = Listener(port)
+            heard.set()
             until(lambda: len(again.got.get("lrface/door/event", [])) == 2)
             assert again.got["lrface/status"] == ["online"]  # retained texts are told to a broker that lost them
             again.close()

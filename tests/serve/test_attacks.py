@@ -170,7 +170,7 @@ def test_secrets_are_kept_as_hashes_in_a_file_of_the_owner(server):
     assert (server.folder / "data").stat().st_mode & 0o777 == 0o700
     assert (server.folder / "data" / "service.db").stat().st_mode & 0o777 == 0o600
     assert server.password not in text
-    assert server.token.rpartition("_")[2] not in text
+    assert max(server.token.split("_"), key=len) not in text  # the secret may have "_" in it
     assert text.count("scrypt$") == 2
 
 
