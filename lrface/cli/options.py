@@ -108,11 +108,10 @@ def service_folder(gallery: str, data: str | None) -> Path | None:
 
 def check_gallery(path: str) -> None:
     """Refuses a gallery that is not there, before one is made by a mistyped name. Of a server it is asked later."""
-    from lrface.gallery.opening import is_on_server
+    from lrface.gallery.opening import check_is_no_other_url, is_on_server
 
     if is_on_server(path):
         return
-    if "://" in path:
-        raise GalleryError(f"{path} is no gallery: the gallery comes first, then the picture or video")
+    check_is_no_other_url(path)
     if path != ":memory:" and not Path(path).exists():
         raise GalleryError(f"no gallery at {path}: check the path, or make it with `lrface enroll {path} people/`")

@@ -276,3 +276,10 @@ def test_nothing_is_left_after_many_changes(tmp_path: Path, dim: int, compact: b
         assert len(traces) > 500
         assert [trace for trace in traces if trace in content] == []
         assert all(photo.sha256.encode() in content for photos in there.values() for photo in photos)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:19530/staff", "rtsp://user:secret@camera/live"])
+def test_another_url_is_not_taken_for_a_file(url: str) -> None:
+    with pytest.raises(GalleryError, match="milvus://localhost:19530/staff") as error:
+        Gallery.open(url)
+    assert "secret" not in str(error.value)

@@ -60,16 +60,16 @@ def read_address(url: str) -> Address:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise _refused("its host or port is none") from error
+        raise _refused("its host or port cannot be read") from error
     if parts.scheme.lower() not in ("milvus", "milvus+tls"):
-        raise _refused("its scheme is another one")
+        raise _refused("it begins with another word than milvus or milvus+tls")
     if not host:
         raise _refused("there is no host")
     collection = parts.path.removeprefix("/")
     if not _COLLECTION.fullmatch(collection) or collection.endswith(_NOTES):
         raise _refused(
-            "the name of its collection is none: it has up to 200 letters from A to z, digits and _, does not begin "
-            f"with a digit and does not end with {_NOTES}"
+            "after the host comes the name of its collection: up to 200 letters from A to z, digits and _, which does "
+            f"not begin with a digit and does not end with {_NOTES}"
         )
     token = os.environ.get(TOKEN, "").strip()
     if parts.username is not None:
