@@ -59,9 +59,7 @@ class RemovedErased:
             if index is self._index:
                 return
             if self._last is None:
-                entries = self._gallery.audit_log(
-                    most=1
-                )  # first: who is removed from here on is found at the next look
+                entries = self._gallery.audit_log(most=1)  # first: a removal from here on is found at the next look
                 missing = {person for person in self._sinks.people() if not self._is_there(person)}
                 log = self._gallery.audit_log() if missing else []
                 removed = {entry.person for entry in log if entry.action in REMOVALS} & missing
