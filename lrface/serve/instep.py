@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,13 +97,14 @@ class InStep:
         return 0
 
 
-def forget_in_file(outbox: Path, person: str) -> None:
-    """Erases what waits of a person who was removed, in an outbox that nobody uses; nothing where there is no file.
+def forget_waiting(store: ServiceStore, person: str) -> None:
+    """Erases what waits of a person who was removed, in the outbox of the service that ran last, which nobody uses now.
 
     Raises:
-        LrfaceError: Another process uses it, or it cannot be written.
+        LrfaceError: Another process uses it, or a file cannot be read or written.
     """
-    if outbox.is_file():
+    outbox = store.setting(OUTBOX)
+    if outbox is not None and Path(outbox).is_file():
         with Outbox(outbox) as waiting:
             waiting.forget_person(person)
 
@@ -127,14 +129,8 @@ def erase_removed(gallery: Gallery, folder: Path) -> int | None:
         store = ServiceStore(path, cipher=gallery.cipher)
     except FileInUseError:
         return None
-    waiting = store.setting(OUTBOX)
-
-    def forget_waiting(person: str) -> None:
-        if waiting is not None:
-            forget_in_file(Path(waiting), person)
-
     try:
-        gone = InStep(store, gallery, forget_waiting).follow()
+        gone = InStep(store, gallery, partial(forget_waiting, store)).follow()
         store.compact()
         return gone
     finally:

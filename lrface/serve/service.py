@@ -19,7 +19,7 @@ from lrface.errors import LrfaceError
 from lrface.gallery.audit import acting_as
 from lrface.inputs.capture import Capture
 from lrface.serve.access import Access, Identity
-from lrface.serve.instep import FILE, OUTBOX, InStep, forget_in_file
+from lrface.serve.instep import FILE, InStep, forget_waiting
 from lrface.serve.live import LatestFrames
 from lrface.serve.metrics import Metrics
 from lrface.serve.names import Names
@@ -229,8 +229,8 @@ class Service:
         self.frames.forget_person(person)
         if self.watcher is not None:
             self.watcher.forget_person(person)
-        elif (waiting := self.store.setting(OUTBOX)) is not None:  # of an earlier run, with cameras
-            forget_in_file(Path(waiting), person)
+        else:  # of an earlier run, with cameras
+            forget_waiting(self.store, person)
 
     def _repeat(self, work: Callable[[], object], every_s: float) -> None:
         while not self._ended.is_set():

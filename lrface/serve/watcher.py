@@ -16,7 +16,7 @@ from lrface.errors import LrfaceError
 from lrface.inputs.capture import Capture
 from lrface.inputs.live import StreamEventKind
 from lrface.inputs.video import StreamEvent
-from lrface.serve.instep import OUTBOX, forget_in_file
+from lrface.serve.instep import OUTBOX, forget_waiting
 from lrface.serve.recording import RecordingFollower
 from lrface.tracks.strangers import DEFAULT_RETENTION_S, Strangers
 
@@ -110,7 +110,7 @@ class Watcher:
         with self._opening:
             receivers = self._receivers
             if receivers is None or not receivers.sinks.forget_person(person):
-                forget_in_file(self._settings.outbox, person)
+                forget_waiting(self._store, person)
 
     @property
     def state(self) -> WatcherState:
