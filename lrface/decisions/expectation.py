@@ -87,7 +87,6 @@ def expected_tracks_missed(
     enrolled: Enrolled,
     networks: Mapping[float, str],
     rates: Sequence[float],
-    views: Sequence[int] = TRACK_VIEWS,
 ) -> dict[float, dict[int, dict[float, float]]]:
     """The share of tracks of enrolled people that is expected to have no name, by how many views they have.
 
@@ -96,10 +95,9 @@ def expected_tracks_missed(
         enrolled: The people; groups with rates of their own are taken for the rest.
         networks: The network that embeds faces of each width, by width in pixels.
         rates: Shares of strangers' tracks that may be named.
-        views: Of a track: pictures as unlike as two photos of one person are. Those of one pose count less.
 
     Returns:
-        By rate, views and width: 0..1. Empty of what the calibration does not tell, and for nobody.
+        By rate, views (`TRACK_VIEWS`) and width: 0..1. Empty of what the calibration does not tell, and for nobody.
 
     Raises:
         ArgumentError: A rate is out of range.
@@ -107,7 +105,7 @@ def expected_tracks_missed(
     found: dict[float, dict[int, dict[float, float]]] = {}
     for rate in rates:
         found[rate] = {}
-        for count in views:
+        for count in TRACK_VIEWS:
             shares = {}
             for width, network in networks.items():
                 band = track_band(calibration.tracks, network, width) if calibration.tracks.get(network) else None

@@ -43,7 +43,7 @@ class TrackRecognition:
 
 
 def tracks_left_out(
-    gallery: Gallery, calibration: Calibration, rates: Sequence[float], views: Sequence[int] = TRACK_VIEWS
+    gallery: Gallery, calibration: Calibration, rates: Sequence[float]
 ) -> dict[float, dict[int, TrackRecognition]]:
     """Compares some photos of each person, fused as the views of a track, with everybody and with their other photos.
 
@@ -53,10 +53,9 @@ def tracks_left_out(
         gallery: Read only. People who have no more photos than a track are left out, and those who are not searched.
         calibration: Of the gallery's models; without thresholds for tracks nothing is found.
         rates: Shares of strangers' tracks that may be named.
-        views: Photos of a track.
 
     Returns:
-        By rate and views; only what was compared.
+        By rate and views (`TRACK_VIEWS`); only what was compared.
 
     Raises:
         GalleryError: The gallery cannot be read.
@@ -66,7 +65,7 @@ def tracks_left_out(
     if not can_fuse(calibration, calibration.enrolment):
         return found
     index = gallery.search_index()
-    for count in views:
+    for count in TRACK_VIEWS:
         compared = list(_compared(gallery, index, calibration.enrolment, count))
         for rate in rates if compared else ():
             decisions = [

@@ -51,7 +51,7 @@ def test_a_track_of_several_photos_is_compared_with_the_others(curves: Calibrati
         assert (many[4].named, many[8].named, few[8].named) == (2, 1, 1)
         assert str(few[8]) == "1 of 1 tracks of 8 photos (100 %)"
         gallery.add("Ana's twin", photos(5, 0, 0.99, 3))
-        found = tracks_left_out(gallery, curves, [0.1], [4])
+        found = tracks_left_out(gallery, curves, [0.1])
         assert (found[0.1][4].named, found[0.1][4].mistaken) == (1, 1)
         assert "1 as somebody else" in str(found[0.1][4])
 
