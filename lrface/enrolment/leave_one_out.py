@@ -98,25 +98,13 @@ def leave_one_out(gallery: Gallery, calibration: Calibration, rates: Sequence[fl
 
 def _compared(gallery: Gallery, index: SearchedPeople) -> Iterator[tuple[PhotoTemplate, str, list[Match]]]:
     """Photos, whose they are, and the people closest to them; one's own as similar as without that photo."""
-    searched = set(index.names)
-    able = [each for each in gallery.people() if each.photos > 1 and each.name in searched]
-    for person in evenly(able, PEOPLE):
-        photos = gallery.photos(person.id)
-        if len(photos) < 2:  # some were removed meanwhile
-            continue
+    for person, photos in people_with_more_photos(gallery, index, 1):
         total = np.sum([photo.embedding for photo in photos], axis=0)
         chosen = photos[:PHOTOS]
         rest = fuse(np.stack([total - photo.embedding for photo in chosen]))
         found = index.candidates(np.stack([photo.embedding for photo in chosen]), _NEAREST)
         for photo, without, matches in zip(chosen, rest, found, strict=True):
-            similarity = float(without @ photo.embedding)
-            own = [
-                replace(match, similarity=similarity, photos=len(photos) - 1)
-                for match in matches
-                if match.person_id == person.id
-            ]
-            # without an own one, the photo is like a face that somebody said is not this person
-            yield photo, person.id, own + [match for match in matches if match.person_id != person.id]
+            yield photo, person, own_replaced(matches, person, float(without @ photo.embedding), len(photos) - 1)
 
 
 def _likeliest(
@@ -126,6 +114,31 @@ def _likeliest(
     band, shift = calibration.band(calibration.enrolment, photo.native_px), calibration.shift(population)
     ranked = [(band.curve(each.photos).log_fmr_at(each.similarity - shift), -each.similarity) for each in matches]
     return matches[min(range(len(matches)), key=ranked.__getitem__)] if matches else None
+
+
+def people_with_more_photos(
+    gallery: Gallery, index: SearchedPeople, count: int
+) -> Iterator[tuple[str, tuple[PhotoTemplate, ...]]]:
+    """Ids and photos of people with more than so many photos who are searched today; `PEOPLE` at most, evenly chosen.
+
+    Raises:
+        GalleryError: The gallery cannot be read.
+    """
+    searched = set(index.names)
+    able = [each for each in gallery.people() if each.photos > count and each.name in searched]
+    for person in evenly(able, PEOPLE):
+        photos = gallery.photos(person.id)
+        if len(photos) > count:  # else some were removed meanwhile
+            yield person.id, photos
+
+
+def own_replaced(matches: Sequence[Match], person: str, similarity: float, photos: int) -> list[Match]:
+    """The matches of a probe as if the person had fewer photos: their own ones first, so similar to so many photos.
+
+    Without an own one, the probe is like a face that somebody said is not this person.
+    """
+    own = [replace(match, similarity=similarity, photos=photos) for match in matches if match.person_id == person]
+    return own + [match for match in matches if match.person_id != person]
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from lrface.decisions.calibration import Calibration
 from lrface.decisions.expectation import TRACK_VIEWS
 from lrface.embedding.templates import fuse
-from lrface.enrolment.leave_one_out import PEOPLE, evenly
+from lrface.enrolment.leave_one_out import evenly, own_replaced, people_with_more_photos
 from lrface.gallery import Gallery, Match, PhotoTemplate
 from lrface.gallery.protocol import SearchedPeople
 from lrface.tracks.decision import CANDIDATES, can_fuse, decide_track
@@ -82,24 +82,13 @@ def _compared(
     gallery: Gallery, index: SearchedPeople, network: str, count: int
 ) -> Iterator[tuple[TrackTemplate, str, list[Match]]]:
     """Tracks, whose they are, and the people closest to them; one's own as similar as without these photos."""
-    searched = set(index.names)
-    able = [each for each in gallery.people() if each.photos > count and each.name in searched]
-    for person in evenly(able, PEOPLE):
-        photos = gallery.photos(person.id)
-        if len(photos) <= count:  # some were removed meanwhile
-            continue
+    for person, photos in people_with_more_photos(gallery, index, count):
         chosen = evenly(photos, count)
         rest = np.sum([photo.embedding for photo in photos], axis=0) - np.sum([p.embedding for p in chosen], axis=0)
         template = fuse_views([_view(photo, network) for photo in chosen])
         (matches,) = index.candidates(template.vector[np.newaxis], CANDIDATES)
         similarity = float(fuse(rest[np.newaxis])[0] @ template.vector)
-        own = [
-            replace(match, similarity=similarity, photos=len(photos) - count)
-            for match in matches
-            if match.person_id == person.id
-        ]
-        # without an own one, the track is like a face that somebody said is not this person
-        yield template, person.id, own + [match for match in matches if match.person_id != person.id]
+        yield template, person, own_replaced(matches, person, similarity, len(photos) - count)
 
 
 def _view(photo: PhotoTemplate, network: str) -> View:
