@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from lrface.decisions.curves import CurveRecord, ImpostorCurve
 from lrface.measuring.impostor_curves import curve_of, strangers_of
-from lrface.measuring.templates import Rows, Templates, own_scores
+from lrface.measuring.templates import Array, Rows, Templates, own_scores
 from lrface.tracks.template import TrackTemplate, View, fuse_views
 
 VIEWS = (1, 2, 4, 8, 16)
@@ -42,7 +42,6 @@ LEAST_COMPARISONS = 1000
 REPEATED_AT = 1e-3
 """The false-match rate at which ``repeats`` is measured, and that decides which of two curves asks for more."""
 
-Array = npt.NDArray[np.float32]
 Names = npt.NDArray[np.str_]
 
 
@@ -154,4 +153,4 @@ def _log_rates(curve: Mapping[str, Any], scores: Array) -> npt.NDArray[np.float6
 
 
 def _curve(curve: Mapping[str, Any]) -> ImpostorCurve:
-    return msgspec.convert({key: curve[key] for key in curve if key not in ("views", "drawn")}, CurveRecord).curve()
+    return msgspec.convert(curve, CurveRecord).curve()
