@@ -19,7 +19,7 @@ from lrface.gallery.ciphers import Plain
 from lrface.gallery.contract import Contract
 from lrface.gallery.milvus.connection import Connection, Row
 from lrface.gallery.milvus.index import MilvusIndex
-from lrface.gallery.milvus.rows import FIELDS, STATE, by_person, mark, person_of, photo_key
+from lrface.gallery.milvus.rows import FIELDS, STATE, by_person, mark, note_row, person_of, photo_key
 from lrface.gallery.milvus.state import FIELDS as STATE_FIELDS
 from lrface.gallery.milvus.state import Entry, State
 from lrface.gallery.names import name_fault, normalise_name
@@ -304,16 +304,12 @@ class MilvusReader:
 def entry_row(entry: Entry) -> Row:
     """An entry of the audit log, as stored."""
     values, link = entry
-    text = json.dumps([*values, link.hex()])
-    key = f"entry {values[0]}"
-    return {"key": key, "kind": "entry", "judge": "", "number": values[0], "text": text, "vector": [0.0, 0.0]}
+    return note_row(f"entry {values[0]}", "entry", number=values[0], text=json.dumps([*values, link.hex()]))
 
 
 def refusal_row(sha256: str, judge: str, refusal: Refusal) -> Row:
     """A photo that was refused, as stored."""
-    key = f"refusal {photo_key(sha256)}"
-    text = refusal.to_json()
-    return {"key": key, "kind": "refusal", "judge": mark(judge), "number": 0, "text": text, "vector": [0.0, 0.0]}
+    return note_row(f"refusal {photo_key(sha256)}", "refusal", judge=mark(judge), text=refusal.to_json())
 
 
 def _entry(row: Row) -> Entry | None:

@@ -34,6 +34,11 @@ def empty_row(key: str, kind: str, dim: int) -> Row:
     return {"key": key, "kind": kind, **texts, **numbers, "length": 0.0, "groups": [], "vector": [0.0] * dim}
 
 
+def note_row(key: str, kind: str, judge: str = "", number: int = 0, text: str = "") -> Row:
+    """A row of the collection of notes, of which each has to have a vector."""
+    return {"key": key, "kind": kind, "judge": judge, "number": number, "text": text, "vector": [0.0, 0.0]}
+
+
 def mark(text: str) -> str:
     """By which a name or a group is looked for: 64 hexadecimal digits need no quoting in an expression."""
     return sha256(text.encode()).hexdigest()

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 
 from lrface.errors import GalleryError, GalleryInUseError
 from lrface.gallery.milvus.connection import CALL_S, Connection
+from lrface.gallery.milvus.rows import note_row
 
 LEASE_S = 3 * CALL_S  # a claim that is not renewed for so long is of a process that died
 PATIENCE_S = LEASE_S + 15.0  # how long a turn is waited for
@@ -134,9 +135,8 @@ class Turn:
             self._delete([self._key])
             self._key = f"claim {uuid.uuid4().hex}"
         self._number += 1
-        row = {"key": self._key, "kind": "claim", "judge": "", "number": self._number, "text": "", "vector": [0.0, 0.0]}
         self._renewed = time.monotonic()  # before: others cannot see it earlier
-        self._connection.put([row], notes=True)
+        self._connection.put([note_row(self._key, "claim", number=self._number)], notes=True)
 
     def _delete(self, keys: list[str]) -> None:
         listed = ", ".join(f'"{key}"' for key in keys)
