@@ -9,7 +9,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TypeVar
 
 from lrface.errors import GalleryError
@@ -325,8 +324,3 @@ def _damaged(identity: str, rows: list[Row], error: Exception) -> DamagedEntry:
     own = next((row for row in rows if row["kind"] == "person"), None)
     reason = str(error) if own is not None else "its photos are there, the person is not"
     return DamagedEntry("" if own is None else str(own["name"]), identity, reason)
-
-
-def without(state: State) -> State:
-    """The state with nothing left to do of the change before."""
-    return replace(state, pending=(), blank=False)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrface.embedding.templates import fuse
 from lrface.errors import GalleryError
@@ -52,11 +51,6 @@ def group_mark(name: str) -> str:
 def photo_key(sha256: str) -> str:
     """Of a photo's row: a photo belongs to one person. Any text may be a hash."""
     return f"photo {sha256 if sha256.isascii() and sha256.isalnum() else mark(sha256)}"
-
-
-def mean_of(person: PersonTemplates) -> NDArray[np.float64]:
-    """The mean of a person's embeddings, float64 [dim]."""
-    return person.total.astype(np.float64) / person.photos
 
 
 def sealed(person: StoredPerson) -> StoredPerson:

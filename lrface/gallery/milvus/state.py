@@ -14,7 +14,7 @@ from lrface.errors import GalleryError
 from lrface.gallery import audit
 from lrface.gallery.index import PersonTemplates
 from lrface.gallery.milvus.connection import Row
-from lrface.gallery.milvus.rows import STATE, empty_row, mean_of
+from lrface.gallery.milvus.rows import STATE, empty_row
 from lrface.gallery.reading import StoredPerson
 from lrface.gallery.records import DIGEST_SIZE, digest, total
 from lrface.gallery.settings import Settings
@@ -81,7 +81,7 @@ class State:
             if person is None:
                 continue
             known = PersonTemplates.of(person)
-            mean = mean_of(known)
+            mean = known.total.astype(np.float64) / known.photos
             sums = (sums if len(sums) else np.zeros(len(mean))) + sign * mean
             squares += sign * float(np.square(mean).sum())
             counts[known.photos] = counts.get(known.photos, 0) + sign

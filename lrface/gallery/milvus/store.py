@@ -18,7 +18,7 @@ from lrface.gallery.keys import KEY, KEY_FILE, Key, find_key
 from lrface.gallery.milvus.address import read_address
 from lrface.gallery.milvus.change import Change
 from lrface.gallery.milvus.connection import Connection
-from lrface.gallery.milvus.reader import MilvusReader, entry_row, refusal_row, without
+from lrface.gallery.milvus.reader import MilvusReader, entry_row, refusal_row
 from lrface.gallery.milvus.rows import BLANK, empty_row, group_mark, mark, photo_key, without_crops
 from lrface.gallery.milvus.state import State
 from lrface.gallery.milvus.turns import turn_of
@@ -254,7 +254,7 @@ class MilvusStore(MilvusReader):
         with self._writing(filling=True) as change:
             if change.state.people and not change.state.filling:
                 raise not_empty(self.path)
-            began = replace(without(change.state), filling=True)
+            began = replace(change.state, filling=True)
             change.turn.check()
             self._connection.commit([began.to_row(self.contract.dim)])
             change.turn.check()
@@ -309,7 +309,7 @@ class MilvusStore(MilvusReader):
             with turn_of(self._connection) as turn:
                 state = self._state(filling)
                 self._complete(state)
-                change = Change(without(state), turn, self.contract.dim)
+                change = Change(replace(state, pending=(), blank=False), turn, self.contract.dim)
                 yield change
                 if not change.entries:
                     return
