@@ -15,7 +15,6 @@ from os import PathLike
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from lrface.errors import GalleryError, LrfaceError
 from lrface.gallery.contract import Contract
@@ -23,7 +22,7 @@ from lrface.gallery.names import normalise_name
 from lrface.gallery.opening import is_on_server, open_store
 from lrface.gallery.protocol import GalleryStore
 from lrface.gallery.reading import StoredPerson
-from lrface.gallery.records import UUID, Damage, Details, PhotoTemplate, read_vector, usable_photo
+from lrface.gallery.records import UUID, Damage, Details, PhotoTemplate, read_vector, usable_photo, vector_bytes
 from lrface.gallery.settings import Settings
 from lrface.models.safe_files import open_regular
 from lrface.redaction import csv_cell
@@ -215,7 +214,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _vector_text(vector: FloatArray) -> str:
-    return _text(np.ascontiguousarray(vector, "<f4").tobytes())
+    return _text(vector_bytes(vector))
 
 
 def _vector(text: str, dim: int) -> FloatArray:

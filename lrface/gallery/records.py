@@ -133,13 +133,12 @@ def usable_photo(photo: PhotoTemplate, dim: int) -> str | None:
 
 def photo_values(person_id: str, photo: PhotoTemplate, cipher: Cipher) -> tuple[Any, ...]:
     """The columns `reading.PHOTO_COLUMNS` of a photo's row."""
-    blob = np.ascontiguousarray(photo.embedding, "<f4").tobytes()
     values = (
         cipher.lookup(photo.sha256),
         float(photo.native_px),
         None if photo.quality is None else float(photo.quality) + 0.0,  # SQLite stores no -0.0
         photo.added,
-        cipher.seal(blob),
+        cipher.seal(vector_bytes(photo.embedding)),
         cipher.seal(photo.crop),
     )
     return *values, photo_checksum(person_id, *values)
@@ -174,6 +173,11 @@ def read_photo(person_id: str, values: Sequence[Any], dim: int, cipher: Cipher) 
     if fault := usable_photo(photo, dim):
         raise Damage(f"a photo cannot be used: {fault}")
     return photo
+
+
+def vector_bytes(vector: FloatArray) -> bytes:
+    """An embedding as stored."""
+    return np.asarray(vector, "<f4").tobytes()
 
 
 def read_vector(blob: bytes, dim: int) -> FloatArray:

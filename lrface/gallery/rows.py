@@ -6,7 +6,7 @@ import sqlite3
 
 from lrface.gallery.ciphers import Cipher
 from lrface.gallery.reading import PHOTO_COLUMNS, negative_checksum
-from lrface.gallery.records import Details, PersonRow, PhotoTemplate, person_checksum, photo_values
+from lrface.gallery.records import Details, PersonRow, PhotoTemplate, person_checksum, photo_values, vector_bytes
 from lrface.types import FloatArray
 
 
@@ -29,7 +29,7 @@ def insert_photo(connection: sqlite3.Connection, cipher: Cipher, person: PersonR
 
 def insert_negative(connection: sqlite3.Connection, cipher: Cipher, person: PersonRow, embedding: FloatArray) -> None:
     """A face that is not the person's."""
-    blob = cipher.seal(embedding.astype("<f4").tobytes())
+    blob = cipher.seal(vector_bytes(embedding))
     connection.execute(
         "INSERT INTO negatives (person_id, embedding, checksum) VALUES (?, ?, ?)",
         (person.row, blob, negative_checksum(person.id, blob)),
@@ -38,7 +38,7 @@ def insert_negative(connection: sqlite3.Connection, cipher: Cipher, person: Pers
 
 def delete_negative(connection: sqlite3.Connection, cipher: Cipher, person: PersonRow, embedding: FloatArray) -> bool:
     """Takes a face that is not the person's out again; whether it was there."""
-    wanted = embedding.astype("<f4").tobytes()
+    wanted = vector_bytes(embedding)
     rows = connection.execute("SELECT id, embedding FROM negatives WHERE person_id = ? ORDER BY id", (person.row,))
     for number, blob in rows.fetchall():
         if cipher.unseal(blob) == wanted:

@@ -16,7 +16,7 @@ from lrface.gallery.ciphers import Plain
 from lrface.gallery.index import PersonTemplates
 from lrface.gallery.milvus.connection import Row
 from lrface.gallery.reading import StoredPerson, negative_checksum, stored_person
-from lrface.gallery.records import Damage, PersonRow, PhotoTemplate, person_checksum, photo_values
+from lrface.gallery.records import Damage, PersonRow, PhotoTemplate, person_checksum, photo_values, vector_bytes
 from lrface.types import FloatArray
 
 PERSON, PHOTO, NEGATIVE, STATE, BLANK = "person", "photo", "negative", "state", "blank"
@@ -56,7 +56,7 @@ def photo_key(sha256: str) -> str:
 def sealed(person: StoredPerson) -> StoredPerson:
     """A person with the checksum that belongs to what is known now."""
     photos = [photo_values(person.id, photo, _PLAIN)[-1] for photo in person.photos]
-    negatives = [negative_checksum(person.id, _bytes(vector)) for vector in person.negatives]
+    negatives = [negative_checksum(person.id, vector_bytes(vector)) for vector in person.negatives]
     text = person.details.to_json()
     return replace(person, checksum=person_checksum(person.id, person.name, text, photos, negatives))
 
@@ -106,7 +106,7 @@ def rows_of(person: StoredPerson, numbers: dict[str, int]) -> dict[str, Row]:
             "vector": photo.embedding.tolist(),
         }
     for vector in person.negatives:
-        checksum = negative_checksum(person.id, _bytes(vector)).hex()
+        checksum = negative_checksum(person.id, vector_bytes(vector)).hex()
         key = negative_key(checksum)
         made[key] = empty_row(key, NEGATIVE, dim) | {
             "row": numbers[key],
@@ -119,7 +119,7 @@ def rows_of(person: StoredPerson, numbers: dict[str, int]) -> dict[str, Row]:
 
 def keys_of(person: StoredPerson) -> list[str]:
     """Of the rows of photos and negative examples."""
-    negatives = [negative_checksum(person.id, _bytes(vector)).hex() for vector in person.negatives]
+    negatives = [negative_checksum(person.id, vector_bytes(vector)).hex() for vector in person.negatives]
     return [*(photo_key(photo.sha256) for photo in person.photos), *map(negative_key, negatives)]
 
 
@@ -157,7 +157,7 @@ def person_of(rows: Iterable[Row], dim: int) -> tuple[StoredPerson, dict[str, in
         found = stored_person(
             PersonRow(int(own["row"]), str(own["person"]), str(own["name"]), text, checksum),
             [_photo(photo) for photo in photos],
-            [(_bytes(_vector(each)), bytes.fromhex(each["checksum"])) for each in negatives],
+            [(vector_bytes(_vector(each)), bytes.fromhex(each["checksum"])) for each in negatives],
             dim,
             _PLAIN,
         )
@@ -188,12 +188,8 @@ def without_crops(photos: Sequence[PhotoTemplate]) -> tuple[PhotoTemplate, ...]:
 def _photo(row: Row) -> tuple[object, ...]:
     px, quality, added = json.loads(row["text"])
     crop = base64.b64decode(row["blob"], validate=True)
-    return row["lookup"], float(px), quality, added, _bytes(_vector(row)), crop, bytes.fromhex(row["checksum"])
+    return row["lookup"], float(px), quality, added, vector_bytes(_vector(row)), crop, bytes.fromhex(row["checksum"])
 
 
 def _vector(row: Row) -> FloatArray:
     return np.array(row["vector"], np.float32)
-
-
-def _bytes(vector: FloatArray) -> bytes:
-    return np.ascontiguousarray(vector, "<f4").tobytes()

@@ -23,7 +23,7 @@ from lrface.gallery.milvus.rows import BLANK, empty_row, group_mark, mark, photo
 from lrface.gallery.milvus.state import State
 from lrface.gallery.milvus.turns import turn_of
 from lrface.gallery.reading import DamagedEntry, StoredPerson
-from lrface.gallery.records import Details, PhotoTemplate
+from lrface.gallery.records import Details, PhotoTemplate, vector_bytes
 from lrface.gallery.refusals import Refusal
 from lrface.gallery.rules import (
     check_group_is_empty,
@@ -138,8 +138,8 @@ class MilvusStore(MilvusReader):
             (source, some), (target, others) = self._find(who), self._find(into)
             if source.id == target.id:
                 raise same_person(who, into)
-            known = {_bytes_of(vector) for vector in target.negatives}
-            more = [vector for vector in source.negatives if _bytes_of(vector) not in known]
+            known = {vector_bytes(vector) for vector in target.negatives}
+            more = [vector for vector in source.negatives if vector_bytes(vector) not in known]
             change.put(source, None, some)
             joined = replace(
                 target,
@@ -363,7 +363,3 @@ def _size(person: StoredPerson) -> int:
     """Bytes of a person's templates and crops, about."""
     vectors = 1 + len(person.photos) + len(person.negatives)
     return vectors * person.photos[0].embedding.nbytes + sum(len(photo.crop) for photo in person.photos)
-
-
-def _bytes_of(vector: FloatArray) -> bytes:
-    return np.ascontiguousarray(vector, "<f4").tobytes()
