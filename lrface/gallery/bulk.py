@@ -20,7 +20,7 @@ from lrface.embedding.templates import fuse
 from lrface.gallery.blocks import Entries
 from lrface.gallery.ciphers import Cipher, WrongKey
 from lrface.gallery.names import MAX_LENGTH, name_fault
-from lrface.gallery.records import DIGEST_SIZE, LARGEST_PX, NO_DETAILS, SQUARE_TOLERANCE
+from lrface.gallery.records import DIGEST_SIZE, LARGEST_PX, NO_DETAILS, SHORTEST, SQUARE_TOLERANCE
 from lrface.gallery.sums import LONGEST_HASH, LONGEST_TIME, NAME_ROOM, UUID_SIZE, person_sums, photo_sums
 
 PEOPLE = "id, CAST(uuid AS BLOB), CAST(name AS BLOB), details, checksum"
@@ -29,7 +29,6 @@ PHOTOS = "person_id, CAST(sha256 AS BLOB), native_px, quality, CAST(added AS BLO
 Row = tuple[Any, ...]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
-_SHORTEST = 1e-3  # sum of a person's embeddings that has a direction
 _USUAL = re.compile("(?:[A-Za-z0-9]+(?: [A-Za-z0-9]+)*/)*")  # names, each with a / behind it
 _LONGEST_DETAILS = 512  # bytes; longer ones are read one by one, for the sake of memory
 
@@ -101,7 +100,7 @@ def _read_many(people: Sequence[Row], photos: Sequence[Row], dim: int, cipher: C
         for later in range(1, count):  # in the order in which one person's are added, to the same bits
             sums += vectors[firsts[places] + later]
         lengths = np.linalg.norm(sums, axis=1)
-        usable = lengths > _SHORTEST
+        usable = lengths > SHORTEST
         if not usable.all():
             whole[places[~usable]] = False
             places, sums, lengths = places[usable], sums[usable], lengths[usable]

@@ -22,6 +22,7 @@ DIGEST_SIZE = 16  # bytes
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LARGEST_PX = 1e6  # no face is wider
 SQUARE_TOLERANCE = 2e-3  # of the squared length
+SHORTEST = 1e-3  # sum of a person's embeddings that has a direction
 NO_DETAILS = b"{}"  # of a person without any
 
 

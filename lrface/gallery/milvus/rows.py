@@ -16,13 +16,20 @@ from lrface.gallery.ciphers import Plain
 from lrface.gallery.index import PersonTemplates
 from lrface.gallery.milvus.connection import Row
 from lrface.gallery.reading import StoredPerson, negative_checksum, stored_person
-from lrface.gallery.records import Damage, PersonRow, PhotoTemplate, person_checksum, photo_values, vector_bytes
+from lrface.gallery.records import (
+    SHORTEST,
+    Damage,
+    PersonRow,
+    PhotoTemplate,
+    person_checksum,
+    photo_values,
+    vector_bytes,
+)
 from lrface.types import FloatArray
 
 PERSON, PHOTO, NEGATIVE, STATE, BLANK = "person", "photo", "negative", "state", "blank"
 FIELDS = ("key", "kind", "row", "person", "name", "lookup", "photos", "checksum", "text", "blob", "vector")
 """Of which a person is made again."""
-_SHORTEST = 1e-3  # sum of a person's embeddings that has a direction
 _PLAIN = Plain()
 
 
@@ -73,7 +80,7 @@ def rows_of(person: StoredPerson, numbers: dict[str, int]) -> dict[str, Row]:
     """
     known, dim = PersonTemplates.of(person), len(person.photos[0].embedding)
     length = float(np.linalg.norm(known.total))
-    if not length > _SHORTEST:
+    if not length > SHORTEST:
         raise GalleryError(f"the photos of {person.name} have nothing in common: enrol other ones")
     details = person.details
     key = f"person {person.id}"
