@@ -12,8 +12,8 @@ from lrface.gallery.settings import Settings, check_day
 LONGEST_DETAILS = 2**16 - 1  # bytes: what a field of text in Milvus holds
 
 
-def checked_details(details: Details, settings: Settings) -> bytes:
-    """What is known of a person, as JSON.
+def check_details(details: Details, settings: Settings) -> None:
+    """Refuses what cannot be stored of what is known of a person.
 
     Raises:
         GalleryError: An unknown group, no day, no JSON, or too long.
@@ -29,7 +29,6 @@ def checked_details(details: Details, settings: Settings) -> bytes:
         raise GalleryError(f"the metadata are no JSON object ({error}): give text, numbers, lists") from error
     if len(text) > LONGEST_DETAILS:
         raise GalleryError("tags and metadata of a person are longer than 64 KiB: keep them elsewhere")
-    return text
 
 
 def joined_details(gone: Details, kept: Details) -> Details:

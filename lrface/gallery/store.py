@@ -15,7 +15,7 @@ from lrface.gallery.records import UUID, Details, PersonRow, PhotoTemplate, phot
 from lrface.gallery.refusals import forget_refusals
 from lrface.gallery.rows import delete_negative, insert_negative, insert_person, insert_photo
 from lrface.gallery.rules import (
-    checked_details,
+    check_details,
     import_fault,
     joined_details,
     name_taken,
@@ -191,7 +191,7 @@ class Store(StoreNotes):
         with self._writing() as change:
             person = self._find(who)
             details = change_details(self._read(person).details)
-            checked_details(details, read_settings(self._connection, self.path))
+            check_details(details, read_settings(self._connection, self.path))
             change.before.append(person.checksum)
             self._seal(change, person, details)
             change.tell(action, person.row, person.id)

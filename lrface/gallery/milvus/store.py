@@ -26,8 +26,8 @@ from lrface.gallery.reading import DamagedEntry, StoredPerson
 from lrface.gallery.records import Details, PhotoTemplate, vector_bytes
 from lrface.gallery.refusals import Refusal
 from lrface.gallery.rules import (
+    check_details,
     check_group_is_empty,
-    checked_details,
     import_fault,
     joined_details,
     name_taken,
@@ -156,7 +156,7 @@ class MilvusStore(MilvusReader):
         with self._writing() as change:
             person, numbers = self._find(who)
             details = change_details(person.details)
-            checked_details(details, change.state.settings)
+            check_details(details, change.state.settings)
             change.put(person, replace(person, details=details), numbers)
             change.tell(action, person)
 
