@@ -20,13 +20,12 @@ from lrface.gallery.blocks import Block, Entries, append, found_places, take_out
 from lrface.gallery.bulk import Shelf
 from lrface.gallery.extras import Extra, Extras
 from lrface.gallery.reading import StoredPerson
+from lrface.gallery.rules import usable_fpir
 from lrface.gallery.scan import closest
 from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 
 EQUAL = 1e-6  # cosines of one and the same vector, summed up in another order
-
-
 _SAMPLE = 4096  # people: a probe like a tenth of all is like fewer than half as many of these once in 10**20 times
 
 
@@ -167,10 +166,7 @@ class SearchIndex:
         Raises:
             GalleryError: What is stored is not a rate.
         """
-        fpir = self.stored_fpir
-        if fpir is not None and not 0.0 < fpir < 1.0:
-            raise GalleryError(f"the gallery's fpir is {fpir}: choose one with `lrface thresholds GALLERY --fpir`")
-        return fpir
+        return usable_fpir(self.stored_fpir)
 
     @property
     def population(self) -> Population:

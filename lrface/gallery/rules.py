@@ -58,6 +58,17 @@ def photo_to_remove(who: str, photos: Sequence[PhotoTemplate], sha256: str) -> s
     return found[0]
 
 
+def usable_fpir(fpir: float | None) -> float | None:
+    """The rate that is stored for a gallery, None for none.
+
+    Raises:
+        GalleryError: It is not a rate.
+    """
+    if fpir is not None and not 0.0 < fpir < 1.0:
+        raise GalleryError(f"the gallery's fpir is {fpir}: choose one with `lrface thresholds GALLERY --fpir`")
+    return fpir
+
+
 def check_group_is_empty(name: str, settings: Settings, inside: Sequence[str]) -> None:
     """Refuses to delete a group that is not there, or in which somebody is.
 

@@ -18,6 +18,7 @@ from lrface.gallery.milvus.rows import group_mark
 from lrface.gallery.milvus.state import State
 from lrface.gallery.names import name_fault
 from lrface.gallery.records import Damage, Details
+from lrface.gallery.rules import usable_fpir
 from lrface.gallery.settings import Settings
 from lrface.types import FloatArray
 
@@ -77,10 +78,7 @@ class MilvusIndex:
         Raises:
             GalleryError: What is stored is not a rate.
         """
-        fpir = self.state.fpir
-        if fpir is not None and not 0.0 < fpir < 1.0:
-            raise GalleryError(f"the gallery's fpir is {fpir}: choose one with `lrface thresholds GALLERY --fpir`")
-        return fpir
+        return usable_fpir(self.state.fpir)
 
     @property
     def names(self) -> list[str]:
