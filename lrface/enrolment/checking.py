@@ -116,20 +116,19 @@ class _Checker:
         self._population = index.population
         self._people = len(index)
         self._shift = calibration.shift(self._population)
-        # A group's rate is shared by its people, at least one: no threshold in it is lower.
-        groups = [(group.fpir, 1) for group in index.settings.groups.values() if group.fpir is not None]
-        self._rates = [(fpir, self._population.size), *groups]
-        self._strangers: dict[tuple[int, int], float] = {}
-        self._lowest: dict[tuple[int, int], float] = {}
+        # A group's rate is shared by its people, at least one: no comparison in it may err more often.
+        groups = [fmr_for(group.fpir, 1) for group in index.settings.groups.values() if group.fpir is not None]
+        self._largest_fmr = max([fmr_for(fpir, self._population.size), *groups])
+        self._thresholds: dict[tuple[int, int, float], float] = {}
 
     def compared(self, batch: Sequence[tuple[StoredPerson, PhotoTemplate]]) -> Iterator[Finding]:
         """Photos compared with everybody else, and with the quality that is needed."""
         vectors = np.stack([photo.embedding for _, photo in batch])
         bands = [self._band(photo) for _, photo in batch]
-        nearest = self.index.candidates(vectors, _NEAREST, lambda photos: self._least(bands, photos))
-        near = self._near(batch, vectors)
-        for (person, photo), matches, count in zip(batch, nearest, near, strict=True):
-            least = self._band(photo).min_quality
+        nearest = self.index.candidates(vectors, _NEAREST, lambda photos: self._each(bands, photos, self._largest_fmr))
+        near = self._near(batch, bands, vectors)
+        for (person, photo), band, matches, count in zip(batch, bands, nearest, near, strict=True):
+            least = band.min_quality
             if photo.quality is not None and photo.quality < least:
                 said = f"quality {photo.quality:.2f}, at least {least:.2f} is needed: replace it with a sharper photo"
                 yield _finding(POOR, person, photo, said, None)
@@ -149,7 +148,7 @@ class _Checker:
             total = np.sum([photo.embedding for photo in left], axis=0)
             rest = fuse(np.stack([total - photo.embedding for photo in left]))
             margins = [
-                float(mean @ photo.embedding) - self._stranger(photo, len(left) - 1)
+                float(mean @ photo.embedding) - self._threshold(self._band(photo), len(left) - 1, HUBNESS_FMR)
                 for mean, photo in zip(rest, left, strict=True)
             ]
             worst = int(np.argmin(margins))
@@ -194,37 +193,30 @@ class _Checker:
         best = int(np.argmax(margins)) if margins else -1
         return others[best] if best >= 0 and margins[best] >= 0 else None
 
-    def _near(self, batch: Sequence[tuple[StoredPerson, PhotoTemplate]], vectors: FloatArray) -> list[int]:
+    def _near(
+        self, batch: Sequence[tuple[StoredPerson, PhotoTemplate]], bands: Sequence[WidthBand], vectors: FloatArray
+    ) -> list[int]:
         """How many other people reach the threshold that one stranger in a hundred reaches; 0 if far from a tenth."""
         if self._people <= HUBNESS_PEOPLE:
             return [0] * len(batch)
-        near = self.index.reaching(
-            vectors,
-            lambda photos: np.array([self._stranger(photo, photos) for _, photo in batch], np.float32),
-            HUBNESS,
-        )
+        near = self.index.reaching(vectors, lambda photos: self._each(bands, photos, HUBNESS_FMR), HUBNESS)
         for place in np.flatnonzero(near).tolist():
             person, photo = batch[place]
             total = np.sum([each.embedding for each in person.photos], axis=0)[None]
-            near[place] -= float(fuse(total)[0] @ photo.embedding) >= self._stranger(photo, len(person.photos))
+            limit = self._threshold(bands[place], len(person.photos), HUBNESS_FMR)
+            near[place] -= float(fuse(total)[0] @ photo.embedding) >= limit
         return near
 
-    def _stranger(self, photo: PhotoTemplate, photos: int) -> float:
-        """The similarity to a person of so many photos that one stranger in a hundred reaches."""
-        band = self._band(photo)
-        key = id(band), photos
-        if key not in self._strangers:
-            self._strangers[key] = float(band.curve(photos).threshold(HUBNESS_FMR) + self._shift)
-        return self._strangers[key]
+    def _each(self, bands: Sequence[WidthBand], photos: int, fmr: float) -> FloatArray:
+        """See `_threshold`: float32 [bands]."""
+        return np.array([self._threshold(band, photos, fmr) for band in bands], np.float32)
 
-    def _least(self, bands: Sequence[WidthBand], photos: int) -> FloatArray:
-        """The lowest similarity from which a photo would be named as anybody with so many photos: float32 [bands]."""
-        for band in bands:
-            if (id(band), photos) not in self._lowest:
-                curve = band.curve(photos)
-                limits = [curve.threshold(fmr_for(*rate)) + self._shift for rate in self._rates]
-                self._lowest[id(band), photos] = float(min(limits))
-        return np.array([self._lowest[id(band), photos] for band in bands], np.float32)
+    def _threshold(self, band: WidthBand, photos: int, fmr: float) -> float:
+        """The similarity to a person of so many photos that a share `fmr` of strangers reaches."""
+        key = id(band), photos, fmr
+        if key not in self._thresholds:
+            self._thresholds[key] = float(band.curve(photos).threshold(fmr) + self._shift)
+        return self._thresholds[key]
 
     def _band(self, photo: PhotoTemplate) -> WidthBand:
         return self._calibration.band(self._calibration.enrolment, photo.native_px)
