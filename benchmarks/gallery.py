@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.lib.gallery_peers import faiss_exact, faiss_hnsw, milvus_installed, milvus_lite, patiently, server
+from benchmarks.lib.gallery_peers import (
+    faiss_exact,
+    faiss_hnsw,
+    milvus_installed,
+    milvus_lite,
+    missed,
+    patiently,
+    server,
+)
 from benchmarks.lib.results import RESULTS, write_result
 from benchmarks.lib.timing import milliseconds, resident_mib, time_batches
 from lrface.decisions.calibration import Calibration
 from lrface.enrolment.checking import check_gallery
-from lrface.gallery import Contract, Gallery, PhotoTemplate
+from lrface.gallery import Contract, Gallery, Match, PhotoTemplate
 from lrface.gallery.opening import open_store
 from lrface.gallery.reading import StoredPerson
 from lrface.gallery.records import Details
@@ -102,6 +110,11 @@ def extra_photos(folder: Path, times: int) -> list[PhotoTemplate]:
     return [PhotoTemplate(f"f{i:063x}", 100.0, vector) for i, vector in enumerate(load(folder, "extra")[:times])]
 
 
+def closest(found: Sequence[Sequence[Match]]) -> NDArray[np.int64]:
+    """The number of the closest person of each probe."""
+    return np.array([int(matches[0].name.removeprefix("p")) for matches in found])
+
+
 def ours(folder: Path, times: int, key: bytes | None) -> dict[str, Any]:
     """Opening, memory, changes and searches of a gallery."""
     probes, mates = load(folder, "probes"), load(folder, "mates")
@@ -131,8 +144,7 @@ def ours(folder: Path, times: int, key: bytes | None) -> dict[str, Any]:
             first = gallery.search(probes, K)
             record |= time_batches(lambda n: gallery.search(probes[:n], K), times)
             record["memory_after_batches_mib"] = resident_mib() - before
-            found = [int(matches[0].name.removeprefix("p")) for matches in first]
-            record["missed"] = float(np.mean(np.array(found) != mates))
+            record["missed"] = missed(closest(first), mates)
     return record
 
 
@@ -148,8 +160,7 @@ def ours_in_milvus(folder: Path, times: int) -> dict[str, Any]:
         store.close()
         record: dict[str, Any] = {"open_s": time.perf_counter() - start}
         with Gallery.open(url, CONTRACT) as gallery:
-            found = [int(matches[0].name.removeprefix("p")) for matches in gallery.search(probes, K)]
-            record |= {"missed": float(np.mean(np.array(found) != mates)), "memory_mib": memory()}
+            record |= {"missed": missed(closest(gallery.search(probes, K)), mates), "memory_mib": memory()}
             record |= time_batches(lambda n: gallery.search(probes[:n], K), times)
 
             def add(i: int) -> None:
