@@ -34,8 +34,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gallery(request: pytest.FixtureRequest, path: Path, kind: str, key: bytes | None) -> Iterator[Gallery]:
-    place = request.getfixturevalue("milvus").empty("staff") if kind == "milvus" else path
+def place(request: pytest.FixtureRequest, path: Path, kind: str) -> str | Path:
+    return request.getfixturevalue("milvus").empty("staff") if kind == "milvus" else path
+
+
+@pytest.fixture
+def gallery(place: str | Path, key: bytes | None) -> Iterator[Gallery]:
     with Gallery.open(place, CONTRACT, key=key) as opened:
         opened.add("Ana", [photo(1), photo(2)])
         opened.add("Bob", [photo(3)])
@@ -53,8 +57,7 @@ def test_a_new_name_leaves_the_id(gallery: Gallery) -> None:
         gallery.rename("Ana María", "Bob")
 
 
-def test_people_come_in_pages(request: pytest.FixtureRequest, path: Path, kind: str, key: bytes | None) -> None:
-    place = request.getfixturevalue("milvus").empty("staff") if kind == "milvus" else path
+def test_people_come_in_pages(place: str | Path, key: bytes | None) -> None:
     with Gallery.open(place, CONTRACT, key=key) as opened:
         for seed, name in enumerate(("Émile", "Bo", "ana", "Zoë", "Ana", "Čapek")):
             opened.add(name, [photo(seed), photo(seed + 100)])
