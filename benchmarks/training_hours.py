@@ -57,16 +57,21 @@ def curve(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last row of each run, in order."""
+    return list({row["run"]: row for row in rows}.values())
+
+
 def expected(rows: list[dict[str, Any]], width: int, views: float) -> float | None:
     """The cosine after so many views, if ``1 - cosine`` goes on to fall as a power of the views.
 
-    The power is the one between the last two runs' ends, where the rate had fallen to zero in both.
+    The power is the one between the last two runs' ends, where the rate had fallen to zero in both. Where the network
+    grew between them, what the growth brought counts as what the views brought.
     """
-    ends = [row for row, later in zip(rows, [*rows[1:], {}], strict=True) if row["run"] != later.get("run")]
-    key = f"cosine_{width}"
-    if len(ends) < 2 or any(key not in row for row in ends[-2:]):
+    last_two, key = ends(rows)[-2:], f"cosine_{width}"
+    if len(last_two) < 2 or any(key not in row for row in last_two):
         return None
-    (x0, x1), (y0, y1) = ([row["views"] for row in ends[-2:]], [1 - row[key] for row in ends[-2:]])
+    (x0, x1), (y0, y1) = ([row["views"] for row in last_two], [1 - row[key] for row in last_two])
     power = min(0.0, float(np.log(y1 / y0) / np.log(x1 / x0)))
     return float(1 - y1 * (views / x1) ** power)
 
@@ -77,19 +82,24 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the runs")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
     args = parser.parse_args()
-    found, ahead, plots = [], [], []
+    found, finished, guesses, plots = [], [], [], []
     for network, level in NETWORKS.items():
         rows = curve(chain(network, level, args.checkpoints))
         if not rows:
             raise SystemExit(f"{args.checkpoints / network}: no log of a run; name the folder of the runs")
         found += [{"network": network, **row} for row in rows]
+        finished += [{"network": network, **row} for row in ends(rows)]
         widths = [level, *(width for width in SHOWN if width < level)]
-        last = [row for row in rows if row["run"] == rows[-1]["run"]]
-        first = next((row for row in reversed(rows) if row["run"] != last[0]["run"]), {"views": 0, "hours": 0.0})
-        pace = (last[-1]["views"] - first["views"]) / (last[-1]["hours"] - first["hours"])
-        views = last[-1]["views"] + pace * MORE_HOURS
-        guess = {f"cosine_{w}": round(c, 3) for w in widths if (c := expected(rows, w, views)) is not None}
-        ahead.append({"network": network, "views": round(views), "views_an_hour": round(pace), **guess})
+        *earlier, last = ends(rows)
+        if earlier:
+            pace = (last["views"] - earlier[-1]["views"]) / (last["hours"] - earlier[-1]["hours"])
+            past = [row for row in rows if row["run"] != last["run"]]
+            # What the rule would have said before the last run shows how far it can be trusted.
+            for known, views in ((past, last["views"]), (rows, round(last["views"] + pace * MORE_HOURS))):
+                cosines = {f"cosine_{w}": round(c, 3) for w in widths if (c := expected(known, w, views)) is not None}
+                if cosines:
+                    runs = [row["run"] for row in ends(known)[-2:]]
+                    guesses.append({"network": network, "runs": runs, "views": views, **cosines})
         lines = {}
         for width in widths:
             points = [(row["views"] / 1e6, row[f"cosine_{width}"]) for row in rows if f"cosine_{width}" in row]
@@ -100,13 +110,12 @@ def main() -> None:
             "curves", lines, title, network, xlabel="million views seen", ylabel="cosine to the teachers",
         ))  # fmt: skip
     columns = ["network", "run", "views", "hours", *(f"cosine_{width}" for width in (112, 64, *SHOWN))]
-    ends = [row for row, later in zip(found, [*found[1:], {}], strict=True) if row["run"] != later.get("run")]
-    print(table(columns, [[str(row.get(column, "")) for column in columns] for row in ends]))
+    print(table(columns, [[str(row.get(column, "")) for column in columns] for row in finished]))
     result = {
         "protocol": "Mean cosine to the teachers of the sharp face, averaged weights, on validation faces shrunk by "
         "area to each width. The networks grew between runs (see training/checkpoints/README.md), and the machines "
         "differ: hours are those of one thread of whatever processor there was.",
-        "rows": found, "ends": ends, "more_hours": MORE_HOURS, "expected": ahead, "plots": plots,
+        "rows": found, "ends": finished, "more_hours": MORE_HOURS, "expected": guesses, "plots": plots,
     }  # fmt: skip
     print(f"written: {write_result('training_hours', result, args.out)}")
 

@@ -321,20 +321,27 @@ def _training_hours(result: dict[str, Any]) -> str:
     widths = [
         width for width in (112, 64, 48, 32, 24, 16, 12, 8) if any(f"cosine_{width}" in r for r in result["ends"])
     ]
-    ahead = [{**r, "run": f"{result['more_hours']:g} hours more, expected", "hours": None} for r in result["expected"]]
-    networks = dict.fromkeys(r["network"] for r in result["ends"])
-    lines = [
-        [
-            r["network"], r["run"], f"{r['views'] / 1e6:.2f}", "" if r["hours"] is None else f"{r['hours']:.1f}",
-            *(f"{r[f'cosine_{width}']:.3f}" if f"cosine_{width}" in r else "" for width in widths),
-        ]
-        for network in networks for r in (*result["ends"], *ahead) if r["network"] == network
-    ]  # fmt: skip
+    columns = [f"{width} px" for width in widths]
+
+    def cosines(row: dict[str, Any]) -> list[str]:
+        return [f"{row[f'cosine_{width}']:.3f}" if f"cosine_{width}" in row else "" for width in widths]
+
+    ends = [
+        [r["network"], r["run"], f"{r['views'] / 1e6:.2f}", f"{r['hours']:.1f}", *cosines(r)] for r in result["ends"]
+    ]
+    guesses = [
+        [r["network"], " and ".join(r["runs"]), f"{r['views'] / 1e6:.2f}", *cosines(r)] for r in result["expected"]
+    ]
     return (
         "## What more training brings\n\n"
-        f"{result['protocol']} Expected: if what is missing to a cosine of 1 goes on to fall as a power of the views,"
-        " as it did between the ends of the last two runs; a guess, not a measurement."
-        " Command: `python -m benchmarks.training_hours`.\n\n"
-        + table(["network", "end of the run", "million views", "hours", *(f"{width} px" for width in widths)], lines)
+        f"{result['protocol']} Command: `python -m benchmarks.training_hours`.\n\n"
+        + table(["network", "end of the run", "million views", "hours", *columns], ends)
+        + "\n\n**The next table is a guess; nothing in it is measured.** It supposes that what is missing to a cosine"
+        " of 1 goes on to fall as a power of the views, as it did between the ends of two runs; its last row is for"
+        f" {result['more_hours']:g} more hours at the last run's pace. **That row may be much too high**: between"
+        " `lrface-112-2` and `lrface-112` the network grew (four blocks and a second head), and the rule takes what"
+        " this brought for what the views brought. The row before it is the same rule from the two runs before, of one"
+        " network, for the views that `lrface-112` has seen: compare it with what was measured, above.\n\n"
+        + table(["network", "guessed from the ends of", "million views", *columns], guesses)
         + "".join(f"\n\n![{p['title']}](figures/training_hours-{p['name']}.svg)" for p in result["plots"])
     )
