@@ -1,6 +1,5 @@
-"""Quantises the exported detector to int8: static, weights by channel, activations by tensor.
+"""Quantises the exported detector to int8 (`training.common.int8`).
 
-Activations are unsigned and weights signed, of which 7 bits are used, for the reasons in `training.embedder.quantize`.
 Rounding the weights shifts the mean of a channel's values; its bias takes the shift back (Nagel et al., "Data-free
 quantization through weight equalization and bias correction", ICCV 2019, section 4.2; the inputs' means are measured on
 training scenes). The stem stays in float32: with 3 and 16 input channels, int8 is no faster there. So do the last layer
@@ -20,9 +19,10 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationMethod
 
 from training.common.files import replacing
+from training.common.int8 import Tensors, write_int8
 from training.common.onnx_file import strip
 from training.detector.scenes import Image, held_out
 
@@ -37,16 +37,6 @@ LEAST_CHANNELS = 32
 STEPS = 64
 """Largest magnitude of a weight in 7 bits."""
 OPS = ["Conv", "Add", "Relu", "Resize"]
-
-Tensors = npt.NDArray[np.float32]
-
-
-class _Views(CalibrationDataReader):
-    def __init__(self, name: str, tensors: Tensors) -> None:
-        self._feeds = iter([{name: tensor[None]} for tensor in tensors])
-
-    def get_next(self) -> dict[str, Tensors] | None:
-        return next(self._feeds, None)
 
 
 def training_scenes(folder: Path) -> list[Image]:
@@ -93,10 +83,8 @@ def quantize(source: Path, target: Path, tensors: Tensors) -> Path:
     with tempfile.TemporaryDirectory() as scratch, replacing(target) as part:
         prepared = Path(scratch) / source.name
         onnx.save(model, prepared)
-        quantize_static(
-            str(prepared), str(part), _Views(model.graph.input[0].name, tensors), quant_format=QuantFormat.QDQ,
-            per_channel=True, reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax, op_types_to_quantize=OPS,
+        write_int8(
+            prepared, part, tensors, 1, calibrate_method=CalibrationMethod.MinMax, op_types_to_quantize=OPS,
             nodes_to_quantize=[node.name for node in nodes],
         )  # fmt: skip
         strip(part)
