@@ -18,7 +18,7 @@ from training.detector.cells import cell_centres, decode, flatten
 from training.detector.decoding import with_decoding
 from training.detector.folding import folded
 from training.detector.network import STRIDES, Detector
-from training.detector.quantize import SAMPLE, quantize, training_scenes, views_of
+from training.detector.quantize import drawn, quantize, training_scenes, views_of
 from training.detector.scenes import SceneSet
 from training.detector.train import Trainer
 from training.detector.validate import operating_point, predict, validate
@@ -116,8 +116,7 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, note: str = "") -> 
     network.eval()
     worst = to_onnx(network, exact)
     seen = np.unique(scenes.train)
-    some = np.random.default_rng(0).choice(seen, min(SAMPLE, len(seen)), replace=False)
-    quantize(exact, target, views_of([scenes.image(int(i)) for i in some]))
+    quantize(exact, target, views_of([scenes.image(int(i)) for i in seen[drawn(len(seen))]]))
     digest = sha256(target)
     add_model(manifest_entry(digest, point.threshold), folder)
     files = {"int8": digest, "float32": sha256(exact)}
@@ -127,7 +126,7 @@ def export(checkpoint: Path, scenes: SceneSet, folder: Path, note: str = "") -> 
 
 
 def quantize_shipped(scenes: Path, folder: Path) -> Path:
-    """Quantise the float32 file of an earlier export anew, on scenes of the training (``export`` may draw others).
+    """Quantise the float32 file of an earlier export anew, on the scenes on which ``export`` does.
 
     Args:
         scenes: folder of ``scenes.zip``.

@@ -39,12 +39,16 @@ STEPS = 64
 OPS = ["Conv", "Add", "Relu", "Resize"]
 
 
+def drawn(scenes: int) -> npt.NDArray[np.int64]:
+    """Which of so many training scenes, in the order of their names, are quantised on: ``SAMPLE`` of them at most."""
+    return np.random.default_rng(0).permutation(scenes)[:SAMPLE]
+
+
 def training_scenes(folder: Path) -> list[Image]:
-    """The pictures of ``scenes.zip`` in this folder that the detector's training sees, uint8 ``[h, w, 3]``."""
+    """The scenes of ``scenes.zip`` in this folder that are quantised on, none held out; uint8 ``[h, w, 3]``."""
     with zipfile.ZipFile(folder / "scenes.zip") as pack:
         names = [name for name in sorted(pack.namelist()) if name.endswith(".webp") and not held_out(name)]
-        chosen = np.random.default_rng(0).permutation(len(names))[:SAMPLE]
-        encoded = [np.frombuffer(pack.read(names[i]), np.uint8) for i in chosen]
+        encoded = [np.frombuffer(pack.read(names[i]), np.uint8) for i in drawn(len(names))]
     return [np.asarray(cv2.imdecode(each, cv2.IMREAD_COLOR), np.uint8) for each in encoded]
 
 
