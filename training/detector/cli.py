@@ -25,6 +25,16 @@ def detector() -> None:
     """Train and export the face detector."""
 
 
+_models = click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
+
+
+def _given(option: str, variable: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option for a folder of data, which an environment variable may name as well."""
+    return click.option(
+        option, type=click.Path(path_type=Path), required=True, envvar=variable, show_envvar=True, help=text
+    )
+
+
 def _data(command: Callable[..., None]) -> Callable[..., None]:
     """The options that name the data."""
     for option in (
@@ -33,22 +43,8 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--teacher", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="YuNet-n."
         ),
-        click.option(
-            "--faces",
-            type=click.Path(path_type=Path),
-            required=True,
-            envvar="LRFACE_FACES",
-            show_envvar=True,
-            help="Aligned faces: *.parquet or people/.",
-        ),
-        click.option(
-            "--scenes",
-            type=click.Path(path_type=Path),
-            required=True,
-            envvar="LRFACE_SCENES",
-            show_envvar=True,
-            help="Folder of scenes.zip and boxes.csv.",
-        ),
+        _given("--faces", "LRFACE_FACES", "Aligned faces: *.parquet or people/."),
+        _given("--scenes", "LRFACE_SCENES", "Folder of scenes.zip and boxes.csv."),
     ):
         command = option(command)
     return command
@@ -109,7 +105,7 @@ def train(
 @_data
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="last.pt of a run.")
 @click.option("--note", default="", help="A sentence about this run for the card.")
-@click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
+@_models
 def export(
     scenes: Path, faces: Path, teacher: Path, cache: Path, pastes: int, checkpoint: Path, note: str, models: Path
 ) -> None:
@@ -121,15 +117,8 @@ def export(
 
 
 @detector.command()
-@click.option(
-    "--scenes",
-    type=click.Path(path_type=Path),
-    required=True,
-    envvar="LRFACE_SCENES",
-    show_envvar=True,
-    help="Folder of scenes.zip.",
-)
-@click.option("--models", type=click.Path(path_type=Path), default=MODELS, show_default=True)
+@_given("--scenes", "LRFACE_SCENES", "Folder of scenes.zip.")
+@_models
 def quantize(scenes: Path, models: Path) -> None:
     """Write models/lrface-detector.onnx and its manifest entry anew, from its float32 form."""
     from training.detector.export import quantize_shipped
