@@ -14,66 +14,38 @@ import pytest
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 import torch.nn.functional as F
-from click.testing import CliRunner
-from fake_detectors import portraits
+from drawn_faces import Painter
 from labelled import labels_of
 
 from lrface.alignment import TEMPLATE, estimate_similarity
 from lrface.detection import open_detector
 from lrface.geometry import box_iou
 from lrface.models.manifest import Manifest
-from lrface.models.sessions import open_session
 from lrface.types import Detections
 from training.common.manifest import sha256
 from training.detector import scenes as scenes_module
 from training.detector.augment import Sample, Views, draw, paste_face
 from training.detector.batches import Batches, collate
 from training.detector.cells import cell_centres, decode, encode, flatten
-from training.detector.cli import detector
 from training.detector.export import export
 from training.detector.network import MEAN_FACE, STRIDES, Detector
-from training.detector.quantize import quantize, views_of
 from training.detector.recipe import Recipe, rate_at
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, without_bias
 from training.detector.targets import HINT_CHANNELS, TeacherPrediction
 from training.detector.train import Hints, Trainer, loss_of, train
 
-RANDOM = np.random.default_rng(3)
-ROOT = Path(__file__).parents[3]
 COUNT = 30
 PLAIN = Views(mosaic=0, mixed=0, tilted=0, warped=0, portrait=0, paste=0, crowd=0, occluded=0, degraded=0)
-
-
-class Painter:
-    """A data set of drawn faces: an ellipse with eyes, nose and mouth on clutter."""
-
-    @staticmethod
-    def face(image: np.ndarray, x: int, y: int, height: int) -> list[float]:
-        half = (int(height * 0.39), height // 2)
-        tone = RANDOM.integers(120, 250, 3).tolist()
-        cv2.ellipse(image, (x, y), half, 0, 0, 360, tone, -1)
-        for dx, dy in ((-0.2, -0.12), (0.2, -0.12), (0.0, 0.06), (-0.15, 0.25), (0.15, 0.25)):
-            cv2.circle(image, (int(x + dx * height), int(y + dy * height)), max(1, height // 14), (20, 20, 30), -1)
-        return [x - half[0], y - half[1], x + half[0], y + half[1]]
-
-    @classmethod
-    def scene(cls, side: int = 160) -> tuple[np.ndarray, list[list[float]]]:
-        image = RANDOM.integers(0, 90, (side, side, 3)).astype(np.uint8)
-        places = RANDOM.permutation(4)[: int(RANDOM.integers(1, 4))]
-        boxes = [
-            cls.face(image, 40 + 80 * int(p % 2), 40 + 80 * int(p // 2), int(RANDOM.integers(16, 60))) for p in places
-        ]
-        return image, boxes
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `../shared/data/scenes`: scenes.zip, boxes.csv."""
     folder = tmp_path_factory.mktemp("scenes")
-    rows = []
+    rows, painter = [], Painter(3)
     with zipfile.ZipFile(folder / "scenes.zip", "w") as pack:
         for i in range(COUNT):
-            image, boxes = Painter.scene()
+            image, boxes = painter.scene()
             name = f"drawn_{i:04d}.webp"
             pack.writestr(name, cv2.imencode(".webp", image)[1].tobytes())
             rows += [[name, *box, "annotated", "face"] for box in boxes]
@@ -130,7 +102,8 @@ def data(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SceneSe
     again = load_scenes(drawn, cache, teacher)
     np.testing.assert_array_equal(again.image(3), scenes.image(3))
     crops = np.full((4, 112, 112, 3), 60, np.uint8)
-    boxes = [Painter.face(crop, 56, 62, 100) for crop in crops]
+    painter = Painter(4)
+    boxes = [painter.face(crop, 56, 62, 100) for crop in crops]
     marks = np.repeat(TEMPLATE[None], 4, axis=0)
     pastes = PasteSet(crops, np.arange(4), np.array(boxes, np.float32), marks, TEMPLATE)
     return scenes, pastes
@@ -358,38 +331,6 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     with pytest.raises(ValueError, match=target.name):  # int8 is for use: weights to begin with are in float32
         Trainer(recipe).begin(target, batches)
     Trainer(recipe).begin(exact, batches)
-
-
-def test_int8_finds_what_float32_finds(tmp_path: Path) -> None:
-    """The network that ships, quantised anew on drawn scenes."""
-    scenes = [Painter.scene(640)[0] for _ in range(4)] + [Painter.scene(160)[0]]
-    exact = ROOT / "models" / "float32" / "lrface-detector.onnx"
-    small = quantize(exact, tmp_path / "small.onnx", views_of(scenes))
-    session = {path: open_session(path, None) for path in (exact, small)}
-    assert {each.precision for each in session.values()} == {"float32", "int8"}
-    image = portrait_picture()
-    boxes, scores, landmarks = (
-        np.stack(each) for each in zip(*(run.run(None, {"image": image}) for run in session.values()), strict=True)
-    )
-    best = int(scores[0].argmax())
-    assert scores[:, 0, best].min() > 0.6
-    side = float(np.diff(boxes[0, 0, best][[0, 2]])[0])
-    np.testing.assert_allclose(boxes[1, 0, best], boxes[0, 0, best], atol=0.08 * side)
-    np.testing.assert_allclose(landmarks[1, 0, best], landmarks[0, 0, best], atol=0.08 * side)
-    assert np.abs(scores[1] - scores[0]).mean() < 0.01
-
-
-def test_quantising_without_scenes_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LRFACE_SCENES", str(tmp_path / "nothing"))
-    done = CliRunner().invoke(detector, ["quantize", "--models", str(tmp_path)])
-    assert done.exit_code == 2
-    assert "give the folders of scenes.zip and of an earlier export" in done.output
-
-
-def portrait_picture() -> np.ndarray:
-    """A portrait as the network reads it."""
-    image = portraits()["astronaut"][0][:320, 64:448]
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
 
 
 def test_resumed_as_if_never_stopped_and_begun_with(data: tuple[SceneSet, PasteSet], tmp_path: Path) -> None:
