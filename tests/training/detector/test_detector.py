@@ -27,7 +27,7 @@ from training.detector import scenes as scenes_module
 from training.detector.augment import Sample, Views, draw, paste_face
 from training.detector.batches import Batches, collate
 from training.detector.cells import cell_centres, decode, encode, flatten
-from training.detector.export import export
+from training.detector.export import export, quantize_shipped
 from training.detector.network import MEAN_FACE, STRIDES, Detector
 from training.detector.recipe import Recipe, rate_at
 from training.detector.scenes import Labels, PasteSet, SceneSet, load_scenes, without_bias
@@ -288,7 +288,7 @@ def test_a_perfect_prediction_costs_nothing() -> None:
 
 
 def test_training_learns_to_find_drawn_faces_and_ships(
-    data: tuple[SceneSet, PasteSet], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: tuple[SceneSet, PasteSet], drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Real steps, stopped half way, resumed, exported; the runtime then opens what was made."""
     torch.set_num_threads(1)
@@ -331,6 +331,8 @@ def test_training_learns_to_find_drawn_faces_and_ships(
     with pytest.raises(ValueError, match=target.name):  # int8 is for use: weights to begin with are in float32
         Trainer(recipe).begin(target, batches)
     Trainer(recipe).begin(exact, batches)
+    again = quantize_shipped(drawn, tmp_path / "models")
+    assert sha256(again) == entry.sha256, "made anew on other scenes than by the export"
 
 
 def test_resumed_as_if_never_stopped_and_begun_with(data: tuple[SceneSet, PasteSet], tmp_path: Path) -> None:
