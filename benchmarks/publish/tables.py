@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.lib.peer_comparison import FPIRS, PHOTOS, fnir_table
 from benchmarks.lib.results import read_result, table
+from benchmarks.publish.cards import CHOSEN_ON
 from benchmarks.publish.galleries import enrolment_section, gallery_section
 from benchmarks.publish.pictures import pictures
 from benchmarks.publish.tracks import (
@@ -273,8 +274,7 @@ def _detection(result: dict[str, Any]) -> str:
     return (
         "## Detection\n\n"
         f"Protocol: {result['protocol']}. Command: `python -m benchmarks.detection`, one thread. wider200: 200 pictures"
-        " of WIDER FACE's validation part. None was trained on, but **versions of the detector were compared on them"
-        " during development**, so its AP here is somewhat optimistic.\n\n"
+        f" of WIDER FACE's validation part. {CHOSEN_ON}\n\n"
         + table(["detector", *(f"AP, {h} px" for h in heights), "false alarms in 1,000 pictures", "ms, 640x640"], lines)
     )
 

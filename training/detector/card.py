@@ -61,8 +61,8 @@ def card(
         " people towards 0; labels teach boxes and landmarks |",
         f"| threshold | {point.threshold}: the lowest of precision {WANTED_PRECISION} on the held-out scenes (float32:"
         f" precision {point.precision:.3f}, recall {point.recall:.3f}, faces of 8 px and more) |",
-        f"| int8 | ranges of the activations from {SAMPLE} training scenes; weights by channel, in 7 bits; biases"
-        " corrected for what rounding the weights adds (`training/detector/quantize.py`) |",
+        f"| int8 | ranges of the activations from {SAMPLE} training scenes, none held out; weights by channel, in 7"
+        " bits; biases corrected for what rounding the weights adds (`training/detector/quantize.py`) |",
         f"| data | {len(trained):,} scenes (AFW, medmask, ilc2021, macwinwin, SCUT-HEAD, helmet sites, pictures without"
         f" people and others; {len(scenes.validation)} more are held out) with {faces:,} faces, of the annotation or"
         " found by the teacher, and aligned faces pasted into them. **Research only**: for no set do its sources clear"
