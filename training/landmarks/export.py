@@ -13,6 +13,7 @@ from training.common.files import replacing
 from training.common.manifest import MEASURED, WEIGHTS_LICENSE, add_model, sha256
 from training.common.onnx_file import strip
 from training.landmarks.network import Deployed, Landmarker
+from training.landmarks.samples import Sources
 from training.landmarks.train import Recipe
 
 OPSET = 18
@@ -61,13 +62,14 @@ def add_to_manifest(target: Path) -> None:
     }, target.parent)  # fmt: skip
 
 
-def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: float) -> str:
+def card(network: Landmarker, recipe: Recipe, steps: int, sources: Sources, digest: str, parity: float) -> str:
     """Markdown.
 
     Args:
         network: the exported one.
         recipe: how it was trained ...
-        steps: ... and how far.
+        steps: ... and how far ...
+        sources: ... and on what.
         digest: SHA-256 of the ONNX file.
         parity: largest difference between torch and ONNX.
     """
@@ -85,10 +87,12 @@ def card(network: Landmarker, recipe: Recipe, steps: int, digest: str, parity: f
         f" by the landmarks found so far, and its surroundings, {CONTEXT} times as wide |",
         "| output | `landmarks [batch, 5, 2]` in pixels of the input; `error [batch]`: how far off they are expected to"
         " align the face, in eye distances (trained as the scale of the error's own likelihood) |",
-        f"| use | {ITERATIONS} iterations for every face, each from the landmarks of the one before |",
+        f"| use | {ITERATIONS} iterations, each from the landmarks of the one before; 1 for faces of a video that are"
+        " only followed |",
         f"| parity | ONNX against torch: {parity:.0e} |",
-        "| data | 63,748 aligned training faces, turned, sheared, blended into scenes and shrunk by area, and 1,831"
-        " large faces of scenes, shrunk. **Research only**: for no set do its sources clear the people shown |",
+        f"| data | {len(sources.pastes):,} aligned training faces, turned, sheared, blended into scenes and shrunk by"
+        f" area, and {len(sources.large):,} large faces of scenes, shrunk. **Research only**: for no set do its sources"
+        " clear the people shown |",
         "| teacher | landmarks by YuNet-n (libfacedetection, BSD/MIT) on the full-size crop, its mean bias against the"
         " ArcFace template removed, so that aligning by them gives the crop |",
         f"| recipe | {', '.join(f'{k} {v}' for k, v in plan.items())} |",

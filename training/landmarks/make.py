@@ -35,10 +35,11 @@ def make(
     pastes = load_pastes(faces, cache / "detector", teacher, CROPS, cache)
     pictures.remove_landmark_bias(pastes.shape)
     recipe = replace(Recipe(), steps=steps)
-    train(recipe, Sources.of(pictures, pastes, recipe.views), run)
+    sources = Sources.of(pictures, pastes, recipe.views)
+    train(recipe, sources, run)
     network, recipe, done = load(run)
     target = models / f"{NAME}.onnx"
     parity = to_onnx(network, target)
     add_to_manifest(target)
-    (models / f"{NAME}.md").write_text(card(network, recipe, done, sha256(target), parity))
+    (models / f"{NAME}.md").write_text(card(network, recipe, done, sources, sha256(target), parity))
     return target

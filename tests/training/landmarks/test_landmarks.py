@@ -196,9 +196,11 @@ def test_an_export_is_what_was_trained_and_the_runtime_takes_it(tmp_path: Path) 
     np.testing.assert_allclose(landmarks, expected[0].detach(), atol=1e-3)
     np.testing.assert_allclose(error, expected[1].detach(), rtol=1e-3)
     assert sum(parameter.numel() for parameter in network.parameters()) < 300_000
-    text = card(network, TOY, 4, entry.sha256, 1e-6)
+    text = card(network, TOY, 4, sources(), entry.sha256, 1e-6)
     assert entry.sha256 in text
     assert "4 of 4 steps" in text
+    assert "2 aligned training faces" in text
+    assert "2 large faces" in text
 
 
 def test_alignment_error_by_hand() -> None:
