@@ -51,9 +51,7 @@ def refine_further(detector: FaceDetector, image: ImageArray, found: Detections)
     """
     from lrface.detection.onnx_detector import OnnxDetector
 
-    if not len(found) or not isinstance(detector, OnnxDetector):
-        return found
-    return detector.refine_further(image, found)
+    return detector.refine_further(image, found) if isinstance(detector, OnnxDetector) else found
 
 
 def open_detector(
