@@ -22,10 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.lib.results import RESULTS, SHARED, write_result
+from benchmarks.lib.results import RESULTS, SHARED, hashes, write_result
 from lrface.enrolment.preparing import usable_processors
 from lrface.inputs.images import read_image
 from lrface.matcher import FaceMatcher
+from lrface.models.manifest import Manifest
 
 EACH = 20
 EMPTY_EVERY = 20
@@ -89,7 +90,8 @@ def main() -> None:
             )
         )
     what = "own photos" if args.photos else f"photos of LFW, {args.side}x{args.side} pixels"
-    result = {"protocol": f"{what}; {usable_processors()} processors", "rows": rows}
+    models = hashes(Manifest.load().entries)
+    result = {"protocol": f"{what}; {usable_processors()} processors", "models": models, "rows": rows}
     print(f"written: {write_result('enrolment', result, args.out)}")
 
 

@@ -98,7 +98,7 @@ def main() -> None:
     path = write_result("strangers", {
         "protocol": "LFW's people walk by twice as strangers; shares of all visits",
         "fpir": args.fpir, "draws": args.draws, "limit": args.limit,
-        "models": hashes(Manifest.load(args.models).embedders.values()),
+        "models": hashes(Manifest.load(args.models).entries),
         "rows": rows,
     }, args.out)  # fmt: skip
     print(f"written: {path}")

@@ -311,7 +311,7 @@ def main() -> None:
     path = write_result("tracks", {
         "protocol": "tracks of enrolled people and of strangers; clips against themselves, by track and by frame",
         "fpir": args.fpir, "draws": args.draws, "limit": args.limit, "seed": args.seed, "thresholds_of_tracks": fused,
-        "models": hashes(manifest.embedders.values()),
+        "models": hashes(manifest.entries),
         "rows": [*lfw, *clips],
         "plots": [plot("swept", curves, "Enrolled people whose track is not named, at a measured FPIR of 1 % (LFW)",
                        xlabel="views of the track", ylabel="not named, %")],
