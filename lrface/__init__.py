@@ -63,6 +63,7 @@ _HOME = {
     "LrfaceError": "errors",
     "ModelError": "errors",
     "ProviderError": "errors",
+    "UnknownPersonError": "errors",
     "VideoError": "errors",
 }
 
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from lrface.errors import LrfaceError as LrfaceError
     from lrface.errors import ModelError as ModelError
     from lrface.errors import ProviderError as ProviderError
+    from lrface.errors import UnknownPersonError as UnknownPersonError
     from lrface.errors import VideoError as VideoError
     from lrface.gallery import Contract as Contract
     from lrface.gallery import Gallery as Gallery

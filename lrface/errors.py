@@ -53,6 +53,10 @@ class GalleryServerError(GalleryInUseError):
     """The server that holds a gallery cannot be reached, or fails: the same call may succeed later."""
 
 
+class UnknownPersonError(GalleryError):
+    """Nobody of that name or id is enrolled, or is any more."""
+
+
 class ContractError(GalleryError):
     """A gallery, a calibration and the loaded models do not belong together."""
 

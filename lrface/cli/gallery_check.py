@@ -11,7 +11,7 @@ import click
 from lrface.cli.galleries import gallery
 from lrface.cli.options import GALLERY, JSON, MODELS, check_gallery, matcher_options
 from lrface.cli.output import note, say, say_json
-from lrface.errors import GalleryError
+from lrface.errors import GalleryError, GalleryInUseError
 
 if TYPE_CHECKING:
     from lrface.matcher import FaceMatcher
@@ -94,6 +94,8 @@ def not_this_person(
 def _taken_back(matcher: FaceMatcher, identity: str, vector: FloatArray) -> bool:
     try:
         matcher.gallery.remove_negative(identity, vector)
-    except GalleryError:
+    except GalleryInUseError:
+        raise
+    except GalleryError:  # there is no such example
         return False
     return True

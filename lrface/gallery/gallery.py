@@ -246,7 +246,8 @@ class Gallery(GalleryNotes):
         """One person.
 
         Raises:
-            GalleryError: There is no such person, or it is damaged.
+            UnknownPersonError: There is no such person.
+            GalleryError: It is damaged.
         """
         found = self._store.person(who)
         return Person.of(found.id, found.name, len(found.photos), found.details)
@@ -255,7 +256,8 @@ class Gallery(GalleryNotes):
         """A person's photos, in the order of enrolment.
 
         Raises:
-            GalleryError: There is no such person, or it is damaged.
+            UnknownPersonError: There is no such person.
+            GalleryError: It is damaged.
         """
         return self._store.person(who).photos
 

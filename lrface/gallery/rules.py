@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lrface.errors import GalleryError
+from lrface.errors import GalleryError, UnknownPersonError
 from lrface.gallery.records import Details, PhotoTemplate
 from lrface.gallery.settings import Settings, check_day
 
@@ -85,9 +85,9 @@ def check_group_is_empty(name: str, settings: Settings, inside: Sequence[str]) -
         raise GalleryError(f"the group {name!r} cannot be deleted: {why}")
 
 
-def nobody_called(name: str, where: str) -> GalleryError:
+def nobody_called(name: str, where: str) -> UnknownPersonError:
     """The error of a person who is not enrolled."""
-    return GalleryError(f"nobody called {name!r} is in {where}: see `lrface gallery list`")
+    return UnknownPersonError(f"nobody called {name!r} is in {where}: see `lrface gallery list`")
 
 
 def name_taken(name: str) -> GalleryError:

@@ -6,7 +6,7 @@ import bisect
 import threading
 from typing import TYPE_CHECKING
 
-from lrface.errors import GalleryError, GalleryInUseError
+from lrface.errors import UnknownPersonError
 from lrface.gallery import Person
 
 if TYPE_CHECKING:
@@ -76,8 +76,6 @@ class Names:
         for name in chosen:
             try:
                 found.append(self._gallery.person(name))
-            except GalleryInUseError:
-                raise
-            except GalleryError:  # removed or renamed meanwhile
+            except UnknownPersonError:  # removed or renamed meanwhile
                 continue
         return found, len(wanted)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrface.enrolment.reports import PhotoReport
-from lrface.errors import EnrolmentError, GalleryError, GalleryInUseError
+from lrface.errors import EnrolmentError, UnknownPersonError
 from lrface.gallery import Person, normalise_name
 from lrface.gallery.records import UUID
 from lrface.serve.problems import Problem
@@ -45,9 +45,7 @@ def person_of(service: Service, who: str) -> Person:
     """
     try:
         return service.matcher.gallery.person(who)
-    except GalleryError as error:
-        if isinstance(error, GalleryInUseError):
-            raise
+    except UnknownPersonError as error:
         called = "of this id" if UUID.fullmatch(who) else f"called {who[:200]!r}"
         raise Problem(
             404, f"nobody {called} is enrolled (any more): see who is, on the page People or at /v1/people"

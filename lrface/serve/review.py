@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrface.enrolment.reports import PhotoReport, PhotoStatus
-from lrface.errors import EnrolmentError, GalleryError, GalleryInUseError
+from lrface.errors import EnrolmentError, UnknownPersonError
 from lrface.gallery import Person, normalise_name
 from lrface.gallery.audit import actor
 from lrface.serve.people import enrol, person_of
@@ -145,9 +145,7 @@ def _unlearn(service: Service, body: dict[str, Any]) -> bool:
     gallery = service.matcher.gallery
     try:
         left = {photo.sha256 for photo in gallery.photos(body["person"])}
-    except GalleryInUseError:
-        raise
-    except GalleryError:  # removed meanwhile
+    except UnknownPersonError:  # removed meanwhile
         return False
     learnt = left & set(body["photos"])
     if body["made"] and learnt == left:

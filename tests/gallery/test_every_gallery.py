@@ -12,7 +12,7 @@ import pytest
 from shell import ENVIRONMENT
 from tiny_gallery import CONTRACT, DIM, names, photo, soon, vector
 
-from lrface.errors import ArgumentError, ContractError, EnrolmentError, GalleryError
+from lrface.errors import ArgumentError, ContractError, EnrolmentError, GalleryError, UnknownPersonError
 from lrface.gallery import Gallery, PhotoTemplate
 
 
@@ -83,7 +83,7 @@ def test_a_removed_person_is_gone(gallery: Gallery) -> None:
     assert names(gallery, vector(132))[0] == "ana"
     assert gallery.remove("ana") == 2
     assert names(gallery, vector(132)) == ["bob"]
-    with pytest.raises(GalleryError, match="nobody called"):
+    with pytest.raises(UnknownPersonError, match="nobody called"):
         gallery.remove("ana")
     assert gallery.add("ana", [photo(1)]) == 1
 

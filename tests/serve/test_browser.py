@@ -198,7 +198,9 @@ def test_login_enrol_see_live_review_undo_remove(demo: Started, walk: Walk) -> N
         chosen.set_input_files(files)
         page.get_by_role("button", name="Enrol").click()
         page.get_by_role("alert").get_by_text(said).wait_for()
-    page.wait_for_function("() => document.querySelector('#alert').getBoundingClientRect().top >= 0", timeout=PATIENCE_MS)
+    page.wait_for_function(
+        "() => document.querySelector('#alert').getBoundingClientRect().top >= 0", timeout=PATIENCE_MS
+    )
     chosen.set_input_files([photo, no_photo])
     page.get_by_role("button", name="Enrol").click()
     result = page.locator("#result")

@@ -13,7 +13,7 @@ import pytest
 import tiny_models
 
 from lrface.cameras.config import Camera, Settings
-from lrface.errors import GalleryInUseError
+from lrface.errors import GalleryError, GalleryInUseError
 from lrface.serve.api import cameras
 from lrface.serve.console.review import check_unknown
 from lrface.serve.options import ServeOptions
@@ -40,17 +40,18 @@ def seen(service: Service, name: str) -> int:
     return track
 
 
-def test_undoing_is_refused_while_somebody_else_uses_the_gallery_and_works_later(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [GalleryInUseError, GalleryError])
+def test_undoing_is_refused_while_the_gallery_cannot_be_read_and_works_later(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: type[GalleryError]
 ) -> None:
     done = name_tracks(service, [seen(service, "Ada")], "Ada")
 
     def in_use(who: str) -> None:
-        raise GalleryInUseError("another process writes")
+        raise error("it cannot be read now")
 
     with monkeypatch.context() as busy:
         busy.setattr(service.matcher.gallery, "photos", in_use)
-        with pytest.raises(GalleryInUseError):
+        with pytest.raises(error):
             undo(service, done.action.id)
     assert len(service.matcher.gallery) == 1
     undo(service, done.action.id)

@@ -49,26 +49,28 @@ class Activation(nn.Module):
         return F.leaky_relu(x, slope, inplace=slope > 0)
 
 
-class _HalvingConvolution(torch.autograd.Function):
-    """Depthwise 3x3 convolution of stride 2 with its own input gradient: oneDNN's takes five times as long."""
+class _Depthwise(torch.autograd.Function):
+    """Depthwise 3x3 convolution with its own input gradient: oneDNN's takes twice as long, of stride 2 twelve times."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, bias, 2, 1, 1, len(weight))
+        ctx.stride = stride
+        return F.conv2d(x, weight, bias, stride, 1, 1, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
-        channels = len(weight)
+        channels, stride = len(weight), ctx.stride
         _, by_weight, by_bias = torch.ops.aten.convolution_backward(
-            grad, x, weight, [channels], [2, 2], [1, 1], [1, 1], False, [0, 0], channels, [False, True, True]
+            grad, x, weight, [channels], [stride] * 2, [1, 1], [1, 1], False, [0, 0], channels, [False, True, True]
         )
-        # The input's gradient is the output's, with a zero after each place, convolved with the flipped kernel.
-        spread = torch.zeros_like(x)
-        spread[..., ::2, ::2] = grad
-        by_input = F.conv2d(spread, weight.flip(2, 3), None, 1, 1, 1, channels)
-        return by_input, by_weight, by_bias
+        # The input's gradient: the output's, of stride 2 with a zero after each place, by the flipped kernel.
+        spread = grad
+        if stride == 2:
+            spread = torch.zeros_like(x)
+            spread[..., ::2, ::2] = grad
+        return F.conv2d(spread, weight.flip(2, 3), None, 1, 1, 1, channels), by_weight, by_bias, None
 
 
 class Depthwise(nn.Conv2d):
@@ -79,16 +81,16 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, c, h, w]`` to ``[n, c, h / stride, w / stride]``."""
-        if self.stride == (1, 1) or not torch.is_grad_enabled() or x.device.type != "cpu":
+        if not torch.is_grad_enabled() or x.device.type != "cpu":
             return super().forward(x)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         parameters = [parameter.to(dtype) for parameter in self.parameters()]  # weight, bias
-        out: Tensor = _HalvingConvolution.apply(x.to(dtype), *parameters)
+        out: Tensor = _Depthwise.apply(x.to(dtype), *parameters, self.stride[0])
         return out
 
 
 class _Means(torch.autograd.Function):
-    """Each channel's mean; torch's own gradient is not channels-last, and adding it to one that is takes ten times as long."""
+    """Each channel's mean. torch's own gradient is not channels-last, and slow to add to one that is."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -113,6 +115,22 @@ class SqueezeExcitation(nn.Module):
         """``[n, c, h, w]`` to the same."""
         means: Tensor = _Means.apply(x) if torch.is_grad_enabled() else x.mean((2, 3), keepdim=True)
         return x * torch.sigmoid(self.expand(self.act(self.reduce(means))))
+
+
+class Pool(nn.Conv2d):
+    """One kernel a channel, of the size of the picture."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__(channels, channels, side, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, c, side, side]`` to ``[n, c, 1, 1]``."""
+        if not torch.is_grad_enabled() or x.device.type != "cpu":
+            return super().forward(x)
+        # oneDNN's gradient of such a convolution takes thirty times as long as that of a product.
+        weight = self.weight.transpose(0, 1).to(x.dtype).contiguous(memory_format=torch.channels_last)
+        found = (x * weight).sum((2, 3), keepdim=True)
+        return found if self.bias is None else found + self.bias[:, None, None]
 
 
 class InvertedResidual(nn.Module):
@@ -169,7 +187,7 @@ class MobileFaceNet(nn.Module):
             blocks.append(block)
         self.blocks = nn.Sequential(*blocks)
         self.widen, self.widen_act = nn.Conv2d(channels, 512, 1), Activation()
-        self.pool = nn.Conv2d(512, 512, LEVELS[level] // 16, groups=512)
+        self.pool = Pool(512, LEVELS[level] // 16)
         self.embed = nn.Conv2d(512, 256, 1)
         self.head = nn.Linear(256, dim, bias=False)
         self.correction: nn.Module | None = None

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from lrface.errors import GalleryError, GalleryInUseError
+from lrface.errors import UnknownPersonError
 from lrface.gallery import Gallery
 from lrface.redaction import csv_cell
 from lrface.serve.console.rendering import MOST_NAMES, Console
@@ -89,9 +89,7 @@ def _chosen(gallery: Gallery, who: str) -> tuple[str, str]:
     """The id and the name of somebody by either; of somebody who was removed meanwhile, what was given."""
     try:
         person = gallery.person(who)
-    except GalleryInUseError:
-        raise
-    except GalleryError:
+    except UnknownPersonError:
         return who, who
     return person.id, person.name
 
