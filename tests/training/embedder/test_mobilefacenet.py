@@ -1,8 +1,10 @@
-"""MobileFaceNet: the published weights, the gradient of its depthwise layers, its export, a run by hours."""
+"""MobileFaceNet: the published weights, the gradients of its layers, its export, a run by hours."""
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("pandas")
 
 import torch.nn.functional as F
+from torch import Tensor
 from toy_run import toy
 
 from training.common.files import read_log
@@ -23,7 +26,15 @@ from training.data.pairs import Pairs
 from training.embedder.card import card
 from training.embedder.distill import distill, earlier_runs, load_student
 from training.embedder.export import export, to_onnx
-from training.embedder.mobilefacenet import Activation, Depthwise, MobileFaceNet, solve_head, start_from
+from training.embedder.mobilefacenet import (
+    Activation,
+    Depthwise,
+    MobileFaceNet,
+    Pool,
+    SqueezeExcitation,
+    solve_head,
+    start_from,
+)
 from training.embedder.variant import Variant
 from training.recipe import Degradation, LossSpec, Recipe, Schedule, StudentSpec
 
@@ -78,12 +89,36 @@ def test_the_depthwise_gradient_is_autograds(stride: int) -> None:
     x = torch.randn(2, 6, 8, 12, dtype=torch.float64, requires_grad=True)
     same = x.detach().clone().requires_grad_()
     weight, bias = (p.detach().clone().requires_grad_() for p in (layer.weight, layer.bias))
-    out, wanted = layer(x), F.conv2d(same, weight, bias, stride, 1, 1, 6)
+    wanted = F.conv2d(same, weight, bias, stride, 1, 1, 6)
+    _same_gradients(layer(x), wanted, (x, *layer.parameters()), (same, weight, bias))
+
+
+def test_the_pooling_gradient_is_autograds() -> None:
+    torch.manual_seed(0)
+    layer = Pool(6, 4).double()
+    x = torch.randn(3, 6, 4, 4, dtype=torch.float64, requires_grad=True)
+    same = x.detach().clone().requires_grad_()
+    weight, bias = (p.detach().clone().requires_grad_() for p in layer.parameters())
+    _same_gradients(layer(x), F.conv2d(same, weight, bias, groups=6), (x, *layer.parameters()), (same, weight, bias))
+
+
+def test_the_gradient_of_squeeze_and_excitation_is_autograds() -> None:
+    torch.manual_seed(0)
+    layer = SqueezeExcitation(6, 4).double()
+    plain = copy.deepcopy(layer)
+    x = torch.randn(2, 6, 4, 8, dtype=torch.float64, requires_grad=True)
+    same = x.detach().clone().requires_grad_()
+    means = same.mean((2, 3), keepdim=True)
+    wanted = same * torch.sigmoid(plain.expand(plain.act(plain.reduce(means))))
+    _same_gradients(layer(x), wanted, (x, *layer.parameters()), (same, *plain.parameters()))
+
+
+def _same_gradients(out: Tensor, wanted: Tensor, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
     torch.testing.assert_close(out, wanted)
     direction = torch.randn_like(out)
     out.backward(direction)
     wanted.backward(direction)
-    for found, expected in ((x, same), (layer.weight, weight), (layer.bias, bias)):
+    for found, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(found.grad, expected.grad)
 
 
