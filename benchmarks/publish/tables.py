@@ -338,10 +338,11 @@ def _training_hours(result: dict[str, Any]) -> str:
         + table(["network", "end of the run", "million views", "hours", *columns], ends)
         + "\n\n**The next table is a guess; nothing in it is measured.** It supposes that what is missing to a cosine"
         " of 1 goes on to fall as a power of the views, as it did between the ends of two runs; its last row is for"
-        f" {result['more_hours']:g} more hours at the last run's pace. **That row may be much too high**: between"
-        " `lrface-112-2` and `lrface-112` the network grew (four blocks and a second head), and the rule takes what"
-        " this brought for what the views brought. The row before it is the same rule from the two runs before, of one"
-        " network, for the views that `lrface-112` has seen: compare it with what was measured, above.\n\n"
+        f" {result['more_hours']:g} more hours at the last run's pace. The row before it is the same rule from the two"
+        " runs before, for the views that `lrface-112-4` has seen: compare it with what was measured, above. **The rule"
+        " takes whatever else changed between two runs for what the views brought**: with `lrface-112` the network"
+        " grew (four blocks and a second head), with `lrface-112-4`, which does not ship yet, came a loss that looks at"
+        " strangers.\n\n"
         + table(["network", "guessed from the ends of", "million views", *columns], guesses)
         + "".join(f"\n\n![{p['title']}](figures/training_hours-{p['name']}.svg)" for p in result["plots"])
     )
