@@ -19,7 +19,7 @@ from lrface.embedding.templates import fuse
 from lrface.enrolment.preparing import PreparedPhoto, Preparer, of_somebody_else
 from lrface.enrolment.reports import ALREADY, ENROLLED, REFUSED, SKIPPED, EnrolmentReport, PhotoReport, nothing_enrolled
 from lrface.enrolment.screening import EnrolmentGate
-from lrface.errors import EnrolmentError, GalleryError, UnknownPersonError
+from lrface.errors import EnrolmentError, GalleryError, GalleryInUseError
 from lrface.gallery import Gallery, PhotoTemplate, normalise_name
 from lrface.gallery.refusals import Refusal
 from lrface.inputs.folders import HIDDEN, SYSTEM, reason_to_leave_out
@@ -210,7 +210,9 @@ class Enroller:
         """Stored hash and embedding of the photos that a person has already."""
         try:
             return [(photo.sha256, photo.embedding) for photo in self.gallery.photos(name)]
-        except UnknownPersonError:
+        except GalleryInUseError:
+            raise
+        except GalleryError:  # nobody of this name; who is damaged is an error as soon as something is added
             return []
 
     def _tell(self, reports: Sequence[PhotoReport], crops: Mapping[int, ImageArray] = MappingProxyType({})) -> None:

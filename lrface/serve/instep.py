@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrface.cameras.erasing import entries_since
-from lrface.errors import LrfaceError, UnknownPersonError
+from lrface.errors import GalleryError, GalleryInUseError, LrfaceError
 from lrface.gallery.audit import MERGED, MERGED_INTO, REMOVALS, RENAMED, AuditEntry
 from lrface.outputs.outbox import Outbox
 from lrface.serve.servicefile import FileInUseError
@@ -89,7 +89,9 @@ class InStep:
                 self._store.rename_person(entry.person, self._gallery.person(entry.person).name)
             elif entry.action == MERGED_INTO and before is not None and before.action == MERGED:
                 self._store.move_person(before.person, entry.person, self._gallery.person(entry.person).name)
-        except UnknownPersonError:  # removed meanwhile: a later entry says so
+        except GalleryInUseError:  # all of it is followed again later
+            raise
+        except GalleryError:  # removed meanwhile, as a later entry says, or damaged: what follows must not wait
             if entry.action == MERGED_INTO and before is not None:
                 self._store.move_person(before.person, entry.person, "")
         return 0

@@ -6,7 +6,7 @@ import bisect
 import threading
 from typing import TYPE_CHECKING
 
-from lrface.errors import UnknownPersonError
+from lrface.errors import GalleryError, GalleryInUseError
 from lrface.gallery import Person
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Names:
         for name in chosen:
             try:
                 found.append(self._gallery.person(name))
-            except UnknownPersonError:  # removed or renamed meanwhile
+            except GalleryInUseError:
+                raise
+            except GalleryError:  # removed or renamed meanwhile, or damaged: the others are shown
                 continue
         return found, len(wanted)
