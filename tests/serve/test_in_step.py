@@ -15,7 +15,7 @@ from tiny_service import running
 
 from lrface.cameras.config import Camera, Settings
 from lrface.cameras.erasing import RemovedErased
-from lrface.errors import GalleryInUseError, GalleryServerError, LrfaceError
+from lrface.errors import GalleryError, GalleryInUseError, GalleryServerError, LrfaceError
 from lrface.gallery import Gallery, Person
 from lrface.outputs.event_sinks import EventSinks
 from lrface.outputs.outbox import Outbox
@@ -116,6 +116,23 @@ def test_a_change_is_not_lost_while_the_gallery_cannot_be_read(
                 InStep(store, gallery).follow()
         store.close()
         assert kept(folder, gallery) == {"Anais": 2, "Bob": 2}
+
+
+def test_a_damaged_entry_does_not_keep_others_from_being_erased(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(f"{path}.service")
+    with Gallery.open(path) as gallery:
+        gallery.rename("Ana", "Anais")
+        gallery.remove("Bob")
+
+        def damaged(who: str) -> Person:
+            raise GalleryError("the checksum of the person is wrong")
+
+        store = ServiceStore(folder / FILE)
+        with monkeypatch.context() as broken:
+            broken.setattr(gallery, "person", damaged)
+            InStep(store, gallery).follow()
+        store.close()
+        assert "Bob" not in kept(folder, gallery)
 
 
 def test_with_the_key_of_an_encrypted_gallery_all_of_it_works_and_nothing_is_readable(
